@@ -1,0 +1,50 @@
+/*
+ * balance: the interface of a balancing policy and the table of them. A policy is a file, a row and a test.
+ *
+ * A policy sees servers only through upstream.h's view and must pick in O(1) or O(servers) without allocating. It is asked
+ * for one server that is `usable` (upstream_usable) and was not tried by this exchange; -1 when there is none.
+ */
+#ifndef WEIR_BALANCE_H
+#define WEIR_BALANCE_H
+
+#include "engine/base/slice.h"
+
+struct upstream;
+struct server;
+
+#define UPSTREAM_TRIES_MAX 8u
+
+struct pick_request {
+    uint64_t hash;   /* of the key that the pool's hash-key names; consistent-hash only */
+    uint64_t random; /* fresh random bits */
+    uint64_t now_ms;
+    const struct server *tried[UPSTREAM_TRIES_MAX];
+    unsigned tried_count;
+};
+
+/* id, word in the configuration, the policy */
+#define BALANCE_ROWS(X) \
+    X(BALANCE_ROUND_ROBIN, "round-robin", balance_round_robin) \
+    X(BALANCE_LEAST_LOAD, "least-load", balance_least_load) \
+    X(BALANCE_TWO_CHOICES, "two-choices", balance_two_choices) \
+    X(BALANCE_CONSISTENT_HASH, "consistent-hash", balance_consistent_hash)
+#define BALANCE_AS_ENUM(id, word, policy) id,
+enum balance_kind { BALANCE_ROWS(BALANCE_AS_ENUM) BALANCES };
+
+struct balance {
+    const char *word;
+    /* Builds what the policy keeps in upstream->balance_state (NULL is fine). ERR_MEMORY. */
+    enum err (*build)(struct upstream *upstream);
+    void (*destroy)(struct upstream *upstream);
+    /* Index into upstream->members, or -1. */
+    int (*pick)(struct upstream *upstream, const struct pick_request *request);
+};
+
+extern const struct balance balance_round_robin;
+extern const struct balance balance_least_load;
+extern const struct balance balance_two_choices;
+extern const struct balance balance_consistent_hash;
+
+const struct balance *balance_of(enum balance_kind kind);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * health: is a server well? One record per server for the whole process, read by every worker without a lock.
+ *
+ * Three things are kept, each told apart in `weir pools`: what the operator said (drained), what active checks found
+ * (checked), and what requests met (the passive mark). A mark is set after `fail_after` consecutive failures and lasts
+ * for a back-off that doubles with each renewed mark from backoff_ms_min to backoff_ms_max. When it has run out, exactly
+ * one request of all workers is let through as a trial (the claim moves the end of the mark on by another back-off);
+ * its success clears the mark, its failure renews it. Other failures while a mark stands (all that was in flight when
+ * the server died) leave it as it is. A server that active checks see coming up from down loses its mark too.
+ *
+ * All members are atomics with relaxed order: each stands for itself. Time is an argument (milliseconds, monotonic).
+ */
+#ifndef WEIR_HEALTH_H
+#define WEIR_HEALTH_H
+
+#include <stdatomic.h>
+
+#include "engine/base/base.h"
+
+enum health_check { HEALTH_UNCHECKED, HEALTH_CHECK_UP, HEALTH_CHECK_DOWN };
+
+/* What an exchange says of a server when it is through with it. */
+enum server_outcome {
+    SERVER_OK,          /* a well-formed response arrived */
+    SERVER_CONNECT,     /* could not connect: refused, unreachable, timed out */
+    SERVER_CLOSED,      /* a fresh connection closed or was reset before a response */
+    SERVER_TIMEOUT,     /* no first byte, or silence in between, for too long */
+    SERVER_BAD,         /* a malformed response */
+    SERVER_UNTOLD,      /* nothing learnt: client left, reused connection was stale */
+    SERVER_OUTCOMES
+};
+const char *server_outcome_word(enum server_outcome outcome); /* counter labels: "ok", "connect", ... */
+
+struct health_limits {
+    uint32_t fail_after;     /* consecutive failures until marked; 0: never */
+    uint32_t backoff_ms_min;
+    uint32_t backoff_ms_max;
+};
+
+struct health {
+    _Atomic uint64_t marked_until_ms; /* 0: not marked */
+    _Atomic uint32_t failures;        /* consecutive */
+    _Atomic uint32_t marks;           /* renewed marks in a row: the back-off's exponent */
+    _Atomic uint32_t leases;          /* exchanges holding this server, all workers; counted where max_connections is set */
+    _Atomic uint8_t checked;          /* enum health_check */
+    _Atomic uint8_t drained;
+    _Atomic uint8_t last_outcome;     /* enum server_outcome that set the mark */
+    _Atomic uint8_t trial;            /* a trial was claimed; the first failure after it renews the mark and clears this */
+    _Atomic uint32_t check_failures, check_successes; /* consecutive, written by the prober only */
+} __attribute__((aligned(CACHE_LINE)));
+
+enum health_state { HEALTH_UP, HEALTH_MARKED, HEALTH_TRIAL_DUE, HEALTH_DOWN, HEALTH_DRAINED };
+const char *health_state_word(enum health_state state);
+enum health_state health_state(const struct health *health, uint64_t now_ms);
+
+/* TRIAL_DUE only: true for the one caller that may try. */
+bool health_claim_trial(struct health *health, const struct health_limits *limits, uint64_t now_ms);
+
+/* True when this outcome set or renewed the mark (log it). jitter: random bits, spreads the back-off by +-12 %. */
+bool health_report(struct health *health, const struct health_limits *limits, enum server_outcome outcome,
+                   uint64_t now_ms, uint64_t jitter);
+
+/* An active check's result; true when `checked` changed. rise/fall: consecutive results needed. */
+bool health_check_result(struct health *health, bool well, unsigned rise, unsigned fall);
+
+#endif

@@ -1,0 +1,228 @@
+/*
+ * upstream: see upstream.h. A pick goes in two steps: the policy names a server that looks usable, and the lease makes sure
+ * of it, because other workers pick at the same time. What they may take away in between is the last place below
+ * max_connections and the one trial; then the policy is asked again and sees why.
+ *
+ * Policies are not asked in two cases: one server, and none usable. In the second the servers are gone through once more to
+ * tell the reason, and with it what to do: wait (PICK_FULL), try one that is marked (PICK_LAST_RESORT), or give up.
+ */
+#include "pool/upstream.h"
+
+#include "engine/base/check.h"
+#include "engine/base/map.h"
+
+#define ROUNDS_MAX 8u /* that other workers may spoil; then the state of things is told as it is found */
+
+#define PICK_AS_TEXT(id, text) [id] = (text),
+static const char *const pick_texts[PICK_VERDICTS] = { PICK_ROWS(PICK_AS_TEXT) };
+
+const char *pick_text(enum pick_verdict verdict)
+{
+    return (unsigned)verdict < PICK_VERDICTS ? pick_texts[verdict] : "unknown";
+}
+
+void latency_record(_Atomic uint64_t buckets[LATENCY_BUCKETS], _Atomic uint64_t *sum_us, uint64_t us)
+{
+    uint64_t quotient = us / 64;
+    unsigned bucket = quotient == 0 ? 0 : 64 - (unsigned)__builtin_clzll(quotient);
+    counter_add(&buckets[bucket < LATENCY_BUCKETS ? bucket : LATENCY_BUCKETS - 1], 1);
+    counter_add(sum_us, us);
+}
+
+/* Life --------------------------------------------------------------------------------------------------------- */
+
+enum err upstream_init(struct upstream *upstream, struct slice name, struct member *members, uint32_t count,
+                       enum balance_kind kind)
+{
+    *upstream = (struct upstream){ .name = name, .members = members, .count = count };
+    if (count > UPSTREAM_SERVERS_MAX)
+        return ERR_CAP;
+    for (uint32_t i = 0; i < count; i++)
+        MUST(members[i].server && members[i].weight >= 1 && members[i].weight <= SERVER_WEIGHT_MAX);
+    /* Of the name alone, for the table must be the same everywhere; pools with the same servers differ. */
+    upstream->hash_seed = siphash13(name.at, name.length, 0, 0);
+    const struct balance *balance = balance_of(kind);
+    enum err e = balance->build ? balance->build(upstream) : ERR_OK;
+    if (e == ERR_OK)
+        upstream->balance = balance;
+    return e;
+}
+
+void upstream_release(struct upstream *upstream)
+{
+    if (upstream->balance && upstream->balance->destroy)
+        upstream->balance->destroy(upstream);
+    *upstream = (struct upstream){ 0 };
+}
+
+/* What a server is good for ------------------------------------------------------------------------------------ */
+
+static bool was_tried(const struct member *member, const struct pick_request *request)
+{
+    for (unsigned i = 0; i < request->tried_count; i++)
+        if (request->tried[i] == member->server)
+            return true;
+    return false;
+}
+
+static bool is_full(const struct member *member)
+{
+    return member->max_connections &&
+           atomic_load_explicit(&member->server->health->leases, memory_order_relaxed) >= member->max_connections;
+}
+
+bool upstream_usable(const struct upstream *upstream, const struct member *member, const struct pick_request *request)
+{
+    (void)upstream;
+    enum health_state state = health_state(member->server->health, request->now_ms);
+    if (unlikely(state != HEALTH_UP && state != HEALTH_TRIAL_DUE))
+        return false;
+    return likely(request->tried_count == 0 || !was_tried(member, request)) && likely(!is_full(member));
+}
+
+/* Leases ------------------------------------------------------------------------------------------------------- */
+
+/* Never above the limit, not even for a moment: compare-and-swap and not add-then-look. */
+static bool lease_take(struct member *member)
+{
+    if (member->max_connections) {
+        _Atomic uint32_t *leases = &member->server->health->leases;
+        uint32_t held = atomic_load_explicit(leases, memory_order_relaxed);
+        do {
+            if (held >= member->max_connections)
+                return false;
+        } while (!atomic_compare_exchange_weak_explicit(leases, &held, held + 1, memory_order_relaxed,
+                                                        memory_order_relaxed));
+    }
+    member->server->in_flight++;
+    counter_add(&member->server->counters->busy, 1);
+    return true;
+}
+
+static void lease_return(struct member *member)
+{
+    struct server *server = member->server;
+    MUST(server->in_flight > 0);
+    server->in_flight--;
+    counter_sub(&server->counters->busy, 1);
+    if (member->max_connections) {
+        uint32_t held = atomic_fetch_sub_explicit(&server->health->leases, 1, memory_order_relaxed);
+        MUST(held > 0);
+    }
+}
+
+/* Takes what the policy has picked; false when another worker was first. */
+static bool secure(const struct upstream *upstream, struct member *member, const struct pick_request *request)
+{
+    if (unlikely(!lease_take(member)))
+        return false;
+    struct health *health = member->server->health;
+    if (likely(atomic_load_explicit(&health->marked_until_ms, memory_order_relaxed) == 0))
+        return true;
+    if (health_claim_trial(health, &upstream->health_limits, request->now_ms))
+        return true;
+    lease_return(member);
+    return false;
+}
+
+/* Picking ------------------------------------------------------------------------------------------------------ */
+
+static int ask_policy(struct upstream *upstream, const struct pick_request *request)
+{
+    if (upstream->count == 1)
+        return upstream_usable(upstream, &upstream->members[0], request) ? 0 : -1;
+    return upstream->balance->pick(upstream, request);
+}
+
+/* Why there is none, and the marked one to fall back on. */
+struct shortage {
+    uint32_t down, drained, tried, full, marked_full;
+    struct member *last_resort;
+};
+
+static bool sooner(const struct member *a, const struct member *b)
+{
+    return atomic_load_explicit(&a->server->health->marked_until_ms, memory_order_relaxed) <
+           atomic_load_explicit(&b->server->health->marked_until_ms, memory_order_relaxed);
+}
+
+static void look_into(struct shortage *shortage, struct member *member, const struct pick_request *request)
+{
+    enum health_state state = health_state(member->server->health, request->now_ms);
+    if (state == HEALTH_DRAINED)
+        shortage->drained++;
+    else if (state == HEALTH_DOWN)
+        shortage->down++;
+    else if (was_tried(member, request))
+        shortage->tried++;
+    else if (state == HEALTH_UP)
+        shortage->full++; /* or was a moment ago: the caller waits, and not for long */
+    else if (is_full(member))
+        shortage->marked_full++;
+    else if (!shortage->last_resort || sooner(member, shortage->last_resort))
+        shortage->last_resort = member;
+}
+
+static cold_function enum pick_verdict settle_for(struct upstream *upstream, const struct pick_request *request,
+                                                  struct member **member)
+{
+    if (upstream->count == 0)
+        return PICK_EMPTY;
+    struct shortage shortage = { 0 };
+    for (uint32_t i = 0; i < upstream->count; i++)
+        look_into(&shortage, &upstream->members[i], request);
+    if (shortage.full > 0)
+        return PICK_FULL;
+    if (shortage.last_resort) {
+        if (!lease_take(shortage.last_resort))
+            return PICK_FULL;
+        *member = shortage.last_resort;
+        return PICK_LAST_RESORT;
+    }
+    if (shortage.marked_full > 0)
+        return PICK_FULL;
+    if (shortage.tried > 0)
+        return PICK_TRIED;
+    return shortage.drained > 0 ? PICK_DRAINED : PICK_DOWN;
+}
+
+enum pick_verdict upstream_pick(struct upstream *upstream, const struct pick_request *request, struct member **member)
+{
+    for (unsigned round = 0; likely(upstream->count > 0) && round < ROUNDS_MAX; round++) {
+        int index = ask_policy(upstream, request);
+        if (unlikely(index < 0))
+            break;
+        MUST((uint32_t)index < upstream->count);
+        if (likely(secure(upstream, &upstream->members[index], request))) {
+            *member = &upstream->members[index];
+            return PICK_OK;
+        }
+    }
+    return settle_for(upstream, request, member);
+}
+
+/* The end of an attempt ---------------------------------------------------------------------------------------- */
+
+static void count_outcome(struct server_counters *counters, enum server_outcome outcome)
+{
+    switch (outcome) {
+    case SERVER_CONNECT: counter_add(&counters->connect_failures, 1); break;
+    case SERVER_CLOSED: counter_add(&counters->closed_early, 1); break;
+    case SERVER_TIMEOUT: counter_add(&counters->timeouts, 1); break;
+    case SERVER_BAD: counter_add(&counters->malformed, 1); break;
+    default: break;
+    }
+}
+
+bool upstream_done(struct upstream *upstream, struct member *member, enum server_outcome outcome, uint64_t now_ms,
+                   uint64_t random)
+{
+    struct server *server = member->server;
+    lease_return(member);
+    if (unlikely(outcome != SERVER_OK))
+        count_outcome(server->counters, outcome);
+    bool marked = health_report(server->health, &upstream->health_limits, outcome, now_ms, random);
+    if (unlikely(marked))
+        counter_add(&server->counters->marks, 1);
+    return marked;
+}

@@ -1,0 +1,144 @@
+/*
+ * upstream: one pool of origin servers as one worker sees it, and who is asked next.
+ *
+ * Three lifetimes meet here:
+ * - struct health (health.h) is one per server for the process and outlives reloads.
+ * - struct server is one per server and worker: its idle connections, its load, its counters. It outlives reloads too;
+ *   `references` counts the upstreams, exchanges and connections that hold it.
+ * - struct upstream belongs to one configuration generation on one worker: the members with this configuration's
+ *   weights and limits, and the balancing state.
+ *
+ * The state machine here knows no socket and reads no clock. Who connects is engine/back.
+ */
+#ifndef WEIR_UPSTREAM_H
+#define WEIR_UPSTREAM_H
+
+#include "pool/balance.h"
+#include "pool/health.h"
+#include "pool/idle.h"
+
+#define UPSTREAM_SERVERS_MAX 1024u
+#define SERVER_WEIGHT_MAX 256u
+/* Latency histogram of a server: bucket i counts first-byte times below 2^i * 64 us; the last one all above. */
+#define LATENCY_BUCKETS 20u
+
+/* Counters of one server on one worker: written by that worker only, read by worker 0 (relaxed atomics, no lock). */
+#define SERVER_COUNTER_ROWS(X) \
+    X(requests, "requests sent") \
+    X(responses, "well-formed responses") \
+    X(status_1xx, "responses with a 1xx status") \
+    X(status_2xx, "responses with a 2xx status") \
+    X(status_3xx, "responses with a 3xx status") \
+    X(status_4xx, "responses with a 4xx status") \
+    X(status_5xx, "responses with a 5xx status") \
+    X(connects, "connections opened") \
+    X(reused, "requests on a kept-alive connection") \
+    X(connect_failures, "connections that could not be opened") \
+    X(closed_early, "connections closed before a response") \
+    X(timeouts, "responses that took too long") \
+    X(malformed, "responses refused as malformed") \
+    X(retries, "requests taken elsewhere after a failure here") \
+    X(marks, "times marked as dead") \
+    X(sent_bytes, "bytes sent to the server") \
+    X(received_bytes, "bytes received from the server")
+#define SERVER_COUNTER_AS_MEMBER(name, text) _Atomic uint64_t name;
+struct server_counters {
+    SERVER_COUNTER_ROWS(SERVER_COUNTER_AS_MEMBER)
+    _Atomic uint64_t latency[LATENCY_BUCKETS];
+    _Atomic uint64_t latency_us_sum;
+    _Atomic uint64_t open; /* gauge: connections open now, idle ones included */
+    _Atomic uint64_t idle; /* gauge */
+    _Atomic uint64_t busy; /* gauge: exchanges in flight */
+};
+/* Single-writer add: no lock prefix. */
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+static inline void counter_sub(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) - n, memory_order_relaxed);
+}
+static inline uint64_t counter_get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+void latency_record(_Atomic uint64_t buckets[LATENCY_BUCKETS], _Atomic uint64_t *sum_us, uint64_t us);
+
+struct server {
+    struct slice name;      /* "pool/address", as commands say it; owned by whoever made the server */
+    struct health *health;  /* the process's */
+    struct idle_shelf idle; /* this worker's kept connections */
+    uint32_t in_flight;     /* exchanges of this worker at this server */
+    uint32_t references;
+    struct server_counters *counters;
+    void *owner; /* the engine's: address to connect to, links */
+};
+
+/* A server as one configuration knows it. */
+struct member {
+    struct server *server;
+    uint32_t weight;          /* 1..SERVER_WEIGHT_MAX */
+    uint32_t max_connections; /* exchanges at once, whole process; 0: no limit */
+    int32_t round_robin;      /* smooth weighted round-robin's current weight */
+};
+
+struct upstream {
+    struct slice name;
+    struct member *members;
+    uint32_t count;
+    struct health_limits health_limits;
+    struct idle_limits idle_limits;
+    const struct balance *balance;
+    void *balance_state;
+    uint64_t hash_seed; /* of the name: the same on every worker and over reloads, so that a key keeps its server */
+};
+
+/*
+ * ERR_MEMORY, ERR_CAP: nothing to release. Members' servers and weights must be set; takes no references. The limits
+ * are the caller's to set afterwards. upstream_release undoes it.
+ */
+enum err must_use upstream_init(struct upstream *upstream, struct slice name, struct member *members, uint32_t count,
+                                enum balance_kind kind);
+void upstream_release(struct upstream *upstream);
+
+/* Why a pick ended as it did; each is a counter and a word in the log. */
+#define PICK_ROWS(X) \
+    X(PICK_OK, "picked") \
+    X(PICK_LAST_RESORT, "picked though every server is marked as dead") \
+    X(PICK_FULL, "every usable server is at its max-connections") \
+    X(PICK_DOWN, "every server is down") \
+    X(PICK_DRAINED, "every server that is not down is drained") \
+    X(PICK_TRIED, "every usable server was tried") \
+    X(PICK_EMPTY, "the pool has no server")
+#define PICK_AS_ENUM(id, text) id,
+enum pick_verdict { PICK_ROWS(PICK_AS_ENUM) PICK_VERDICTS };
+const char *pick_text(enum pick_verdict verdict);
+
+/*
+ * Picks a member for one attempt and takes a lease of it (in_flight, and health->leases where max_connections is set:
+ * exact for the whole process, by compare-and-swap). On PICK_OK and PICK_LAST_RESORT *member is set and
+ * upstream_done must follow exactly once. PICK_LAST_RESORT: no server is well, so of those that are not down by an active
+ * check, drained, tried or full, the one whose mark runs out first is tried (what nginx does; a whole pool marked by one
+ * bad minute still serves). On all others *member is left as it was.
+ */
+enum pick_verdict must_use upstream_pick(struct upstream *upstream, const struct pick_request *request,
+                                         struct member **member);
+
+/*
+ * Gives the lease back and tells health and counters (busy, connect_failures, closed_early, timeouts, malformed, marks).
+ * True when this marked the server as dead (for the log).
+ */
+bool upstream_done(struct upstream *upstream, struct member *member, enum server_outcome outcome, uint64_t now_ms,
+                   uint64_t random);
+
+/* For policies: not drained, not down, not marked (or a trial is due), below max_connections, not tried. */
+bool upstream_usable(const struct upstream *upstream, const struct member *member, const struct pick_request *request);
+
+/* Load of a member as least-load and two-choices compare it: (in_flight + 1) / weight, compared by cross product. */
+static inline bool member_less_loaded(const struct member *a, const struct member *b)
+{
+    return (uint64_t)(a->server->in_flight + 1) * b->weight < (uint64_t)(b->server->in_flight + 1) * a->weight;
+}
+
+#endif
