@@ -2,17 +2,19 @@
  * balance_hash: consistent hashing by a Maglev table (Eisenbud et al., NSDI 2016, section 3.4), weighted.
  *
  * Each server walks the table in an order of its own, which its name gives, and the servers take free entries in turn
- * until none is left; a server of half the weight has every second turn. A key's hash names an entry, an entry a server.
- * When a server leaves the configuration its keys are shared out, and few others move. When it is unusable the table stays
- * as it is and the pick hops on to other entries, which the key's hash gives: so its keys are spread over all the others by
- * weight, and come back to it when it does. (The next entry in line would not do: servers walk with even steps, so who stands
- * next to whom is far from random. Of five servers one got 14 % of another's keys, not 25 %.)
+ * until none is left; a server of half the weight has every second turn. A key's hash names an entry, an entry a
+ * server. When a server leaves the configuration its keys are shared out, and few others move. When it is unusable
+ * the table stays as it is and the pick hops on to other entries, which the key's hash gives: so its keys are spread
+ * over all the others by weight, and come back to it when it does. (The next entry in line would not do: servers walk
+ * with even steps, so who stands next to whom is far from random. Of five servers one got 14 % of another's keys, not
+ * 25 %.)
  *
- * The table depends on the servers' names, their weights and the pool's name only, not on their order in the file: every
- * worker, every reload and every machine with the same file gives a key the same server.
+ * The table depends on the servers' names, their weights and the pool's name only, not on their order in the file:
+ * every worker, every reload and every machine with the same file gives a key the same server.
  *
- * Its size depends on the number of servers in one step only, because keys do not keep their servers when it changes: 16381
- * entries (32 KiB, 127 a server at least, so that shares are even within 1 %) up to SMALL_COUNT_MAX servers, beyond that 65537.
+ * Its size depends on the number of servers in one step only, because keys do not keep their servers when it changes:
+ * 16381 entries (32 KiB, 127 a server at least, so that shares are even within 1 %) up to SMALL_COUNT_MAX servers,
+ * beyond that 65537.
  */
 #include <stdlib.h>
 
@@ -55,9 +57,11 @@ static void set_out(struct walker *walkers, const struct upstream *upstream, uin
     for (uint32_t i = 0; i < upstream->count; i++) {
         struct slice name = upstream->members[i].server->name;
         uint64_t hash = siphash13(name.at, name.length, NAME_SEED_0 ^ upstream->hash_seed, NAME_SEED_1);
-        walkers[i] = (struct walker){ .name_hash = hash, .at = (uint32_t)(hash % entries),
+        walkers[i] = (struct walker){ .name_hash = hash,
+                                      .at = (uint32_t)(hash % entries),
                                       .step = (uint32_t)(mix64(hash) % (entries - 1)) + 1,
-                                      .weight = upstream->members[i].weight, .server = (uint16_t)i };
+                                      .weight = upstream->members[i].weight,
+                                      .server = (uint16_t)i };
     }
     qsort(walkers, upstream->count, sizeof *walkers, by_hash);
 }

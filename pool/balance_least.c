@@ -6,9 +6,9 @@
  * mixtures of requests.
  *
  * least-load looks at all servers and begins behind the one it picked last: equal servers take turns, O(servers).
- * two-choices draws two servers by weight and takes the less loaded, O(1): nearly as even (Mitzenmacher 2001), and workers
- * do not all run to the same server that has just become idle. Drawing by weight, not evenly, because a server
- * can get no larger share than that of the draws that name it.
+ * two-choices draws two servers by weight and takes the less loaded, O(1): nearly as even (Mitzenmacher 2001), and
+ * workers do not all run to the same server that has just become idle. Drawing by weight, not evenly, because a
+ * server can get no larger share than that of the draws that name it.
  */
 #include <stdlib.h>
 
@@ -77,7 +77,7 @@ struct columns {
     struct column column[];
 };
 
-/* share[i] is weight[i] * count, and a column holds `total` of it. The two stacks share one array, from its two ends. */
+/* share[i] is weight[i] * count, and a column holds `total` of it. Two stacks share one array, from its two ends. */
 static void fill_columns(struct columns *columns, uint64_t *share, uint16_t *stack, uint32_t count, uint64_t total)
 {
     uint32_t small = 0, large = count;
@@ -132,7 +132,7 @@ static uint32_t draw(const struct upstream *upstream, uint64_t random)
     return columns->column[i].other;
 }
 
-/* The first usable one from a random place on, not `except`; -1. For when most are unusable and drawing is of no use. */
+/* The first usable one from a random place on, not `except`; -1. For when most are unusable and draws fail. */
 static int look_round(const struct upstream *upstream, const struct pick_request *request, int except)
 {
     uint32_t at = (uint32_t)(mix64(request->random) % upstream->count);

@@ -1,10 +1,14 @@
 /*
- * balance_round_robin: servers in turn, by weight.
+ * balance_round_robin: servers in turn, by weight, and smoothly.
  *
- * Equal weights: a place in the list that moves on by one, O(1). Unequal ones: smooth weighted round-robin, O(servers):
- * each server's current weight grows by its weight, the largest is picked and pays the sum of all. {5,1,1} gives
- * a a b a c a a and not a a a a a b c (nginx, ngx_http_upstream_get_peer). Only usable servers take part, so one that
- * comes back has saved up no turns.
+ * Smooth weighted round-robin: each server's current weight grows by its weight, the largest is picked and pays the
+ * sum of all. {5,1,1} gives a a b a c a a and not a a a a a b c (nginx, ngx_http_upstream_get_peer). That is
+ * O(servers) for each pick, but it comes round again after as many picks as the weights' sum. So one round is written
+ * down when the pool is built, and a pick is the next line of it. A line whose server is unusable is passed over:
+ * what is left is a sequence with the others' weights, and a server that comes back has saved up no turns.
+ *
+ * Where the round is too long to be written down, or many lines in a row are unusable, a pick is made the first way,
+ * among the usable.
  *
  * Each worker begins at a random place: with many workers and few requests the first server would otherwise get every
  * worker's first request.
@@ -14,59 +18,48 @@
 #include "engine/base/check.h"
 #include "pool/upstream.h"
 
-#define STEPS_AT_START 64u /* at most, of the smooth kind, O(servers) each */
+#define ROUND_COST_MAX (1u << 18) /* lines times servers: under a millisecond */
+#define SKIPS_MAX 64u
+#define STEPS_AT_START 64u /* without a round */
 
 struct round_robin {
-    uint32_t next; /* equal weights: the server whose turn it is */
-    bool equal;
+    uint32_t next;
+    uint32_t length; /* of the round; 0: not written down */
     bool begun;
+    uint16_t line[];
 };
+_Static_assert(UPSTREAM_SERVERS_MAX <= UINT16_MAX, "a line holds an index");
 
-static bool weights_equal(const struct upstream *upstream)
+static uint32_t common_divisor(uint32_t a, uint32_t b)
 {
-    for (uint32_t i = 1; i < upstream->count; i++)
-        if (upstream->members[i].weight != upstream->members[0].weight)
-            return false;
-    return true;
-}
-
-static enum err build(struct upstream *upstream)
-{
-    struct round_robin *state = FAULT("balance") ? NULL : calloc(1, sizeof *state);
-    if (!state)
-        return ERR_MEMORY;
-    state->equal = weights_equal(upstream);
-    upstream->balance_state = state;
-    return ERR_OK;
-}
-
-static void destroy(struct upstream *upstream)
-{
-    free(upstream->balance_state);
-    upstream->balance_state = NULL;
-}
-
-static int pick_in_turn(struct upstream *upstream, struct round_robin *state, const struct pick_request *request)
-{
-    uint32_t at = state->next;
-    for (uint32_t left = upstream->count; left > 0; left--) {
-        uint32_t here = at;
-        at = at + 1 == upstream->count ? 0 : at + 1;
-        if (likely(upstream_usable(upstream, &upstream->members[here], request))) {
-            state->next = at;
-            return (int)here;
-        }
+    while (b) {
+        uint32_t rest = a % b;
+        a = b;
+        b = rest;
     }
-    return -1;
+    return a;
 }
 
-static int pick_smooth(struct upstream *upstream, const struct pick_request *request)
+static uint32_t round_length(const struct upstream *upstream)
+{
+    uint32_t sum = 0, divisor = 0;
+    for (uint32_t i = 0; i < upstream->count; i++) {
+        sum += upstream->members[i].weight;
+        divisor = common_divisor(upstream->members[i].weight, divisor);
+    }
+    uint32_t length = divisor ? sum / divisor : 0;
+    bool equal = length == upstream->count; /* the file's order is the round */
+    return equal || length <= ROUND_COST_MAX / upstream->count ? length : 0;
+}
+
+/* One step of the smooth kind, among the members that are usable; request NULL: among all. */
+static int step(struct upstream *upstream, const struct pick_request *request)
 {
     int best = -1;
     int32_t total = 0; /* at most UPSTREAM_SERVERS_MAX * SERVER_WEIGHT_MAX = 2^18 */
     for (uint32_t i = 0; i < upstream->count; i++) {
         struct member *member = &upstream->members[i];
-        if (!upstream_usable(upstream, member, request))
+        if (request && !upstream_usable(upstream, member, request))
             continue;
         member->round_robin += (int32_t)member->weight;
         total += (int32_t)member->weight;
@@ -78,13 +71,35 @@ static int pick_smooth(struct upstream *upstream, const struct pick_request *req
     return best;
 }
 
+static enum err build(struct upstream *upstream)
+{
+    uint32_t length = round_length(upstream);
+    struct round_robin *state = FAULT("balance") ? NULL : calloc(1, sizeof *state + length * sizeof state->line[0]);
+    if (!state)
+        return ERR_MEMORY;
+    state->length = length;
+    for (uint32_t i = 0; i < upstream->count; i++)
+        upstream->members[i].round_robin = 0;
+    for (uint32_t i = 0; i < length; i++) /* ends with all current weights at 0 again */
+        state->line[i] = length == upstream->count ? (uint16_t)i : (uint16_t)step(upstream, NULL);
+    upstream->balance_state = state;
+    return ERR_OK;
+}
+
+static void destroy(struct upstream *upstream)
+{
+    free(upstream->balance_state);
+    upstream->balance_state = NULL;
+}
+
 static void begin(struct upstream *upstream, struct round_robin *state, const struct pick_request *request)
 {
     state->begun = true;
-    uint32_t start = (uint32_t)(request->random % upstream->count);
-    state->next = start;
-    for (uint32_t i = 0; !state->equal && i < start && i < STEPS_AT_START; i++)
-        (void)pick_smooth(upstream, request);
+    if (state->length)
+        state->next = (uint32_t)(request->random % state->length);
+    else
+        for (uint64_t left = request->random % STEPS_AT_START; left > 0; left--)
+            (void)step(upstream, NULL);
 }
 
 static int pick(struct upstream *upstream, const struct pick_request *request)
@@ -92,7 +107,13 @@ static int pick(struct upstream *upstream, const struct pick_request *request)
     struct round_robin *state = upstream->balance_state;
     if (unlikely(!state->begun))
         begin(upstream, state, request);
-    return state->equal ? pick_in_turn(upstream, state, request) : pick_smooth(upstream, request);
+    for (unsigned skips = 0; skips < SKIPS_MAX && state->length > 0; skips++) {
+        uint16_t server = state->line[state->next];
+        state->next = state->next + 1 == state->length ? 0 : state->next + 1;
+        if (likely(upstream_usable(upstream, &upstream->members[server], request)))
+            return server;
+    }
+    return step(upstream, request);
 }
 
 const struct balance balance_round_robin = { "round-robin", build, destroy, pick };

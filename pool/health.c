@@ -6,12 +6,12 @@
  *      +-------------------------------- any success -------------------------------------------+          |
  *                                        marked, back-off doubled <---------- the trial's failure ---------+
  *
- * When a server dies, everything in flight there fails at once. Those failures must not each double the back-off, so a
- * failure renews the mark only if it finds `trial` set, and takes it down: one renewal per claim. That the failure of an
- * older request may be taken for the trial's does no harm; it says the same.
+ * When a server dies, everything in flight there fails at once. Those failures must not each double the back-off, so
+ * a failure renews the mark only if it finds `trial` set, and takes it down: one renewal per claim. That the failure
+ * of an older request may be taken for the trial's does no harm; it says the same.
  *
- * A trial that ends without telling anything (the client left) leaves the mark where the claim moved it: the next trial is due
- * one back-off later. Nobody has to give a claim back, so none can be lost.
+ * A trial that ends without telling anything (the client left) leaves the mark where the claim moved it: the next
+ * trial is due one back-off later. Nobody has to give a claim back, so none can be lost.
  *
  * A success at any time clears the mark, also that of a last resort (upstream.h): the server has answered.
  */
@@ -163,7 +163,7 @@ bool health_check_result(struct health *health, bool well, unsigned rise, unsign
         after = HEALTH_CHECK_DOWN;
     if (after == before)
         return false;
-    /* It was seen to come back: a mark from before it went down, with up to backoff_ms_max to run, says nothing any more. */
+    /* It was seen to come back: a mark from before, with up to backoff_ms_max to run, says nothing any more. */
     if (before == HEALTH_CHECK_DOWN)
         clear_mark(health);
     SET(health->checked, after);

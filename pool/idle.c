@@ -1,11 +1,11 @@
 /*
  * idle: see idle.h.
  *
- * The shelf is a list in the order of putting, so the idle limit runs out from the oldest end inwards and looking at that one
- * entry is enough. A lifetime runs from connecting and may end anywhere in the list. Walking it for that would make a sweep of a
- * long shelf quadratic; instead idle_take, which must not hand such an entry out, moves those it meets to the oldest end,
- * where idle_expire finds them at once. One that nobody meets stays until its idle limit: a descriptor held a little
- * longer, and never used.
+ * The shelf is a list in the order of putting, so the idle limit runs out from the oldest end inwards and looking at
+ * that one entry is enough. A lifetime runs from connecting and may end anywhere in the list. Walking it for that
+ * would make a sweep of a long shelf quadratic; instead idle_take, which must not hand such an entry out, moves those
+ * it meets to the oldest end, where idle_expire finds them at once. One that nobody meets stays until its idle limit:
+ * a descriptor held a little longer, and never used.
  */
 #include "pool/idle.h"
 

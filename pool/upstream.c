@@ -1,10 +1,11 @@
 /*
- * upstream: see upstream.h. A pick goes in two steps: the policy names a server that looks usable, and the lease makes sure
- * of it, because other workers pick at the same time. What they may take away in between is the last place below
- * max_connections and the one trial; then the policy is asked again and sees why.
+ * upstream: see upstream.h. A pick goes in two steps: the policy names a server that looks usable, and the lease
+ * makes sure of it, because other workers pick at the same time. What they may take away in between is the last place
+ * below max_connections and the one trial; then the policy is asked again and sees why.
  *
- * Policies are not asked in two cases: one server, and none usable. In the second the servers are gone through once more to
- * tell the reason, and with it what to do: wait (PICK_FULL), try one that is marked (PICK_LAST_RESORT), or give up.
+ * Policies are not asked in two cases: one server, and none usable. In the second the servers are gone through once
+ * more to tell the reason, and with it what to do: wait (PICK_FULL), try one that is marked (PICK_LAST_RESORT), or
+ * give up.
  */
 #include "pool/upstream.h"
 

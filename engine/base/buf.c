@@ -29,11 +29,11 @@ enum err block_pool_init(struct block_pool *pool, uint32_t cap)
     return ERR_OK;
 }
 
-void block_pool_release(struct block_pool *pool)
+void block_pool_release(struct block_pool *pool, uint32_t lent)
 {
     if (!pool->memory)
         return;
-    MUST(pool->taken == 0);
+    MUST(pool->taken == lent);
     munmap(pool->memory, (size_t)pool->cap * BLOCK_BYTES);
     free(pool->blocks);
     *pool = (struct block_pool){ 0 };

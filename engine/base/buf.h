@@ -48,8 +48,8 @@ struct block_pool {
 
 /* Reserves cap * BLOCK_BYTES of address space (cap 1..32768). ERR_MEMORY when the system refuses. */
 enum err must_use block_pool_init(struct block_pool *pool, uint32_t cap);
-/* Every block must have come back. */
-void block_pool_release(struct block_pool *pool);
+/* Every block must have come back, but for `lent` ones that a ring that is gone by now had. */
+void block_pool_release(struct block_pool *pool, uint32_t lent);
 
 /* A block with one reference and used == 0, or NULL when the cap is reached (fault point "block"). */
 struct block *block_take(struct block_pool *pool);

@@ -1,0 +1,179 @@
+#include "tests/unit/pool/fixture.h"
+
+static const struct idle_limits limits = {
+    .count_max = 3, .idle_ms_max = 100, .lifetime_ms_max = 1000, .requests_max = 10
+};
+
+static struct idle_entry *put(struct idle_shelf *shelf, struct idle_entry *entry, uint64_t now_ms)
+{
+    return idle_put(shelf, entry, &limits, now_ms);
+}
+
+Test(idle, empty_shelf_has_nothing_to_give_or_to_wait_for)
+{
+    struct idle_shelf shelf = { 0 };
+    cr_assert_null(idle_take(&shelf, &limits, 1));
+    cr_assert_null(idle_expire(&shelf, &limits, 1));
+    cr_assert_eq(idle_next_expiry(&shelf, &limits), UINT64_MAX);
+}
+
+Test(idle, newest_is_taken_first)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry a = { 0 }, b = { 0 };
+    cr_assert_null(put(&shelf, &a, 1));
+    cr_assert_null(put(&shelf, &b, 2));
+    cr_assert_eq(idle_take(&shelf, &limits, 3), &b);
+    cr_assert_eq(idle_take(&shelf, &limits, 3), &a);
+    cr_assert_eq(shelf.count, 0);
+    cr_assert(!a.newer && !a.older && !b.newer && !b.older);
+}
+
+Test(idle, full_shelf_gives_up_its_oldest)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry entries[4] = { 0 };
+    for (uint64_t i = 0; i < 3; i++)
+        cr_assert_null(put(&shelf, &entries[i], i));
+    cr_assert_eq(put(&shelf, &entries[3], 3), &entries[0]);
+    cr_assert_eq(shelf.count, 3);
+}
+
+Test(idle, nothing_is_kept_without_keep_alive)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry a = { 0 };
+    struct idle_limits none = limits;
+    none.count_max = 0;
+    cr_assert_eq(idle_put(&shelf, &a, &none, 1), &a);
+    cr_assert_eq(shelf.count, 0);
+}
+
+Test(idle, worn_out_connections_are_not_kept)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry old = { .connected_ms = 0 }, busy = { .connected_ms = 1000, .requests = 10 };
+    cr_assert_eq(put(&shelf, &old, 1000), &old);
+    cr_assert_eq(put(&shelf, &busy, 1001), &busy);
+    cr_assert_null(put(&shelf, &old, 999));
+}
+
+Test(idle, limits_of_zero_are_no_limits)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_limits open = { .count_max = 1, .idle_ms_max = 100 };
+    struct idle_entry a = { .connected_ms = 0, .requests = UINT32_MAX };
+    cr_assert_null(idle_put(&shelf, &a, &open, 1u << 30));
+    cr_assert_eq(idle_take(&shelf, &open, (1u << 30) + 99), &a);
+}
+
+Test(idle, nothing_is_handed_out_past_its_idle_limit)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry a = { 0 };
+    cr_assert_null(put(&shelf, &a, 50));
+    cr_assert_null(idle_take(&shelf, &limits, 150));
+    cr_assert_eq(idle_expire(&shelf, &limits, 150), &a);
+}
+
+Test(idle, newest_past_its_lifetime_is_passed_over_and_expires_first)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry young = { .connected_ms = 900 }, old = { .connected_ms = 0 };
+    cr_assert_null(put(&shelf, &young, 980));
+    cr_assert_null(put(&shelf, &old, 990));
+    cr_assert_eq(idle_take(&shelf, &limits, 1001), &young);
+    cr_assert_eq(shelf.count, 1);
+    cr_assert_eq(idle_next_expiry(&shelf, &limits), 1000);
+    cr_assert_eq(idle_expire(&shelf, &limits, 1001), &old);
+}
+
+Test(idle, take_ends_when_all_are_past_their_lifetime)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry entries[3] = { 0 };
+    for (int i = 0; i < 3; i++)
+        cr_assert_null(put(&shelf, &entries[i], 950));
+    cr_assert_null(idle_take(&shelf, &limits, 1000));
+    for (int i = 0; i < 3; i++)
+        cr_assert_not_null(idle_expire(&shelf, &limits, 1000));
+    cr_assert_null(idle_expire(&shelf, &limits, 1000));
+}
+
+Test(idle, expires_at_the_time_that_was_told_and_not_before)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry a = { 0 }, b = { 0 };
+    cr_assert_null(put(&shelf, &a, 10));
+    cr_assert_null(put(&shelf, &b, 20));
+    cr_assert_eq(idle_next_expiry(&shelf, &limits), 110);
+    cr_assert_null(idle_expire(&shelf, &limits, 109));
+    cr_assert_eq(idle_expire(&shelf, &limits, 110), &a);
+    cr_assert_null(idle_expire(&shelf, &limits, 110));
+    cr_assert_eq(idle_next_expiry(&shelf, &limits), 120);
+}
+
+Test(idle, died_entry_leaves_from_the_middle)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry entries[3] = { 0 };
+    for (uint64_t i = 0; i < 3; i++)
+        cr_assert_null(put(&shelf, &entries[i], i));
+    idle_remove(&shelf, &entries[1]);
+    cr_assert_eq(idle_take(&shelf, &limits, 5), &entries[2]);
+    cr_assert_eq(idle_take(&shelf, &limits, 5), &entries[0]);
+}
+
+Test(idle, lowered_count_expires_what_is_too_much)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry entries[3] = { 0 };
+    for (uint64_t i = 0; i < 3; i++)
+        cr_assert_null(put(&shelf, &entries[i], i));
+    struct idle_limits lower = limits;
+    lower.count_max = 1;
+    cr_assert_eq(idle_next_expiry(&shelf, &lower), 0);
+    cr_assert_eq(idle_expire(&shelf, &lower, 3), &entries[0]);
+    cr_assert_eq(idle_expire(&shelf, &lower, 3), &entries[1]);
+    cr_assert_null(idle_expire(&shelf, &lower, 3));
+}
+
+/* Against a shelf kept in the simplest way: an array in the order of putting. */
+Test(idle, agrees_with_a_simple_model)
+{
+    uint64_t seed = test_seed("idle_model"), now = 1000;
+    struct idle_limits some = { .count_max = 5, .idle_ms_max = 50, .lifetime_ms_max = 0 };
+    struct idle_entry entries[8] = { 0 };
+    struct idle_entry *model[8] = { 0 };
+    struct idle_shelf shelf = { 0 };
+    uint32_t count = 0;
+    for (int step = 0; step < 20000; step++) {
+        now += next_random(&seed) % 12;
+        struct idle_entry *entry = &entries[next_random(&seed) % 8];
+        uint32_t at = 0;
+        while (at < count && model[at] != entry)
+            at++;
+        if (next_random(&seed) % 4 == 0) {
+            struct idle_entry *taken = idle_take(&shelf, &some, now);
+            bool fresh = count > 0 && now < model[count - 1]->since_ms + 50;
+            cr_assert_eq(taken, fresh ? model[count - 1] : NULL, "step %d", step);
+            count -= fresh;
+        } else if (at < count) {
+            idle_remove(&shelf, entry);
+            memmove(&model[at], &model[at + 1], (--count - at) * sizeof model[0]);
+        } else {
+            struct idle_entry *out = idle_put(&shelf, entry, &some, now);
+            cr_assert_eq(out, count == 5 ? model[0] : NULL, "step %d", step);
+            if (out)
+                memmove(&model[0], &model[1], --count * sizeof model[0]);
+            model[count++] = entry;
+        }
+        for (struct idle_entry *due; (due = idle_expire(&shelf, &some, now));) {
+            cr_assert_eq(due, model[0], "step %d", step);
+            cr_assert_leq(due->since_ms + 50, now);
+            memmove(&model[0], &model[1], --count * sizeof model[0]);
+        }
+        cr_assert_eq(shelf.count, count);
+        cr_assert_eq(idle_next_expiry(&shelf, &some), count ? model[0]->since_ms + 50 : UINT64_MAX);
+    }
+}
