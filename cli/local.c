@@ -1,0 +1,123 @@
+/* Verbs that need no running engine: the configuration, and running one. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "engine/base/text.h"
+#include "engine/server.h"
+
+static void put(FILE *out, struct text *text)
+{
+    if (text->length)
+        fwrite(text->at, 1, text->length, out);
+    text_release(text);
+}
+
+static bool colour_wanted(void)
+{
+    const char *no_colour = getenv("NO_COLOR");
+    return isatty(STDERR_FILENO) && !(no_colour && no_colour[0]);
+}
+
+static void print_problems(const struct config_problems *problems, const char *name, bool json, FILE *out)
+{
+    struct text text = { 0 };
+    if (json)
+        config_problems_json(problems, name, &text);
+    else
+        config_problems_print(problems, name, colour_wanted(), &text);
+    put(out, &text);
+}
+
+static struct config *read_file(const char *file, struct config_problems *problems)
+{
+    memset(problems, 0, sizeof *problems);
+    struct config *config = config_read(file, problems);
+    if (config)
+        config_resolve(config, problems);
+    return config;
+}
+
+static bool file_given(const struct options *options)
+{
+    if (!options->file)
+        fprintf(stderr, "weir: which file? (-c FILE)\n");
+    return options->file != NULL;
+}
+
+int verb_run(const struct options *options)
+{
+    static struct config_problems problems;
+    if (!file_given(options))
+        return EXIT_USAGE;
+    struct config *config = read_file(options->file, &problems);
+    print_problems(&problems, options->file, false, stderr);
+    return config ? server_run(config, options->file) : EXIT_CONFIG;
+}
+
+int verb_check(const struct options *options)
+{
+    static struct config_problems problems;
+    if (!file_given(options))
+        return EXIT_USAGE;
+    struct config *config = read_file(options->file, &problems);
+    print_problems(&problems, options->file, options->json, options->json ? stdout : stderr);
+    if (config && !options->json)
+        printf("%s: ok\n", options->file);
+    bool well = config != NULL;
+    if (config)
+        config_free(config);
+    return well ? EXIT_OK : EXIT_CONFIG;
+}
+
+int config_show_file(const struct options *options)
+{
+    static struct config_problems problems;
+    struct text text = { 0 };
+    struct config *config = read_file(options->file, &problems);
+    print_problems(&problems, options->file, false, stderr);
+    if (!config)
+        return EXIT_CONFIG;
+    config_show(config, options->json, &text);
+    config_free(config);
+    put(stdout, &text);
+    return EXIT_OK;
+}
+
+int config_print_schema(void)
+{
+    struct text text = { 0 };
+    config_schema(&text);
+    put(stdout, &text);
+    return EXIT_OK;
+}
+
+int config_print_manual(void)
+{
+    struct text text = { 0 };
+    config_manual(&text);
+    put(stdout, &text);
+    return EXIT_OK;
+}
+
+int verb_proxy(const struct options *options)
+{
+    static struct config_problems problems;
+    struct text yaml = { 0 };
+    if (options->to_count == 0) {
+        fprintf(stderr, "weir: to which server? (--to HOST:PORT)\n");
+        return EXIT_USAGE;
+    }
+    text_format(&yaml, "listeners: [ { address: \"%s\" } ]\nroutes: [ { pool: app } ]\npools: { app: { balance: least-load, servers: [", options->words[0]);
+    for (int i = 0; i < options->to_count; i++)
+        text_format(&yaml, "%s \"%s\"", i ? "," : "", options->to[i]);
+    text_format(&yaml, " ] } }\ncontrol: { socket: \"%s\" }\n", getenv("WEIR_SOCKET") ? options->socket : "off");
+    struct config *config = config_parse(text_slice(&yaml), "command line", &problems);
+    text_release(&yaml);
+    if (config)
+        config_resolve(config, &problems);
+    print_problems(&problems, "command line", false, stderr);
+    return config ? server_run(config, NULL) : EXIT_CONFIG;
+}

@@ -1,0 +1,183 @@
+#include "engine/back.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "engine/exchange.h"
+#include "engine/socket.h"
+
+static void count_out(struct conn *conn)
+{
+    struct origin *origin = conn->origin.origin;
+    counter_sub(&origin->server.counters->open, 1);
+    conn->exchange = NULL;
+}
+
+void back_close(struct conn *conn)
+{
+    struct origin *origin = conn->origin.origin;
+    count_out(conn);
+    conn_close(conn, false);
+    origin_unref(origin);
+}
+
+/* Events ------------------------------------------------------------------------------------------------------- */
+
+static bool on_shelf(const struct conn *conn)
+{
+    return conn->exchange == NULL;
+}
+
+static void drop_kept(struct conn *conn)
+{
+    struct origin *origin = conn->origin.origin;
+    idle_remove(&origin->server.idle, &conn->origin.idle);
+    counter_sub(&origin->server.counters->idle, 1);
+    back_close(conn);
+}
+
+static void connected(struct conn *conn, int error)
+{
+    struct exchange *x = conn->exchange;
+    if (error) {
+        exchange_origin_failed(x, SERVER_CONNECT, error);
+        exchange_run(x);
+        return;
+    }
+    conn_receive(conn);
+    exchange_run(x);
+}
+
+static void input(struct conn *conn)
+{
+    if (unlikely(on_shelf(conn))) {
+        drop_kept(conn);
+        return;
+    }
+    exchange_run(conn->exchange);
+}
+
+static void drained(struct conn *conn)
+{
+    struct exchange *x = conn->exchange;
+    if (x && unlikely(!x->request_done))
+        exchange_run(x);
+}
+
+static void broken(struct conn *conn, int error)
+{
+    if (on_shelf(conn)) {
+        drop_kept(conn);
+        return;
+    }
+    struct exchange *x = conn->exchange;
+    if (!queue_empty(&conn->in) && !conn->ended) {
+        conn->ended = true; /* what came before the reset is read first: an early answer to a long upload */
+        exchange_run(x);
+        return;
+    }
+    exchange_origin_failed(x, SERVER_CLOSED, error);
+    exchange_run(x);
+}
+
+static void expire(struct origin *origin)
+{
+    struct idle_entry *entry;
+    uint64_t now_ms = origin->worker->loop.now_ms;
+    while ((entry = idle_expire(&origin->server.idle, &origin->idle_limits, now_ms))) {
+        counter_sub(&origin->server.counters->idle, 1);
+        back_close(CONTAINER_OF(entry, struct conn, origin.idle));
+    }
+}
+
+static void timeout(struct conn *conn)
+{
+    if (!on_shelf(conn)) {
+        exchange_origin_timeout(conn->exchange);
+        return;
+    }
+    struct origin *origin = conn->origin.origin;
+    origin->server.references++;
+    uint64_t due = idle_next_expiry(&origin->server.idle, &origin->idle_limits);
+    if (due > conn->worker->loop.now_ms)
+        conn_deadline(conn, due);
+    expire(origin);
+    origin_unref(origin);
+}
+
+static void ready(struct conn *conn)
+{
+    if (conn->exchange)
+        exchange_run(conn->exchange);
+}
+
+static const struct conn_events back_events = {
+    .connected = connected, .input = input, .drained = drained, .broken = broken, .timeout = timeout, .ready = ready,
+};
+
+/* Connections -------------------------------------------------------------------------------------------------- */
+
+struct conn *back_take(struct origin *origin)
+{
+    struct idle_entry *entry = idle_take(&origin->server.idle, &origin->idle_limits, origin->worker->loop.now_ms);
+    if (!entry)
+        return NULL;
+    counter_sub(&origin->server.counters->idle, 1);
+    struct conn *conn = CONTAINER_OF(entry, struct conn, origin.idle);
+    conn->origin.reused = true;
+    return conn;
+}
+
+struct conn *back_connect(struct origin *origin, const struct config *config)
+{
+    struct worker *worker = origin->worker;
+    if (origin->address.socket_bytes == 0) {
+        errno = EHOSTUNREACH; /* its name did not resolve */
+        return NULL;
+    }
+    int fd = socket_for_origin(&origin->address, config->congestion_control);
+    if (fd < 0)
+        return NULL;
+    struct conn *conn = conn_new(worker, fd, false, &back_events);
+    if (!conn) {
+        close(fd);
+        errno = ENOMEM;
+        return NULL;
+    }
+    conn->origin.origin = origin;
+    conn->origin.idle.connected_ms = worker->loop.now_ms;
+    origin->server.references++;
+    counter_add(&origin->server.counters->open, 1);
+    counter_add(&origin->server.counters->connects, 1);
+    conn_connect(conn, &origin->address.socket.any, origin->address.socket_bytes);
+    return conn;
+}
+
+void back_keep(struct conn *conn)
+{
+    struct origin *origin = conn->origin.origin;
+    conn->exchange = NULL;
+    conn->origin.idle.requests++;
+    struct idle_entry *out = idle_put(&origin->server.idle, &conn->origin.idle, &origin->idle_limits, origin->worker->loop.now_ms);
+    if (out == &conn->origin.idle) {
+        back_close(conn);
+        return;
+    }
+    conn_deadline(conn, origin->worker->loop.now_ms + origin->idle_limits.idle_ms_max + 1);
+    if (out)
+        back_close(CONTAINER_OF(out, struct conn, origin.idle));
+    else
+        counter_add(&origin->server.counters->idle, 1);
+}
+
+void back_forget(struct origin *origin)
+{
+    struct idle_entry *entry;
+    origin->server.references++;
+    while ((entry = origin->server.idle.oldest)) {
+        idle_remove(&origin->server.idle, entry);
+        counter_sub(&origin->server.counters->idle, 1);
+        back_close(CONTAINER_OF(entry, struct conn, origin.idle));
+    }
+    origin_unref(origin);
+}

@@ -1,0 +1,28 @@
+/*
+ * back: the origin side: connections to servers, kept between requests on their server's shelf.
+ *
+ * A kept connection goes on receiving: bytes or FIN on it mean that it is of no use any more, and it is closed before
+ * anybody sends on it. Which of them may wait and how long is pool/idle's decision; back carries it out.
+ */
+#ifndef WEIR_BACK_H
+#define WEIR_BACK_H
+
+#include "engine/conn.h"
+#include "engine/generation.h"
+
+/* A kept connection to the server, ready to send on; NULL when there is none. */
+struct conn *back_take(struct origin *origin);
+
+/*
+ * A new connection; `connected` comes later as exchange_run on conn->exchange, which the caller sets. NULL and errno: no descriptor or memory.
+ */
+struct conn *back_connect(struct origin *origin, const struct config *config);
+
+/* The request is over: onto the shelf, or closed if the shelf says so. */
+void back_keep(struct conn *conn);
+void back_close(struct conn *conn);
+
+/* Closes all kept connections of a server (it left the configuration, or is drained). */
+void back_forget(struct origin *origin);
+
+#endif

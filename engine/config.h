@@ -1,0 +1,193 @@
+/*
+ * config: one configuration, read, checked and immutable.
+ *
+ * A configuration is a tree made by config_parse.c from a YAML file by one table of rows (config_rows.c: word, type,
+ * unit, default, bounds, documentation, reload rule), which also drives defaults, error hints, `weir config show`, the JSON
+ * Schema and the manual page. It is built beside the running one; when anything is wrong it is not built at all and every error is
+ * told at once. Nothing changes in it afterwards: workers share it without a lock, and it is freed when the last
+ * generation that uses it ends (server.h).
+ *
+ * All strings live in the configuration's own memory. Durations are milliseconds, sizes bytes; 0 means "no limit" only where
+ * said.
+ */
+#ifndef WEIR_CONFIG_H
+#define WEIR_CONFIG_H
+
+#include <netinet/in.h>
+#include <sys/un.h>
+
+#include "engine/base/slice.h"
+#include "engine/policy/route.h"
+#include "pool/upstream.h"
+
+/* A socket address with its text. */
+struct address {
+    struct slice text; /* as configured, canonical: "127.0.0.1:80", "[::1]:80", "unix:/path", "example.com:80" */
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_un local;
+    } socket;
+    uint32_t socket_bytes;
+    uint16_t port; /* 0 for unix: */
+};
+
+/* A network in CIDR notation; IPv4 as v4-mapped IPv6. */
+struct network {
+    uint8_t address[16];
+    uint8_t bits; /* 0..128 */
+};
+
+struct config_limits {
+    uint32_t head_bytes_max;       /* request head; default and most 16 KiB (431) */
+    uint32_t target_bytes_max;     /* 414; default 8 KiB */
+    uint32_t fields_max;           /* 431; default and most 100 */
+    uint64_t body_bytes_max;       /* 413; default 0, no limit */
+    uint32_t connections_max;      /* client connections, whole process; default 0: as many as descriptors allow */
+    uint32_t requests_per_connection_max; /* default 0: no limit */
+};
+
+struct config_timeouts {
+    uint32_t head_ms;       /* the whole request head, from its first byte (408); default 10 s */
+    uint32_t idle_ms;       /* kept-alive client without a request; default 60 s */
+    uint32_t body_ms;       /* silence while a request's content is awaited (408); default 30 s */
+    uint32_t send_ms;       /* client that takes nothing; default 30 s */
+    uint32_t drain_ms;      /* graceful stop: deadline for what is in flight; default 30 s */
+};
+
+struct config_listener {
+    struct slice name;     /* "address" text, or the name given; key over reloads */
+    struct address address;
+    uint32_t backlog;      /* default 4096 */
+    uint32_t unix_mode;    /* for unix:, default 0660 */
+    bool admin;            /* `serve: admin`: Prometheus text at /metrics, nothing else */
+};
+
+struct config_server {
+    struct address address;
+    uint32_t weight;
+    uint32_t max_connections;
+    struct slice key; /* "pool/address" */
+};
+
+/* Active check: `health: { path: /healthz, interval: 2s }`. interval_ms == 0: none. */
+struct config_check {
+    struct slice path;
+    struct slice host;      /* Host field to send; default: the server's address */
+    uint32_t interval_ms;
+    uint32_t timeout_ms;    /* default: 2 s */
+    uint16_t status_first, status_last; /* default 200-399 */
+    uint32_t rise, fall;    /* default 2, 3 */
+};
+
+enum hash_key { HASH_URI, HASH_PATH, HASH_HOST, HASH_CLIENT_ADDRESS, HASH_HEADER, HASH_COOKIE };
+
+struct config_pool {
+    struct slice name;
+    struct config_server *servers;
+    uint32_t server_count;
+    enum balance_kind balance;
+    enum hash_key hash_key;
+    struct slice hash_name; /* of the header or cookie */
+    struct slice host;      /* Host to send to origins; empty: the client's */
+    struct config_check check;
+    struct health_limits health; /* passive: fail-after, back-off */
+    struct idle_limits idle;     /* keep-alive: { connections: 64 per worker and server, idle: 55s, lifetime: 1h, requests: 0 } */
+    uint32_t connect_ms;    /* default 3 s */
+    uint32_t first_byte_ms; /* default 60 s; 504 */
+    uint32_t between_ms;    /* silence inside a response; default 30 s */
+    uint32_t total_ms;      /* whole exchange; default 0: no limit */
+    uint32_t retries;       /* further attempts after the first; default 2, most UPSTREAM_TRIES_MAX - 1 */
+    uint32_t queue_max;     /* exchanges that may wait for a full pool, whole process; default 1024; 0: none, 503 at once */
+    uint32_t queue_ms;      /* how long; default 5 s; 503 */
+};
+
+enum log_format { LOG_JSON, LOG_COMBINED };
+enum log_level { LOG_ERROR, LOG_WARN, LOG_NOTICE, LOG_INFO, LOG_DEBUG };
+
+struct config_log {
+    struct slice access;    /* path, "stdout", "stderr" or "off" (default off) */
+    enum log_format format; /* default json */
+    struct slice error;     /* path, "stderr" (default) or "stdout" */
+    enum log_level level;   /* default notice */
+};
+
+struct config {
+    uint32_t workers;       /* 0: auto, one per core of the process's affinity mask */
+    bool pin;               /* workers pinned to cores; default true */
+    struct config_listener *listeners;
+    uint32_t listener_count;
+    struct route *routes;
+    uint32_t route_count;
+    struct config_pool *pools;
+    uint32_t pool_count;
+    struct config_limits limits;
+    struct config_timeouts timeouts;
+    struct config_log log;
+    struct network *trusted_proxies;
+    uint32_t trusted_proxy_count;
+    struct slice via;             /* pseudonym in Via; default "weir"; "off" for none */
+    bool forwarded_x, forwarded_rfc7239; /* `forwarded: x | rfc7239 | both | off`; default x */
+    struct slice server_header;   /* Server of the engine's own answers; default "weir" */
+    struct slice control_socket;  /* default /run/weir.sock */
+    uint32_t control_mode;        /* default 0600 */
+    uint32_t busy_poll_us;        /* `busy-poll`: bounded spin before sleeping; default 0 (off), most 30 */
+    struct slice congestion_control; /* auto (default), system, or a name */
+    struct slice file;            /* where it came from; empty for `weir proxy` and `weir demo` */
+    void *memory;                 /* private to config.c */
+};
+
+/* One thing wrong with a configuration. line and column count from 1; 0: not about a place. */
+struct config_problem {
+    uint32_t line, column, width; /* width of the caret run; in characters, as column is */
+    bool warning;
+    char message[256]; /* "unknown key 'adress'" */
+    char help[256];    /* "did you mean 'address'?" or "" */
+    char note[160];    /* about another place: "'app' stands here already"; or "" */
+    uint32_t note_line, note_column;
+    char source[256];  /* the line itself or, of a long one, the part around the place; printable, without its end; "" if none */
+    uint32_t caret;    /* characters of source before the caret run */
+};
+#define CONFIG_PROBLEMS_MAX 20u
+struct config_problems {
+    struct config_problem list[CONFIG_PROBLEMS_MAX];
+    uint32_t count;
+    uint32_t more; /* that did not fit */
+    uint32_t errors;
+};
+
+/*
+ * Reads text (of the file called file_name, for messages; at most CONFIG_BYTES_MAX). NULL when problems->errors != 0.
+ * Warnings may accompany a configuration. Reads no other file, resolves no name over the network: a host that is not an address is
+ * looked up by config_resolve below.
+ */
+#define CONFIG_BYTES_MAX (4u * 1024u * 1024u)
+struct config *config_parse(struct slice text, const char *file_name, struct config_problems *problems);
+
+/* Reads the file itself; a file that cannot be read is one problem. Blocking: start-up, `weir check` and the control thread only. */
+struct config *config_read(const char *path, struct config_problems *problems);
+
+/* Looks up servers given by name (getaddrinfo, blocking, first address); a name that does not resolve is a warning, the server stays
+ * with socket_bytes == 0 and counts as failed at connect. */
+void config_resolve(struct config *config, struct config_problems *problems);
+
+void config_free(struct config *config);
+
+/* "file:line:col: error: message", the source line, a caret run, "help: ...". Appends to a growing text; see config_print.c. */
+struct text;
+void config_problems_print(const struct config_problems *problems, const char *file_name, bool colour, struct text *out);
+void config_problems_json(const struct config_problems *problems, const char *file_name, struct text *out);
+
+/* The whole configuration with every default, as YAML that parses to the same again; or as JSON. */
+void config_show(const struct config *config, bool json, struct text *out);
+void config_schema(struct text *out); /* JSON Schema 2020-12 of the file */
+void config_manual(struct text *out); /* troff: the table of keys for weir.yaml(5) */
+
+/*
+ * What a reload from `from` to `to` changes, a line each ("pool app: server 127.0.0.1:9003 added"); and what cannot change
+ * without a restart (workers, control socket), which refuses the reload: ERR_REFUSED with lines that say why.
+ */
+enum err must_use config_diff(const struct config *from, const struct config *to, struct text *out);
+
+#endif

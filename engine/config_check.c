@@ -1,0 +1,431 @@
+/*
+ * What rows cannot say alone: keys that exclude or need each other, names that stand twice, what is never reached or
+ * does nothing. The finish functions look at one section, config_check at the whole.
+ *
+ * What does nothing is an error where the author must have meant something else (a rewrite beside a redirect), and a
+ * warning where the file works without it (a pool that no route names). Warnings are left for files without errors,
+ * whose own consequences they would often be.
+ */
+#include <stdio.h>
+
+#include "engine/base/map.h"
+#include "engine/config_decode.h"
+#include "engine/config_value.h"
+
+#define SERVERS_MAX 16384u /* of all pools: the engine keeps a record of each (RECORDS_MAX) */
+#define EDIT_BYTES_MAX 4096u /* of one message: a head with them still fits where heads are written */
+#define ANSWER_EDITS_MAX 64u /* of an answer of our own, beside the fields it has anyway */
+
+/* Where a key of a map stands, else the map. */
+static struct place key_place(const struct node *map, const char *key)
+{
+    for (const struct node_child *child = map->kind == NODE_MAP ? map->first : NULL; child; child = child->next) {
+        if (slice_equal(child->key->text, slice_of_text(key)))
+            return child->key->place;
+    }
+    return map->place;
+}
+
+/* Where the i-th item of a list or map stands, or the value of one of its keys if it is a map that has it. */
+static struct place item_place(const struct node *node, uint32_t i, const char *key)
+{
+    const struct node_child *child = NULL;
+    for (const struct node *item; node && (item = node_next(node, &child)); i--) {
+        const struct node *value = key ? node_find(item, key) : NULL;
+        if (i == 0)
+            return value ? value->place : child->key ? child->key->place : item->place;
+    }
+    return (struct place){ 0 };
+}
+
+/* Listeners ------------------------------------------------------------------------------------------------------- */
+
+void finish_listener(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    struct config_listener *listener = target;
+    bool local = listener->address.text.length && listener->address.port == 0;
+    if (!listener->name.length)
+        listener->name = listener->address.text;
+    if (section_given(&section_listener, given, "mode") && !local) {
+        struct config_problem *problem =
+            problem_error(decoder->reporter, key_place(node, "mode"), "'mode' is for unix: addresses only");
+        problem_help(problem, "leave the key out");
+    }
+}
+
+/* 0.0.0.0 and [::], which takes IPv4 too, would share a port by chance. */
+static bool is_any(const struct address *address)
+{
+    return (address->socket.any.sa_family == AF_INET && address->socket.v4.sin_addr.s_addr == INADDR_ANY) ||
+           (address->socket.any.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&address->socket.v6.sin6_addr));
+}
+
+static bool collide(const struct address *a, const struct address *b)
+{
+    return slice_equal(a->text, b->text) || (a->port && a->port == b->port && is_any(a) && is_any(b));
+}
+
+static void check_listener_pair(struct decoder *decoder, const struct node *nodes, uint32_t first, uint32_t second)
+{
+    const struct config_listener *a = &decoder->config->listeners[first], *b = &decoder->config->listeners[second];
+    bool collision = collide(&a->address, &b->address);
+    const char *key = collision ? "address" : "name";
+    if (!a->address.text.length || !b->address.text.length || (!collision && !slice_equal(a->name, b->name)))
+        return;
+    struct config_problem *problem = problem_error(decoder->reporter, item_place(nodes, second, key), "two listeners %s '%s'",
+                                                   collision ? "on" : "are called", quoted(collision ? b->address.text : b->name).text);
+    problem_note(problem, item_place(nodes, first, key), "the first is here");
+}
+
+static void check_listeners(struct decoder *decoder)
+{
+    const struct node *nodes = node_find(decoder->root, "listeners");
+    const struct config *config = decoder->config;
+    bool serves = config->listener_count == 0;
+    for (uint32_t i = 0; i < config->listener_count; i++) {
+        serves |= !config->listeners[i].admin;
+        for (uint32_t j = 0; j < i; j++)
+            check_listener_pair(decoder, nodes, j, i);
+    }
+    if (!serves) {
+        struct config_problem *problem = problem_error(decoder->reporter, item_place(nodes, 0, NULL), "no listener serves the routes");
+        problem_help(problem, "add one without 'serve: admin'");
+    }
+}
+
+/* Pools ----------------------------------------------------------------------------------------------------------- */
+
+static void name_servers(struct decoder *decoder, struct config_pool *pool)
+{
+    char key[ADDRESS_TEXT_BYTES + 80];
+    for (uint32_t i = 0; i < pool->server_count; i++) {
+        struct slice address = pool->servers[i].address.text;
+        int length = snprintf(key, sizeof key, "%.*s/%.*s", (int)pool->name.length, pool->name.at, (int)address.length, address.at);
+        pool->servers[i].key = decode_copy(decoder, slice_of(key, (size_t)length));
+    }
+}
+
+/* Up to 1024 servers of 4096 pools: a map, not pairs. */
+static void check_repeated_servers(struct decoder *decoder, const struct node *node, const struct config_pool *pool)
+{
+    struct map seen;
+    map_init(&seen, UPSTREAM_SERVERS_MAX, 1, 2);
+    for (uint32_t i = 0; i < pool->server_count; i++) {
+        struct config_server *server = &pool->servers[i];
+        enum err e = server->address.text.length ? map_add(&seen, server->address.text, server) : ERR_OK;
+        if (e == ERR_MEMORY)
+            decoder->memory->failed = true;
+        if (e != ERR_EXISTS)
+            continue;
+        struct config_server *first = map_find(&seen, server->address.text);
+        const struct node *nodes = node_find(node, "servers");
+        struct config_problem *problem = problem_error(decoder->reporter, item_place(nodes, i, "address"), "server '%s' stands twice in the pool",
+                                                       quoted(server->address.text).text);
+        problem_note(problem, item_place(nodes, (uint32_t)(first - pool->servers), "address"), "the first is here");
+        problem_help(problem, "give it a weight to send it more");
+    }
+    map_release(&seen);
+}
+
+static void check_back_off(struct decoder *decoder, const struct node *node, const struct config_pool *pool)
+{
+    const struct node *passive = node_find(node, "passive-health");
+    if (passive && pool->health.backoff_ms_min > pool->health.backoff_ms_max) {
+        struct config_problem *problem =
+            problem_error(decoder->reporter, passive->place, "'back-off' is longer than 'back-off-max'");
+        char longest[VALUE_TEXT_BYTES];
+        value_write_milliseconds(pool->health.backoff_ms_max, longest);
+        problem_help(problem, "back-off-max is %s here", longest);
+    }
+}
+
+void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    struct config_pool *pool = target;
+    name_servers(decoder, pool);
+    check_repeated_servers(decoder, node, pool);
+    check_back_off(decoder, node, pool);
+    if (section_given(&section_pool, given, "hash-key") && pool->balance != BALANCE_CONSISTENT_HASH) {
+        struct config_problem *problem =
+            problem_error(decoder->reporter, key_place(node, "hash-key"), "'hash-key' is for consistent-hash only");
+        problem_help(problem, "add 'balance: consistent-hash', or leave the key out");
+    }
+}
+
+static void check_server_total(struct decoder *decoder)
+{
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < decoder->config->pool_count; i++)
+        total += decoder->config->pools[i].server_count;
+    if (total > SERVERS_MAX)
+        problem_error(decoder->reporter, (struct place){ 0 }, "the pools have %u servers; %u are allowed", (unsigned)total, SERVERS_MAX);
+}
+
+/* Routes ---------------------------------------------------------------------------------------------------------- */
+
+void finish_match(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    (void)target;
+    if (given == 0 && node->count == 0) {
+        struct config_problem *problem = problem_error(decoder->reporter, node->place, "'match' has no condition");
+        problem_help(problem, "leave the key out to match every request");
+    }
+}
+
+void finish_rewrite(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    const struct route *route = target;
+    (void)given;
+    if (route->replace_path.length && (route->strip_prefix.length || route->add_prefix.length)) {
+        struct config_problem *problem =
+            problem_error(decoder->reporter, node->place, "'path' replaces the whole path; the prefixes beside it do nothing");
+        problem_help(problem, "keep one of them");
+    } else if (node->count == 0) {
+        problem_error(decoder->reporter, node->place, "'rewrite' says nothing");
+    }
+}
+
+static void check_repeated_sets(struct decoder *decoder, const struct node *node, const struct field_edits *edits)
+{
+    for (unsigned i = 0; i < edits->count; i++) {
+        for (unsigned j = 0; j < i && edits->list[i].kind == FIELD_EDIT_SET; j++) {
+            if (edits->list[j].kind == FIELD_EDIT_SET && slice_equal_nocase(edits->list[i].name, edits->list[j].name))
+                problem_error(decoder->reporter, key_place(node, "response-headers"), "'%s' is set in 'respond' and in 'response-headers'",
+                              quoted(edits->list[i].name).text);
+        }
+    }
+}
+
+/* set replaces what is there: remove beside it does nothing. */
+static void check_edit_pairs(struct decoder *decoder, const struct node *node, const struct field_edits *edits)
+{
+    for (unsigned i = 0; i < edits->count; i++) {
+        for (unsigned j = 0; edits->list[i].kind == FIELD_EDIT_REMOVE && j < edits->count; j++) {
+            if (edits->list[j].kind == FIELD_EDIT_SET && slice_equal_nocase(edits->list[i].name, edits->list[j].name))
+                problem_error(decoder->reporter, key_place(node, "remove"), "'%s' is removed and set; setting it suffices",
+                              quoted(edits->list[i].name).text);
+        }
+    }
+}
+
+/* Into the order in which they are documented to act, whatever order the file has; otherwise as they stood. */
+static void sort_edits(struct decoder *decoder, struct field_edits *edits)
+{
+    static const enum field_edit_kind order[] = { FIELD_EDIT_REMOVE, FIELD_EDIT_SET, FIELD_EDIT_ADD };
+    struct field_edit *sorted = decode_take(decoder, edits->count, sizeof *sorted);
+    unsigned count = 0;
+    for (size_t o = 0; sorted && o < ARRAY_LENGTH(order); o++) {
+        for (unsigned i = 0; i < edits->count; i++) {
+            if (edits->list[i].kind == order[o])
+                sorted[count++] = edits->list[i];
+        }
+    }
+    edits->list = sorted;
+    edits->count = count;
+    edits->touched = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (sorted[i].kind != FIELD_EDIT_ADD)
+            edits->touched |= 1ull << sorted[i].id;
+    }
+}
+
+static void check_edit_bytes(struct decoder *decoder, const struct node *node, const struct field_edits *edits)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < edits->count; i++)
+        bytes += edits->list[i].name.length + edits->list[i].value.length + 4;
+    if (bytes > EDIT_BYTES_MAX)
+        problem_error(decoder->reporter, node->place, "the edits take %zu bytes; %u are allowed", bytes, EDIT_BYTES_MAX);
+}
+
+void finish_edits(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    struct field_edits *edits = target;
+    (void)given;
+    check_edit_pairs(decoder, node, edits);
+    check_edit_bytes(decoder, node, edits);
+    sort_edits(decoder, edits);
+    if (node->count == 0)
+        problem_help(problem_error(decoder->reporter, node->place, "no edit is given"), "add set, add or remove");
+}
+
+void finish_respond(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    struct route *route = target;
+    (void)given;
+    bool bodiless = route->status == 204 || route->status == 205 || route->status == 304;
+    if (bodiless && route->body.length)
+        problem_error(decoder->reporter, key_place(node, "body"), "an answer with status %u has no body", route->status);
+    if (!route->body.length)
+        route->type = SLICE_NONE;
+    if (!route->body.length && node_find(node, "type"))
+        problem_error(decoder->reporter, key_place(node, "type"), "'type' is the type of a body, and there is none");
+}
+
+void finish_redirect(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    const struct route *route = target;
+    (void)given;
+    switch (route->status) {
+    case 0: /* told already */
+    case 301:
+    case 302:
+    case 303:
+    case 307:
+    case 308: return;
+    default:
+        problem_help(problem_error(decoder->reporter, key_place(node, "status"), "%u is no status for a redirect", route->status),
+                     "one of: 301, 302, 303, 307, 308");
+    }
+}
+
+/* Of an answer of our own there is nothing to remove, and its type, length and date are written by its maker. */
+static void check_own_answer(struct decoder *decoder, const struct node *node, const struct route *route)
+{
+    struct place place = key_place(node, node_find(node, "response-headers") ? "response-headers" : "respond");
+    static const char *const for_origins[] = { "rewrite", "request-headers" };
+    for (size_t i = 0; i < ARRAY_LENGTH(for_origins); i++) {
+        if (node_find(node, for_origins[i]))
+            problem_help(problem_error(decoder->reporter, key_place(node, for_origins[i]), "'%s' does nothing without 'pool'",
+                                       for_origins[i]),
+                         "it is about requests that are forwarded");
+    }
+    if (route->response_edits.count > ANSWER_EDITS_MAX)
+        problem_error(decoder->reporter, place, "the answer has more than %u further fields", ANSWER_EDITS_MAX);
+    check_edit_bytes(decoder, node, &route->response_edits);
+    for (unsigned i = 0; i < route->response_edits.count; i++) {
+        const struct field_edit *edit = &route->response_edits.list[i];
+        const char *why = edit->kind == FIELD_EDIT_REMOVE          ? "an answer of the proxy's own has nothing to remove"
+                          : edit->id == FIELD_CONTENT_TYPE         ? "use the key 'type' of 'respond'"
+                          : edit->id == FIELD_LOCATION && route->action == ROUTE_REDIRECT ? "use the key 'to' of 'redirect'"
+                          : edit->id == FIELD_SERVER ? "Server is set with the key 'server-header' at the top"
+                                                                   : NULL;
+        if (why)
+            problem_help(problem_error(decoder->reporter, place, "'%s' cannot be edited here", quoted(edit->name).text), "%s", why);
+    }
+}
+
+void finish_route(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    struct route *route = target;
+    static const char *const actions[] = { "pool", "respond", "redirect" }; /* as enum route_action */
+    unsigned count = 0;
+    char name[32];
+    for (unsigned i = 0; i < ARRAY_LENGTH(actions); i++) {
+        if (section_given(&section_route, given, actions[i])) {
+            route->action = (enum route_action)i;
+            count++;
+        }
+    }
+    if (count != 1) {
+        struct config_problem *problem =
+            problem_error(decoder->reporter, node->place, count ? "the route has more than one action" : "the route has no action");
+        problem_help(problem, "exactly one of: pool, respond, redirect");
+    }
+    if (count == 1 && route->action != ROUTE_POOL) {
+        sort_edits(decoder, &route->response_edits); /* respond: headers may have added to them */
+        check_own_answer(decoder, node, route);
+        check_repeated_sets(decoder, node, &route->response_edits);
+    }
+    if (!route->name.length) {
+        int length = snprintf(name, sizeof name, "routes[%u]", (unsigned)(route - decoder->config->routes));
+        route->name = decode_copy(decoder, slice_of(name, (size_t)length));
+    }
+}
+
+static void check_route_names(struct decoder *decoder)
+{
+    const struct config *config = decoder->config;
+    const struct node *nodes = node_find(decoder->root, "routes");
+    struct map seen;
+    map_init(&seen, config->route_count + 1, 1, 2);
+    for (uint32_t i = 0; i < config->route_count; i++) {
+        struct route *route = &config->routes[i];
+        enum err e = route->name.length ? map_add(&seen, route->name, route) : ERR_OK;
+        if (e == ERR_MEMORY)
+            decoder->memory->failed = true;
+        if (e != ERR_EXISTS)
+            continue;
+        const struct route *first = map_find(&seen, route->name);
+        struct config_problem *problem =
+            problem_error(decoder->reporter, item_place(nodes, i, "name"), "two routes are called '%s'", quoted(route->name).text);
+        problem_note(problem, item_place(nodes, (uint32_t)(first - config->routes), "name"), "the first is here");
+    }
+    map_release(&seen);
+}
+
+/* Warnings -------------------------------------------------------------------------------------------------------- */
+
+static void warn_of_unused_pools(struct decoder *decoder)
+{
+    const struct config *config = decoder->config;
+    bool *used = decode_take(decoder, config->pool_count + 1, sizeof *used);
+    for (uint32_t i = 0; used && i < config->route_count; i++) {
+        if (config->routes[i].action == ROUTE_POOL)
+            used[config->routes[i].pool] = true;
+    }
+    for (uint32_t i = 0; used && i < config->pool_count; i++) {
+        if (!used[i])
+            problem_warning(decoder->reporter, item_place(node_find(decoder->root, "pools"), i, NULL), "no route leads to pool '%s'",
+                            quoted(config->pools[i].name).text);
+    }
+}
+
+static void warn_of_idle_queues(struct decoder *decoder)
+{
+    const struct node *nodes = node_find(decoder->root, "pools");
+    const struct node_child *child = nodes ? nodes->first : NULL;
+    for (uint32_t i = 0; child && i < decoder->config->pool_count; i++, child = child->next) {
+        const struct config_pool *pool = &decoder->config->pools[i];
+        bool capped = false;
+        for (uint32_t s = 0; s < pool->server_count; s++)
+            capped |= pool->servers[s].max_connections != 0;
+        if (!capped && node_find(child->value, "queue"))
+            problem_help(problem_warning(decoder->reporter, key_place(child->value, "queue"), "the queue of pool '%s' is never used",
+                                         quoted(pool->name).text),
+                         "requests wait only where servers have 'max-connections'");
+    }
+}
+
+/* Pairs of conditions that are compared before we stop looking: a file of many long lists is not to hold up a reload. */
+#define COVER_WORK_MAX 20000000ull
+
+static uint64_t cover_work(const struct route *a, const struct route *b)
+{
+    return 1 + (uint64_t)a->host_count * b->host_count + (uint64_t)a->path_count * b->path_count +
+           (uint64_t)a->field_count * b->field_count;
+}
+
+static void warn_of_unreachable_routes(struct decoder *decoder)
+{
+    const struct config *config = decoder->config;
+    const struct node *nodes = node_find(decoder->root, "routes");
+    uint64_t work = 0;
+    for (uint32_t later = 1; later < config->route_count; later++) {
+        for (uint32_t earlier = 0; earlier < later; earlier++) {
+            const struct route *a = &config->routes[earlier], *b = &config->routes[later];
+            work += cover_work(a, b);
+            if (work > COVER_WORK_MAX)
+                return;
+            if (!route_covers(a, b))
+                continue;
+            struct config_problem *problem =
+                problem_warning(decoder->reporter, item_place(nodes, later, NULL), "route '%s' is never reached", quoted(b->name).text);
+            problem_note(problem, item_place(nodes, earlier, NULL), "'%s' takes every request that it matches", quoted(a->name).text);
+            problem_help(problem, "put it before the other, or take it out");
+            break;
+        }
+    }
+}
+
+void config_check(struct decoder *decoder)
+{
+    check_listeners(decoder);
+    check_server_total(decoder);
+    check_route_names(decoder);
+    if (decoder->reporter->problems->errors || decoder->memory->failed)
+        return;
+    warn_of_unused_pools(decoder);
+    warn_of_idle_queues(decoder);
+    warn_of_unreachable_routes(decoder);
+}

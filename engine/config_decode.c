@@ -1,0 +1,606 @@
+/*
+ * Rows against nodes. A map is walked in the order of the file: each key finds its row, each row's type has a decoder in
+ * the table below; then come the defaults of rows that the file does not have, read from their text by the same
+ * decoders; then what the section's rows say together.
+ */
+#include "engine/config_decode.h"
+
+#include <stdio.h>
+
+#include "engine/base/check.h"
+#include "engine/config_value.h"
+
+/* Keys of one map at most, for maps whose rows do not say: far above what any section has. */
+#define KEYS_MAX 1000u
+
+typedef void decode_function(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+static decode_function *const decode_functions[ROW_TYPES];
+static void decode_map(struct decoder *decoder, const struct section *section, const char *subject, const struct node *node,
+                       void *target);
+
+/* Helpers --------------------------------------------------------------------------------------------------------- */
+
+void *decode_take(struct decoder *decoder, size_t count, size_t bytes)
+{
+    return config_memory_take(decoder->memory, count * bytes);
+}
+
+struct slice decode_copy(struct decoder *decoder, struct slice text)
+{
+    return config_memory_copy(decoder->memory, text);
+}
+
+bool decode_scalar(struct decoder *decoder, const char *subject, const struct node *node, struct slice *text)
+{
+    if (node->kind != NODE_SCALAR) {
+        problem_error(decoder->reporter, node->place, "'%s' takes one value, not a %s", subject,
+                      node->kind == NODE_LIST ? "list" : "map");
+        return false;
+    }
+    if (node_is_null(node)) {
+        struct config_problem *problem = problem_error(decoder->reporter, node->place, "'%s' has no value", subject);
+        problem_help(problem, "give it one, or leave the key out");
+        return false;
+    }
+    *text = node->text;
+    return true;
+}
+
+static struct config_problem *refuse(struct decoder *decoder, const struct row *row, const struct node *node)
+{
+    return problem_error(decoder->reporter, node->place, "'%s' is no value for '%s'", quoted(node->text).text, row->word);
+}
+
+/* Numbers --------------------------------------------------------------------------------------------------------- */
+
+struct number_type {
+    const char *(*read)(struct slice text, uint64_t *value);
+    void (*write)(uint64_t value, char out[VALUE_TEXT_BYTES]);
+};
+static const struct number_type number_types[ROW_TYPES] = {
+    [TYPE_COUNT] = { value_read_count, value_write_count },
+    [TYPE_DURATION] = { value_read_milliseconds, value_write_milliseconds },
+    [TYPE_MICROSECONDS] = { value_read_microseconds, value_write_microseconds },
+    [TYPE_SIZE] = { value_read_size, value_write_size },
+    [TYPE_MODE] = { value_read_mode, value_write_mode },
+};
+
+static bool number_in_range(struct decoder *decoder, const struct row *row, const struct node *node, uint64_t value)
+{
+    char bound[VALUE_TEXT_BYTES];
+    uint64_t least = row->zero && row->least == 0 ? 1 : row->least;
+    if (value >= least && value <= row->most)
+        return true;
+    bool small = value < least;
+    struct config_problem *problem = problem_error(decoder->reporter, node->place, "'%s' is too %s for '%s'",
+                                                   quoted(node->text).text, small ? "small" : "large", row->word);
+    number_types[row->type].write(small ? least : row->most, bound);
+    if (small && value == 0 && row->zero)
+        problem_help(problem, "write '%s'", row->zero);
+    else
+        problem_help(problem, "it is %s %s", small ? "at least" : "at most", bound);
+    return false;
+}
+
+static void decode_number(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct slice text;
+    uint64_t value = 0;
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    if (row->zero && slice_equal(text, slice_of_text(row->zero))) {
+        row_store(row, target, 0);
+        return;
+    }
+    const char *complaint = number_types[row->type].read(text, &value);
+    if (complaint) {
+        struct config_problem *problem = refuse(decoder, row, node);
+        if (row->zero)
+            problem_help(problem, "%s; or '%s'", complaint, row->zero);
+        else
+            problem_help(problem, "%s", complaint);
+    } else if (number_in_range(decoder, row, node, value)) {
+        row_store(row, target, value);
+    }
+}
+
+static void decode_flag(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct slice text;
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const char *complaint = value_read_flag(text, row_member(row, target));
+    if (complaint)
+        problem_help(refuse(decoder, row, node), "%s", complaint);
+}
+
+/* Words and texts ------------------------------------------------------------------------------------------------- */
+
+static void suggest_word(struct config_problem *problem, const struct row_word *words, struct slice written)
+{
+    struct nearest nearest = nearest_to(written);
+    char list[200] = "";
+    for (size_t i = 0, length = 0; words[i].word; i++) {
+        nearest_offer(&nearest, slice_of_text(words[i].word));
+        int added = snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "", words[i].word);
+        length = size_min(length + (size_t)added, sizeof list - 1);
+    }
+    if (nearest.best.at && written.length > 3) /* of three letters, one changed, too little is left to guess from */
+        problem_help(problem, "did you mean '%s'?", nearest.best.at);
+    else
+        problem_help(problem, "one of: %s", list);
+}
+
+static const struct row_word *find_word(const struct row_word *words, struct slice text)
+{
+    for (; words->word; words++) {
+        if (slice_equal(slice_of_text(words->word), text))
+            return words;
+    }
+    return NULL;
+}
+
+static void decode_word(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct slice text;
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const struct row_word *word = find_word(row->words, text);
+    if (word)
+        row_store(row, target, word->value);
+    else
+        suggest_word(refuse(decoder, row, node), row->words, text);
+}
+
+static void decode_text(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct slice text, *member = row_member(row, target);
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    if (row->zero && slice_equal(text, slice_of_text(row->zero))) {
+        *member = SLICE("");
+        return;
+    }
+    const char *complaint = row->check ? row->check(text) : NULL;
+    if (complaint)
+        problem_help(refuse(decoder, row, node), "%s", complaint);
+    else
+        *member = decode_copy(decoder, text);
+}
+
+static void decode_name(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct slice text, *member = row_member(row, target);
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const char *complaint = value_check_name(text);
+    if (complaint)
+        problem_help(refuse(decoder, row, node), "%s", complaint);
+    else
+        *member = decode_copy(decoder, text);
+}
+
+/* "/a" and "/a/" are one prefix, since prefixes are whole segments. */
+static void decode_prefix(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct slice text, *member = row_member(row, target);
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const char *complaint = value_check_path(text);
+    if (!complaint && memchr(text.at, '*', text.length))
+        complaint = "a prefix is written without '*'";
+    if (text.length && text.at[text.length - 1] == '/')
+        text.length--;
+    if (!complaint && text.length == 0)
+        complaint = "'/' alone changes nothing";
+    if (complaint)
+        problem_help(refuse(decoder, row, node), "%s", complaint);
+    else
+        *member = decode_copy(decoder, text);
+}
+
+/* x, rfc7239, both or off: two flags side by side. */
+static const struct row_word forwarded_words[] = { { "off", 0 }, { "x", 1 }, { "rfc7239", 2 }, { "both", 3 }, { NULL, 0 } };
+
+static void decode_forwarded(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct config *config = target;
+    struct slice text;
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const struct row_word *word = find_word(forwarded_words, text);
+    if (!word) {
+        suggest_word(refuse(decoder, row, node), forwarded_words, text);
+        return;
+    }
+    config->forwarded_x = word->value & 1;
+    config->forwarded_rfc7239 = word->value & 2;
+}
+
+static void decode_status_range(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct config_check *check = target;
+    struct slice text;
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const char *complaint = value_read_status_range(text, &check->status_first, &check->status_last);
+    if (complaint)
+        problem_help(refuse(decoder, row, node), "%s", complaint);
+}
+
+static const struct row_word hash_words[] = {
+    { "uri", HASH_URI }, { "path", HASH_PATH }, { "host", HASH_HOST }, { "client-address", HASH_CLIENT_ADDRESS }, { NULL, 0 },
+};
+static const struct row_word hash_named[] = { { "header:", HASH_HEADER }, { "cookie:", HASH_COOKIE }, { NULL, 0 } };
+
+/* True when text is header:NAME or cookie:NAME, well or not. */
+static bool decode_hash_name(struct decoder *decoder, const struct row *row, const struct node *node, struct config_pool *pool)
+{
+    for (const struct row_word *word = hash_named; word->word; word++) {
+        struct slice prefix = slice_of_text(word->word);
+        if (!slice_starts(node->text, prefix))
+            continue;
+        struct slice name = slice_of(node->text.at + prefix.length, node->text.length - prefix.length);
+        const char *complaint = value_check_field_name(name);
+        if (complaint) {
+            problem_help(refuse(decoder, row, node), "the name behind '%s' is made of letters, digits and '-'", word->word);
+        } else {
+            pool->hash_key = (enum hash_key)word->value;
+            pool->hash_name = decode_copy(decoder, name);
+        }
+        return true;
+    }
+    return false;
+}
+
+static void decode_hash_key(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct config_pool *pool = target;
+    struct slice text;
+    if (!decode_scalar(decoder, row->word, node, &text) || decode_hash_name(decoder, row, node, pool))
+        return;
+    const struct row_word *word = find_word(hash_words, text);
+    if (word) {
+        pool->hash_key = (enum hash_key)word->value;
+        return;
+    }
+    struct config_problem *problem = refuse(decoder, row, node);
+    suggest_word(problem, hash_words, text);
+    if (strncmp(problem->help, "one of", 6) == 0)
+        problem_help(problem, "one of: uri, path, host, client-address, header:NAME, cookie:NAME");
+}
+
+/* Addresses and references ---------------------------------------------------------------------------------------- */
+
+static void decode_address(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    enum address_use use = row->type == TYPE_LISTEN_ADDRESS ? ADDRESS_OF_LISTENER : ADDRESS_OF_SERVER;
+    struct slice text;
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const char *complaint = value_read_address(decoder->memory, text, use, row_member(row, target));
+    if (complaint)
+        problem_help(refuse(decoder, row, node), "%s", complaint);
+}
+
+static void decode_network(struct decoder *decoder, const struct row *row, const struct node *node, struct network *network)
+{
+    char clean[VALUE_TEXT_BYTES];
+    struct slice text;
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const char *complaint = value_read_network(text, network);
+    if (complaint) {
+        problem_help(refuse(decoder, row, node), "%s", complaint);
+    } else if (!value_network_is_clean(network)) {
+        struct network cleaned = value_network_cleaned(network);
+        value_write_network(&cleaned, clean);
+        problem_help(refuse(decoder, row, node), "it has bits beyond its length; the network is %s", clean);
+    }
+}
+
+static void decode_networks(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct config *config = target;
+    uint32_t count = node_items(node);
+    if (node->kind == NODE_MAP || count < row->least || count > row->most) {
+        problem_error(decoder->reporter, node->place, "'%s' is a list of 1 to %u networks", row->word, (unsigned)row->most);
+        return;
+    }
+    struct network *networks = decode_take(decoder, count, sizeof *networks);
+    if (!networks)
+        return;
+    config->trusted_proxies = networks;
+    const struct node_child *child = NULL;
+    for (const struct node *item; (item = node_next(node, &child));)
+        decode_network(decoder, row, item, &networks[config->trusted_proxy_count++]);
+}
+
+/* A route names a pool before the pools are read: the index is its place in the file. */
+static void decode_pool(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct route *route = target;
+    struct slice text;
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const struct node *pools = node_find(decoder->root, "pools");
+    struct nearest nearest = nearest_to(text);
+    const struct node_child *child = pools && pools->kind == NODE_MAP ? pools->first : NULL;
+    for (uint32_t i = 0; child; child = child->next, i++) {
+        if (slice_equal(child->key->text, text)) {
+            route->pool = i;
+            return;
+        }
+        nearest_offer(&nearest, child->key->text);
+    }
+    struct config_problem *problem = problem_error(decoder->reporter, node->place, "there is no pool '%s'", quoted(text).text);
+    if (nearest.best.at)
+        problem_help(problem, "did you mean '%s'?", quoted(nearest.best).text);
+    else
+        problem_help(problem, "add it: pools: { %s: { servers: [ 127.0.0.1:9001 ] } }", quoted(text).text);
+}
+
+/* Sections, lists, names ------------------------------------------------------------------------------------------ */
+
+static void decode_section(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    decode_map(decoder, row->section, row->word, node, row_member(row, target));
+}
+
+static void set_items(const struct row *row, void *target, void *items, uint32_t count)
+{
+    memcpy(row_member(row, target), &items, sizeof items);
+    memcpy((char *)target + row->count_offset, &count, sizeof count);
+}
+
+/* Memory for the items; NULL when there are none, too many of them, or no memory. */
+static char *take_items(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    uint32_t count = node_items(node);
+    if (count == 0) {
+        struct config_problem *problem = problem_error(decoder->reporter, node->place, "'%s' is empty", row->word);
+        problem_help(problem, "for example: %s", row->example);
+        return NULL;
+    }
+    if (count > row->most) {
+        problem_error(decoder->reporter, node->place, "'%s' has %u items; %u are allowed", row->word, count, (unsigned)row->most);
+        return NULL;
+    }
+    char *items = decode_take(decoder, count, row->section->bytes);
+    if (items)
+        set_items(row, target, items, count);
+    return items;
+}
+
+/* An item may be a bare text where the section says which key that is. */
+static void decode_item(struct decoder *decoder, const struct section *section, const struct node *node, void *target)
+{
+    if (node->kind != NODE_SCALAR || !section->scalar_key || node_is_null(node)) {
+        decode_map(decoder, section, section->noun, node, target);
+        return;
+    }
+    struct node key = { .kind = NODE_SCALAR, .text = slice_of_text(section->scalar_key), .place = node->place };
+    struct node value = *node;
+    struct node_child child = { &key, &value, NULL };
+    struct node map = { .kind = NODE_MAP, .count = 1, .place = node->place, .first = &child };
+    decode_map(decoder, section, section->noun, &map, target);
+}
+
+static void decode_list(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    bool scalar_does = node->kind == NODE_SCALAR && row->section->scalar_key && !node_is_null(node);
+    if (node->kind != NODE_LIST && !scalar_does) {
+        struct config_problem *problem = problem_error(decoder->reporter, node->place, "'%s' is a list", row->word);
+        problem_help(problem, "for example: %s", row->example);
+        return;
+    }
+    char *items = take_items(decoder, row, node, target);
+    if (!items)
+        return;
+    const struct node_child *child = NULL;
+    for (const struct node *item; (item = node_next(node, &child)); items += row->section->bytes)
+        decode_item(decoder, row->section, item, items);
+}
+
+/* Tells a key that stands twice; the first of them is found again, since that is rare. */
+static bool is_repeated(struct decoder *decoder, const struct node *map, const struct node_child *child)
+{
+    const struct node_child *first = map->first;
+    while (first != child && !slice_equal(first->key->text, child->key->text))
+        first = first->next;
+    if (first == child)
+        return false;
+    struct config_problem *problem =
+        problem_error(decoder->reporter, child->key->place, "the key '%s' stands twice", quoted(child->key->text).text);
+    problem_note(problem, first->key->place, "'%s' stands here first", quoted(child->key->text).text);
+    return true;
+}
+
+static void decode_named(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    if (node->kind != NODE_MAP) {
+        struct config_problem *problem = problem_error(decoder->reporter, node->place, "'%s' is a map of names", row->word);
+        problem_help(problem, "for example: %s", row->example);
+        return;
+    }
+    char *items = take_items(decoder, row, node, target);
+    if (!items)
+        return;
+    for (const struct node_child *child = node->first; child; child = child->next, items += row->section->bytes) {
+        const char *complaint = value_check_name(child->key->text);
+        if (complaint) {
+            struct config_problem *problem = problem_error(decoder->reporter, child->key->place, "'%s' is no name for a %s",
+                                                           quoted(child->key->text).text, row->section->noun);
+            problem_help(problem, "%s", complaint);
+        }
+        if (is_repeated(decoder, node, child))
+            continue;
+        struct slice *name = (struct slice *)(void *)items; /* the first member of what has a name */
+        *name = decode_copy(decoder, child->key->text);
+        decode_map(decoder, row->section, name->at ? name->at : "", child->value, items);
+    }
+}
+_Static_assert(offsetof(struct config_pool, name) == 0, "decode_named writes the name there");
+
+/* Maps ------------------------------------------------------------------------------------------------------------ */
+
+static void apply_defaults(struct decoder *decoder, const struct section *section, uint64_t given, void *target);
+
+/* A default is decoded from its text, as if it stood in the file. */
+static void apply_default(struct decoder *decoder, const struct row *row, void *target)
+{
+    if (row->type == TYPE_SECTION) {
+        if (row->section->always)
+            apply_defaults(decoder, row->section, 0, row_member(row, target));
+    } else if (row->usual) {
+        struct node node = { .kind = NODE_SCALAR, .text = slice_of_text(row->usual) };
+        decode_functions[row->type](decoder, row, &node, target);
+    }
+}
+
+static void apply_defaults(struct decoder *decoder, const struct section *section, uint64_t given, void *target)
+{
+    for (uint32_t i = 0; i < section->row_count; i++) {
+        if (!(given >> i & 1))
+            apply_default(decoder, &section->rows[i], target);
+    }
+}
+
+/* The row that was meant, if one is near: it is not missed on top of that. */
+static const struct row *refuse_key(struct decoder *decoder, const struct section *section, const char *subject,
+                                    const struct node *key)
+{
+    struct nearest nearest = nearest_to(key->text);
+    char list[200] = "";
+    size_t length = 0;
+    for (uint32_t i = 0; i < section->row_count; i++) {
+        if (section->rows[i].type == TYPE_LATER)
+            continue;
+        nearest_offer(&nearest, slice_of_text(section->rows[i].word));
+        int added = snprintf(list + length, sizeof list - length, "%s%s", length ? ", " : "", section->rows[i].word);
+        length = size_min(length + (size_t)added, sizeof list - 1);
+    }
+    struct config_problem *problem =
+        section == &section_top
+            ? problem_error(decoder->reporter, key->place, "unknown key '%s'", quoted(key->text).text)
+            : problem_error(decoder->reporter, key->place, "unknown key '%s' in '%s'", quoted(key->text).text, subject);
+    if (nearest.best.at)
+        problem_help(problem, "did you mean '%s'?", nearest.best.at);
+    else
+        problem_help(problem, "known are: %s%s", list, length == sizeof list - 1 ? "..." : "");
+    return nearest.best.at ? section_row(section, nearest.best) : NULL;
+}
+
+static uint64_t decode_key(struct decoder *decoder, const struct section *section, const char *subject, const struct node *map,
+                           const struct node_child *child, void *target)
+{
+    const struct row *row = section_row(section, child->key->text);
+    if (!row) {
+        row = refuse_key(decoder, section, subject, child->key);
+        return row && row->required ? row_bit(section, row) : 0;
+    }
+    if (row->type == TYPE_LATER) {
+        struct config_problem *problem =
+            problem_error(decoder->reporter, child->key->place, "'%s': %s is not in this build yet", row->word, row->doc);
+        problem_help(problem, "leave the key out");
+        return 0;
+    }
+    if (!is_repeated(decoder, map, child))
+        decode_functions[row->type](decoder, row, child->value, target);
+    return row_bit(section, row);
+}
+
+static void demand_rows(struct decoder *decoder, const struct section *section, const struct node *node, uint64_t given)
+{
+    for (uint32_t i = 0; i < section->row_count; i++) {
+        const struct row *row = &section->rows[i];
+        if (!row->required || (given >> i & 1))
+            continue;
+        struct config_problem *problem = problem_error(decoder->reporter, section == &section_top ? (struct place){ 0 } : node->place,
+                                                       "the %s has no '%s'", section->noun, row->word);
+        problem_help(problem, "for example: %s", row->example);
+    }
+}
+
+static bool is_readable_map(struct decoder *decoder, const char *subject, const struct node *node)
+{
+    if (node->kind != NODE_MAP) {
+        struct config_problem *problem = problem_error(decoder->reporter, node->place, "'%s' takes keys with values", subject);
+        if (node_is_null(node))
+            problem_help(problem, "{} takes every default");
+        return false;
+    }
+    if (node->count > KEYS_MAX)
+        problem_error(decoder->reporter, node->place, "'%s' has %u keys", subject, node->count);
+    return node->count <= KEYS_MAX;
+}
+
+static void decode_map(struct decoder *decoder, const struct section *section, const char *subject, const struct node *node,
+                       void *target)
+{
+    uint64_t given = 0;
+    if (!is_readable_map(decoder, subject, node))
+        return;
+    for (const struct node_child *child = node->first; child; child = child->next)
+        given |= decode_key(decoder, section, subject, node, child, target);
+    demand_rows(decoder, section, node, given);
+    apply_defaults(decoder, section, given, target);
+    if (section->finish)
+        section->finish(decoder, node, target, given);
+}
+
+/* The table and the whole ----------------------------------------------------------------------------------------- */
+
+static decode_function *const decode_functions[ROW_TYPES] = {
+    [TYPE_FLAG] = decode_flag,
+    [TYPE_COUNT] = decode_number,
+    [TYPE_DURATION] = decode_number,
+    [TYPE_MICROSECONDS] = decode_number,
+    [TYPE_SIZE] = decode_number,
+    [TYPE_MODE] = decode_number,
+    [TYPE_WORD] = decode_word,
+    [TYPE_TEXT] = decode_text,
+    [TYPE_NAME] = decode_name,
+    [TYPE_PREFIX] = decode_prefix,
+    [TYPE_LISTEN_ADDRESS] = decode_address,
+    [TYPE_SERVER_ADDRESS] = decode_address,
+    [TYPE_NETWORKS] = decode_networks,
+    [TYPE_FORWARDED] = decode_forwarded,
+    [TYPE_STATUS_RANGE] = decode_status_range,
+    [TYPE_HASH_KEY] = decode_hash_key,
+    [TYPE_POOL] = decode_pool,
+    [TYPE_HOSTS] = decode_hosts,
+    [TYPE_PATHS] = decode_paths,
+    [TYPE_METHODS] = decode_methods,
+    [TYPE_FIELDS] = decode_fields,
+    [TYPE_LOCATION] = decode_location,
+    [TYPE_EDIT_SET] = decode_edits,
+    [TYPE_EDIT_ADD] = decode_edits,
+    [TYPE_EDIT_REMOVE] = decode_remove,
+    [TYPE_SECTION] = decode_section,
+    [TYPE_LIST] = decode_list,
+    [TYPE_NAMED] = decode_named,
+};
+
+static bool has_root(struct decoder *decoder)
+{
+    if (decoder->root && decoder->root->kind == NODE_MAP)
+        return true;
+    bool empty = !decoder->root || node_is_null(decoder->root);
+    struct config_problem *problem = empty ? problem_error(decoder->reporter, (struct place){ 0 }, "the file is empty")
+                                           : problem_error(decoder->reporter, decoder->root->place,
+                                                           "a configuration is keys with values");
+    problem_help(problem, "it begins with: listeners: [ { address: 127.0.0.1:8080 } ]");
+    return false;
+}
+
+void config_decode(struct decoder *decoder)
+{
+    if (!has_root(decoder))
+        return;
+    decode_map(decoder, &section_top, section_top.noun, decoder->root, decoder->config);
+    if (!decoder->memory->failed)
+        config_check(decoder);
+    if (decoder->memory->failed)
+        problem_error(decoder->reporter, (struct place){ 0 }, "out of memory");
+}

@@ -1,0 +1,52 @@
+/*
+ * config_decode: from nodes to struct config, driven by the table of rows; then what rows cannot say alone.
+ *
+ * Decoding never stops at an error: it tells it, leaves the value zero and goes on, so that one reading finds all. The
+ * result is used only when nothing was told but warnings.
+ */
+#ifndef WEIR_CONFIG_DECODE_H
+#define WEIR_CONFIG_DECODE_H
+
+#include "engine/config_memory.h"
+#include "engine/config_problem.h"
+#include "engine/config_rows.h"
+
+struct decoder {
+    struct config *config;
+    struct config_memory *memory; /* the configuration's */
+    struct reporter *reporter;
+    const struct node *root;
+};
+
+/* Decodes the file's root and checks the whole. Out of memory is one of the problems. */
+void config_decode(struct decoder *decoder);
+
+/* For the value types that are more than a scalar (config_decode_route.c). target is the section's struct. */
+void decode_hosts(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_paths(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_methods(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_fields(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_location(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_edits(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_remove(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+
+/* The text of a scalar. False, and told, when it is none or says nothing. subject: the row's word. */
+bool decode_scalar(struct decoder *decoder, const char *subject, const struct node *node, struct slice *text);
+/* Memory for count things; NULL: out of memory, which config_decode tells in the end. */
+void *decode_take(struct decoder *decoder, size_t count, size_t bytes);
+struct slice decode_copy(struct decoder *decoder, struct slice text);
+
+/* What a section's rows say together (config_check.c). */
+void finish_listener(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_route(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_respond(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_redirect(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_rewrite(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_match(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_edits(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+
+/* What sections say together: names, references, what is never reached (config_check.c). */
+void config_check(struct decoder *decoder);
+
+#endif

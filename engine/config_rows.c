@@ -1,0 +1,520 @@
+#include "engine/config_rows.h"
+
+#include "engine/base/check.h"
+#include "engine/config_decode.h"
+#include "engine/config_value.h"
+
+#define MEMBER(type, member) \
+    .offset = offsetof(struct type, member), .member_bytes = sizeof(((struct type *)0)->member)
+#define LENGTH_AT(type, member) .count_offset = offsetof(struct type, member)
+#define SECTION(type, rows_) .rows = (rows_), .row_count = ARRAY_LENGTH(rows_), .bytes = sizeof(struct type)
+
+#define SECOND_MS 1000ull
+#define MINUTE_MS (60 * SECOND_MS)
+#define HOUR_MS (60 * MINUTE_MS)
+#define DAY_MS (24 * HOUR_MS)
+
+/* Listeners ------------------------------------------------------------------------------------------------------- */
+
+static const struct row_word serve_words[] = { { "proxy", 0 }, { "admin", 1 }, { NULL, 0 } };
+
+static bool listener_is_named(const void *target)
+{
+    const struct config_listener *listener = target;
+    return !slice_equal(listener->name, listener->address.text);
+}
+static bool listener_is_local(const void *target)
+{
+    return ((const struct config_listener *)target)->address.port == 0;
+}
+static const struct row listener_rows[] = {
+    { .word = "address", .type = TYPE_LISTEN_ADDRESS, MEMBER(config_listener, address), .required = true,
+      .example = "address: 127.0.0.1:8080",
+      .doc = "Where to listen: host:port, [IPv6]:port, :port for every address of both families, or unix:/path." },
+    { .word = "name", .type = TYPE_NAME, MEMBER(config_listener, name), .applies = listener_is_named,
+      .doc = "What logs and counters call it, and what keeps its socket over reloads. Otherwise that is its address." },
+    { .word = "serve", .type = TYPE_WORD, MEMBER(config_listener, admin), .words = serve_words, .usual = "proxy",
+      .doc = "proxy: the routes. admin: metrics in Prometheus' format at /metrics and nothing else." },
+    { .word = "backlog", .type = TYPE_COUNT, MEMBER(config_listener, backlog), .least = 1, .most = 65535, .usual = "4096",
+      .doc = "Connections that may wait to be accepted, per worker. The kernel caps it at net.core.somaxconn." },
+    { .word = "mode", .type = TYPE_MODE, MEMBER(config_listener, unix_mode), .most = 0777, .usual = "0660",
+      .applies = listener_is_local,
+      .doc = "File mode of a unix: socket." },
+    { .word = "tls", .type = TYPE_LATER, .doc = "TLS" },
+    { .word = "proxy-protocol", .type = TYPE_LATER, .doc = "the PROXY protocol" },
+    { .word = "protocols", .type = TYPE_LATER, .doc = "HTTP/2 and HTTP/3" },
+};
+const struct section section_listener = {
+    .noun = "listener", SECTION(config_listener, listener_rows), .finish = finish_listener,
+    .doc = "A socket that clients connect to.",
+};
+
+/* Routes ---------------------------------------------------------------------------------------------------------- */
+
+static const char *complain_of_framing(enum field_id id)
+{
+    switch (id) {
+    case FIELD_CONTENT_LENGTH:
+    case FIELD_TRANSFER_ENCODING: return "the proxy frames messages itself; this field cannot be edited";
+    case FIELD_CONNECTION:
+    case FIELD_KEEP_ALIVE:
+    case FIELD_PROXY_CONNECTION:
+    case FIELD_TE:
+    case FIELD_TRAILER:
+    case FIELD_UPGRADE:
+    case FIELD_HTTP2_SETTINGS: return "this field is about one connection (RFC 9110 7.6.1); the proxy writes it itself";
+    default: return NULL;
+    }
+}
+
+static const char *check_request_field(struct slice name)
+{
+    const char *complaint = value_check_field_name(name);
+    if (complaint)
+        return complaint;
+    switch (field_id_of(name)) {
+    case FIELD_HOST: return "the Host that origins see is set with the key 'host' of the pool";
+    case FIELD_EXPECT: return "the proxy answers Expect itself; this field cannot be edited";
+    case FIELD_VIA: return "Via is set with the key 'via' at the top";
+    case FIELD_FORWARDED:
+    case FIELD_X_FORWARDED_FOR:
+    case FIELD_X_FORWARDED_PROTO:
+    case FIELD_X_FORWARDED_HOST: return "this field is set with the keys 'forwarded' and 'trusted-proxies' at the top";
+    default: return complain_of_framing(field_id_of(name));
+    }
+}
+
+static const char *check_response_field(struct slice name)
+{
+    const char *complaint = value_check_field_name(name);
+    if (complaint)
+        return complaint;
+    if (field_id_of(name) == FIELD_VIA)
+        return "Via is set with the key 'via' at the top";
+    if (field_id_of(name) == FIELD_DATE)
+        return "Date says when the origin made the response; the proxy adds it where it is missing";
+    return complain_of_framing(field_id_of(name));
+}
+
+#define EDIT_ROWS(check_)                                                                                              \
+    { .word = "remove", .type = TYPE_EDIT_REMOVE, .check = (check_), .most = FIELDS_CAP,                               \
+      .doc = "Drops every field of these names." },                                                                    \
+    { .word = "set", .type = TYPE_EDIT_SET, .check = (check_), .most = FIELDS_CAP,                                     \
+      .doc = "Replaces every field of that name by one with this value." },                                            \
+    { .word = "add", .type = TYPE_EDIT_ADD, .check = (check_), .most = FIELDS_CAP,                                     \
+      .doc = "Adds a field, or several with a list of values, beside those of the same name." },
+
+static bool edits_present(const void *target)
+{
+    return ((const struct field_edits *)target)->count > 0;
+}
+static const struct row request_edit_rows[] = { EDIT_ROWS(check_request_field) };
+static const struct section section_request_edits = {
+    .noun = "request-headers", SECTION(field_edits, request_edit_rows), .is_present = edits_present, .finish = finish_edits,
+    .doc = "Edits of the fields that go to the origin: first remove, then set, then add. Values may hold placeholders: "
+           "{client-address}, {client-port}, {host}, {method}, {path}, {query}, {scheme}, {server}, {request-id}; "
+           "a brace itself is written twice.",
+};
+static const struct row response_edit_rows[] = { EDIT_ROWS(check_response_field) };
+static const struct section section_response_edits = {
+    .noun = "response-headers", SECTION(field_edits, response_edit_rows), .is_present = edits_present, .finish = finish_edits,
+    .doc = "Edits of the fields that go to the client: first remove, then set, then add; placeholders as in request-headers.",
+};
+
+static bool match_present(const void *target)
+{
+    const struct route *route = target;
+    return route->host_count || route->path_count || route->method_count || route->field_count;
+}
+static const struct row match_rows[] = {
+    { .word = "host", .type = TYPE_HOSTS, .most = 1024,
+      .doc = "Hosts, without port: example.com, or *.example.com for every name below it (not example.com itself)." },
+    { .word = "path", .type = TYPE_PATHS, .most = 1024,
+      .doc = "Paths: /a exactly; /a/* for /a and everything below; elsewhere * is any run without a slash, ** any run." },
+    { .word = "method", .type = TYPE_METHODS, .most = 64, .doc = "Methods, in capitals. GET does not stand for HEAD." },
+    { .word = "header", .type = TYPE_FIELDS, .most = FIELDS_CAP,
+      .doc = "Request fields, each with a pattern (* any run, ? any one character) or several of which one must match; "
+             "{ present: false } for a field that must be missing." },
+};
+static const struct section section_match = {
+    .noun = "match", SECTION(route, match_rows), .is_present = match_present, .finish = finish_match,
+    .doc = "What a request must be like: all the given conditions hold; of several values in one condition, any.",
+};
+
+static bool respond_present(const void *target)
+{
+    return ((const struct route *)target)->action == ROUTE_RESPOND;
+}
+static const struct row respond_rows[] = {
+    { .word = "status", .type = TYPE_COUNT, MEMBER(route, status), .least = 200, .most = 599, .usual = "200",
+      .doc = "Status of the answer." },
+    { .word = "type", .type = TYPE_TEXT, MEMBER(route, type), .check = value_check_media_type, .usual = "text/plain; charset=utf-8",
+      .doc = "Content-Type of the body." },
+    { .word = "body", .type = TYPE_TEXT, MEMBER(route, body), .check = value_check_body, .doc = "Content of the answer, as it stands." },
+    { .word = "headers", .type = TYPE_EDIT_SET, MEMBER(route, response_edits), .check = check_response_field, .most = FIELDS_CAP,
+      .shorthand = true, .doc = "Further fields of the answer; the same as response-headers: set." },
+};
+static const struct section section_respond = {
+    .noun = "respond", SECTION(route, respond_rows), .is_present = respond_present, .finish = finish_respond,
+    .doc = "An answer of the proxy's own.",
+};
+
+static bool redirect_present(const void *target)
+{
+    return ((const struct route *)target)->action == ROUTE_REDIRECT;
+}
+static const struct row redirect_rows[] = {
+    { .word = "to", .type = TYPE_LOCATION, MEMBER(route, location), .required = true,
+      .example = "to: https://{host}{path}?{query}",
+      .doc = "A URL, or a path that begins with a slash. Placeholders as in request-headers; a ? right before an empty "
+             "{query} is left out: https://{host}{path}?{query}" },
+    { .word = "status", .type = TYPE_COUNT, MEMBER(route, status), .least = 301, .most = 308, .usual = "302",
+      .doc = "301, 302, 303, 307 or 308." },
+};
+static const struct section section_redirect = {
+    .noun = "redirect", SECTION(route, redirect_rows), .is_present = redirect_present, .finish = finish_redirect,
+    .doc = "Sends the client elsewhere.",
+};
+
+static bool rewrite_present(const void *target)
+{
+    const struct route *route = target;
+    return route->strip_prefix.length || route->add_prefix.length || route->replace_path.length;
+}
+static const struct row rewrite_rows[] = {
+    { .word = "strip-prefix", .type = TYPE_PREFIX, MEMBER(route, strip_prefix),
+      .doc = "Whole segments to take off the front of the path: /assets makes /assets/x into /x." },
+    { .word = "add-prefix", .type = TYPE_PREFIX, MEMBER(route, add_prefix),
+      .doc = "Segments to put before the path, after strip-prefix." },
+    { .word = "path", .type = TYPE_TEXT, MEMBER(route, replace_path), .check = value_check_path,
+      .doc = "The whole path to ask for instead. The query stays." },
+};
+static const struct section section_rewrite = {
+    .noun = "rewrite", SECTION(route, rewrite_rows), .is_present = rewrite_present, .finish = finish_rewrite,
+    .doc = "Which path the origin is asked for.",
+};
+
+static bool route_is_named(const void *target)
+{
+    return !slice_starts(((const struct route *)target)->name, SLICE("routes["));
+}
+static bool route_has_pool(const void *target)
+{
+    return ((const struct route *)target)->action == ROUTE_POOL;
+}
+static const struct row route_rows[] = {
+    { .word = "name", .type = TYPE_NAME, MEMBER(route, name), .applies = route_is_named,
+      .doc = "What logs call it. Otherwise that is its place: routes[0], routes[1]." },
+    { .word = "match", .type = TYPE_SECTION, .section = &section_match },
+    { .word = "pool", .type = TYPE_POOL, MEMBER(route, pool), .applies = route_has_pool, .doc = "The pool that is asked." },
+    { .word = "respond", .type = TYPE_SECTION, .section = &section_respond },
+    { .word = "redirect", .type = TYPE_SECTION, .section = &section_redirect },
+    { .word = "rewrite", .type = TYPE_SECTION, .section = &section_rewrite },
+    { .word = "request-headers", .type = TYPE_SECTION, MEMBER(route, request_edits), .section = &section_request_edits },
+    { .word = "response-headers", .type = TYPE_SECTION, MEMBER(route, response_edits), .section = &section_response_edits },
+    { .word = "cache", .type = TYPE_LATER, .doc = "the cache" },
+    { .word = "limit", .type = TYPE_LATER, .doc = "rate limiting" },
+    { .word = "waf", .type = TYPE_LATER, .doc = "the request filter" },
+    { .word = "compress", .type = TYPE_LATER, .doc = "compression" },
+    { .word = "websocket", .type = TYPE_LATER, .doc = "WebSocket" },
+};
+const struct section section_route = {
+    .noun = "route", SECTION(route, route_rows), .finish = finish_route,
+    .doc = "Which requests go where: the first route whose match holds takes the request. Exactly one of pool, respond and "
+           "redirect says what is done.",
+};
+
+/* Pools ----------------------------------------------------------------------------------------------------------- */
+
+#define BALANCE_AS_WORD(id, word, policy) { word, id },
+static const struct row_word balance_words[] = { BALANCE_ROWS(BALANCE_AS_WORD){ NULL, 0 } };
+
+static const struct row server_rows[] = {
+    { .word = "address", .type = TYPE_SERVER_ADDRESS, MEMBER(config_server, address), .required = true,
+      .example = "address: 127.0.0.1:9001",
+      .doc = "host:port, [IPv6]:port or unix:/path. A name is looked up when the configuration is read; one that does not resolve "
+             "stops nothing." },
+    { .word = "weight", .type = TYPE_COUNT, MEMBER(config_server, weight), .least = 1, .most = SERVER_WEIGHT_MAX, .usual = "1",
+      .doc = "Share of the requests, against the other servers' weights." },
+    { .word = "max-connections", .type = TYPE_COUNT, MEMBER(config_server, max_connections), .most = 1000000, .usual = "none",
+      .zero = "none", .doc = "Requests at once, for the whole process. Further ones wait in the pool's queue." },
+};
+const struct section section_server = {
+    .noun = "server", SECTION(config_server, server_rows), .scalar_key = "address",
+    .doc = "An origin server; its address alone suffices.",
+};
+
+static bool check_present(const void *target)
+{
+    return ((const struct config_check *)target)->interval_ms != 0;
+}
+static const struct row check_rows[] = {
+    { .word = "path", .type = TYPE_TEXT, MEMBER(config_check, path), .check = value_check_target, .usual = "/",
+      .doc = "Path to ask for, with GET." },
+    { .word = "host", .type = TYPE_TEXT, MEMBER(config_check, host), .check = value_check_authority,
+      .doc = "Host to send. Otherwise the server's address." },
+    { .word = "interval", .type = TYPE_DURATION, MEMBER(config_check, interval_ms), .least = 100, .most = HOUR_MS, .usual = "5s",
+      .doc = "Time between two checks of a server." },
+    { .word = "timeout", .type = TYPE_DURATION, MEMBER(config_check, timeout_ms), .least = 10, .most = 5 * MINUTE_MS, .usual = "2s",
+      .doc = "Time until a check without an answer has failed." },
+    { .word = "status", .type = TYPE_STATUS_RANGE, MEMBER(config_check, status_first), .usual = "200-399",
+      .doc = "Statuses that mean well." },
+    { .word = "rise", .type = TYPE_COUNT, MEMBER(config_check, rise), .least = 1, .most = 100, .usual = "2",
+      .doc = "Good checks in a row until a server that was down is up." },
+    { .word = "fall", .type = TYPE_COUNT, MEMBER(config_check, fall), .least = 1, .most = 100, .usual = "3",
+      .doc = "Bad checks in a row until a server is down." },
+};
+static const struct section section_check = {
+    .noun = "health", SECTION(config_check, check_rows), .is_present = check_present,
+    .doc = "Active checks: each server is asked now and then, by one worker for all. Without this key there are none.",
+};
+
+static const struct row passive_rows[] = {
+    { .word = "fail-after", .type = TYPE_COUNT, MEMBER(health_limits, fail_after), .most = 1000, .usual = "3", .zero = "never",
+      .doc = "Failures in a row until a server is passed over." },
+    { .word = "back-off", .type = TYPE_DURATION, MEMBER(health_limits, backoff_ms_min), .least = 10, .most = HOUR_MS, .usual = "1s",
+      .doc = "For how long at first. Then one request tries it; each further failure doubles the time." },
+    { .word = "back-off-max", .type = TYPE_DURATION, MEMBER(health_limits, backoff_ms_max), .least = 10, .most = DAY_MS, .usual = "1m",
+      .doc = "The longest time." },
+};
+static const struct section section_passive = {
+    .noun = "passive-health", SECTION(health_limits, passive_rows), .always = true,
+    .doc = "What failing requests mean for a server.",
+};
+
+static const struct row keep_alive_rows[] = {
+    { .word = "connections", .type = TYPE_COUNT, MEMBER(idle_limits, count_max), .most = 65535, .usual = "64",
+      .doc = "Idle connections kept per worker and server; 0 closes each after its request." },
+    { .word = "idle", .type = TYPE_DURATION, MEMBER(idle_limits, idle_ms_max), .least = 10, .most = DAY_MS, .usual = "55s",
+      .doc = "How long one may be idle. Keep it below the origins' own limit (often 60s)." },
+    { .word = "lifetime", .type = TYPE_DURATION, MEMBER(idle_limits, lifetime_ms_max), .most = 7 * DAY_MS, .usual = "1h",
+      .zero = "none", .doc = "How old one may become." },
+    { .word = "requests", .type = TYPE_COUNT, MEMBER(idle_limits, requests_max), .most = UINT32_MAX, .usual = "none",
+      .zero = "none", .doc = "How many requests one may serve." },
+};
+static const struct section section_keep_alive = {
+    .noun = "keep-alive", SECTION(idle_limits, keep_alive_rows), .always = true,
+    .doc = "Connections to origins that are kept for the next request.",
+};
+
+static const struct row pool_timeout_rows[] = {
+    { .word = "connect", .type = TYPE_DURATION, MEMBER(config_pool, connect_ms), .least = 1, .most = HOUR_MS, .usual = "3s",
+      .doc = "Until a connection stands." },
+    { .word = "first-byte", .type = TYPE_DURATION, MEMBER(config_pool, first_byte_ms), .least = 1, .most = DAY_MS, .usual = "60s",
+      .doc = "From the end of the request to the first byte of the response (504)." },
+    { .word = "between", .type = TYPE_DURATION, MEMBER(config_pool, between_ms), .least = 1, .most = DAY_MS, .usual = "30s",
+      .doc = "Silence inside a response, or an origin that takes no more of the request." },
+    { .word = "total", .type = TYPE_DURATION, MEMBER(config_pool, total_ms), .most = 7 * DAY_MS, .usual = "none", .zero = "none",
+      .doc = "The whole exchange, retries and body included." },
+};
+static const struct section section_pool_timeouts = {
+    .noun = "timeouts", SECTION(config_pool, pool_timeout_rows), .always = true, .doc = "How long origins may take.",
+};
+
+static const struct row queue_rows[] = {
+    { .word = "max", .type = TYPE_COUNT, MEMBER(config_pool, queue_max), .most = 1000000, .usual = "1024",
+      .doc = "Requests that may wait, for the whole process; 0 answers 503 at once." },
+    { .word = "wait", .type = TYPE_DURATION, MEMBER(config_pool, queue_ms), .least = 1, .most = HOUR_MS, .usual = "5s",
+      .doc = "How long one may wait (503)." },
+};
+static const struct section section_queue = {
+    .noun = "queue", SECTION(config_pool, queue_rows), .always = true,
+    .doc = "Where requests wait while every server is at its max-connections.",
+};
+
+static bool pool_hashes(const void *target)
+{
+    return ((const struct config_pool *)target)->balance == BALANCE_CONSISTENT_HASH;
+}
+static bool pool_queues(const void *target)
+{
+    const struct config_pool *pool = target;
+    for (uint32_t i = 0; i < pool->server_count; i++) {
+        if (pool->servers[i].max_connections)
+            return true;
+    }
+    return false;
+}
+static const struct row pool_rows[] = {
+    { .word = "servers", .type = TYPE_LIST, MEMBER(config_pool, servers), LENGTH_AT(config_pool, server_count), .required = true,
+      .section = &section_server, .least = 1, .most = UPSTREAM_SERVERS_MAX, .example = "servers: [ 127.0.0.1:9001 ]" },
+    { .word = "balance", .type = TYPE_WORD, MEMBER(config_pool, balance), .words = balance_words, .usual = "round-robin",
+      .doc = "round-robin: in turn, by weight. least-load: the one with the fewest requests in flight. two-choices: the less loaded of "
+             "two at random. consistent-hash: by hash-key, so that a key stays with its server." },
+    { .word = "hash-key", .type = TYPE_HASH_KEY, .usual = "uri", .applies = pool_hashes,
+      .doc = "What consistent-hash goes by: uri (path and query), path, host, client-address, header:NAME or cookie:NAME." },
+    { .word = "host", .type = TYPE_TEXT, MEMBER(config_pool, host), .check = value_check_authority,
+      .doc = "Host that origins see. Otherwise the one the client sent." },
+    { .word = "retries", .type = TYPE_COUNT, MEMBER(config_pool, retries), .most = UPSTREAM_TRIES_MAX - 1, .usual = "2",
+      .doc = "Further servers to try when nothing can have happened yet: the connection failed, or it closed before a response and the "
+             "method is idempotent." },
+    { .word = "timeouts", .type = TYPE_SECTION, .section = &section_pool_timeouts },
+    { .word = "keep-alive", .type = TYPE_SECTION, MEMBER(config_pool, idle), .section = &section_keep_alive },
+    { .word = "queue", .type = TYPE_SECTION, .section = &section_queue, .applies = pool_queues },
+    { .word = "passive-health", .type = TYPE_SECTION, MEMBER(config_pool, health), .section = &section_passive },
+    { .word = "health", .type = TYPE_SECTION, MEMBER(config_pool, check), .section = &section_check },
+    { .word = "tls", .type = TYPE_LATER, .doc = "TLS to origins" },
+    { .word = "proxy-protocol", .type = TYPE_LATER, .doc = "the PROXY protocol" },
+    { .word = "sticky", .type = TYPE_LATER, .doc = "the sticky cookie" },
+    { .word = "slow-start", .type = TYPE_LATER, .doc = "slow start" },
+    { .word = "discovery", .type = TYPE_LATER, .doc = "discovery by DNS" },
+    { .word = "hedge", .type = TYPE_LATER, .doc = "hedging" },
+};
+const struct section section_pool = {
+    .noun = "pool", SECTION(config_pool, pool_rows), .finish = finish_pool,
+    .doc = "Origin servers that can stand in for each other, by name.",
+};
+
+/* The top --------------------------------------------------------------------------------------------------------- */
+
+static const struct row limit_rows[] = {
+    { .word = "head", .type = TYPE_SIZE, MEMBER(config_limits, head_bytes_max), .least = 1024, .most = 16384, .usual = "16KiB",
+      .doc = "A request's head: request line and fields (431)." },
+    { .word = "target", .type = TYPE_SIZE, MEMBER(config_limits, target_bytes_max), .least = 64, .most = 16384, .usual = "8KiB",
+      .doc = "A request's target: path and query (414)." },
+    { .word = "fields", .type = TYPE_COUNT, MEMBER(config_limits, fields_max), .least = 1, .most = FIELDS_CAP, .usual = "100",
+      .doc = "Fields of a request (431)." },
+    { .word = "body", .type = TYPE_SIZE, MEMBER(config_limits, body_bytes_max), .most = INT64_MAX, .usual = "none", .zero = "none",
+      .doc = "A request's content (413)." },
+    { .word = "connections", .type = TYPE_COUNT, MEMBER(config_limits, connections_max), .most = 100000000, .usual = "auto",
+      .zero = "auto", .doc = "Client connections at once, for the whole process. auto: as many as the process may have descriptors for." },
+    { .word = "requests-per-connection", .type = TYPE_COUNT, MEMBER(config_limits, requests_per_connection_max), .most = UINT32_MAX,
+      .usual = "none", .zero = "none", .doc = "Requests that one client connection may carry." },
+};
+static const struct section section_limits = {
+    .noun = "limits", SECTION(config_limits, limit_rows), .always = true, .doc = "What a client may ask for.",
+};
+
+static const struct row timeout_rows[] = {
+    { .word = "head", .type = TYPE_DURATION, MEMBER(config_timeouts, head_ms), .least = 10, .most = HOUR_MS, .usual = "10s",
+      .doc = "The whole head of a request, from its first byte (408)." },
+    { .word = "idle", .type = TYPE_DURATION, MEMBER(config_timeouts, idle_ms), .least = 10, .most = DAY_MS, .usual = "60s",
+      .doc = "A kept connection without a request." },
+    { .word = "body", .type = TYPE_DURATION, MEMBER(config_timeouts, body_ms), .least = 10, .most = DAY_MS, .usual = "30s",
+      .doc = "Silence while a request's content is awaited (408)." },
+    { .word = "send", .type = TYPE_DURATION, MEMBER(config_timeouts, send_ms), .least = 10, .most = DAY_MS, .usual = "30s",
+      .doc = "A client that takes nothing of its response." },
+    { .word = "drain", .type = TYPE_DURATION, MEMBER(config_timeouts, drain_ms), .most = DAY_MS, .usual = "30s",
+      .doc = "What a graceful stop waits for requests in flight." },
+};
+static const struct section section_timeouts = {
+    .noun = "timeouts", SECTION(config_timeouts, timeout_rows), .always = true, .doc = "How long clients may take.",
+};
+
+static const struct row_word format_words[] = { { "json", LOG_JSON }, { "combined", LOG_COMBINED }, { NULL, 0 } };
+static const struct row_word level_words[] = {
+    { "error", LOG_ERROR }, { "warn", LOG_WARN }, { "notice", LOG_NOTICE }, { "info", LOG_INFO }, { "debug", LOG_DEBUG }, { NULL, 0 },
+};
+static const struct row log_rows[] = {
+    { .word = "access", .type = TYPE_TEXT, MEMBER(config_log, access), .check = value_check_access_log, .usual = "off",
+      .doc = "Where a line per request goes: a file, stdout, stderr, or off." },
+    { .word = "format", .type = TYPE_WORD, MEMBER(config_log, format), .words = format_words, .usual = "json",
+      .doc = "json: an object per line. combined: the line that web servers have always written." },
+    { .word = "error", .type = TYPE_TEXT, MEMBER(config_log, error), .check = value_check_error_log, .usual = "stderr",
+      .doc = "Where events go: a file, stderr or stdout." },
+    { .word = "level", .type = TYPE_WORD, MEMBER(config_log, level), .words = level_words, .usual = "notice",
+      .doc = "The least important events that are told: error, warn, notice, info or debug." },
+};
+static const struct section section_log = {
+    .noun = "log", SECTION(config_log, log_rows), .always = true, .doc = "Access log and error log. Files are opened anew by a reload.",
+};
+
+static const struct row control_rows[] = {
+    { .word = "socket", .type = TYPE_TEXT, MEMBER(config, control_socket), .check = value_check_socket_path,
+      .usual = "/run/weir.sock", .zero = "off", .reload = RELOAD_RESTART,
+      .doc = "Where the weir command finds the engine; off: nowhere." },
+    { .word = "mode", .type = TYPE_MODE, MEMBER(config, control_mode), .most = 0777, .usual = "0600", .reload = RELOAD_RESTART,
+      .doc = "File mode of that socket: who may command the engine." },
+};
+static const struct section section_control = {
+    .noun = "control", SECTION(config, control_rows), .always = true, .doc = "The control socket.",
+};
+
+static const struct row top_rows[] = {
+    { .word = "workers", .type = TYPE_COUNT, MEMBER(config, workers), .most = 1024, .usual = "auto", .zero = "auto",
+      .reload = RELOAD_RESTART, .doc = "Threads, each with a ring of its own. auto: one per core that the process may use." },
+    { .word = "pin", .type = TYPE_FLAG, MEMBER(config, pin), .usual = "true", .reload = RELOAD_RESTART,
+      .doc = "Binds each worker to a core." },
+    { .word = "listeners", .type = TYPE_LIST, MEMBER(config, listeners), LENGTH_AT(config, listener_count), .required = true,
+      .section = &section_listener, .least = 1, .most = 256, .example = "listeners: [ { address: 127.0.0.1:8080 } ]" },
+    { .word = "routes", .type = TYPE_LIST, MEMBER(config, routes), LENGTH_AT(config, route_count), .required = true,
+      .section = &section_route, .least = 1, .most = 10000, .example = "routes: [ { pool: app } ]" },
+    { .word = "pools", .type = TYPE_NAMED, MEMBER(config, pools), LENGTH_AT(config, pool_count), .section = &section_pool,
+      .least = 1, .most = 4096, .example = "pools: { app: { servers: [ 127.0.0.1:9001 ] } }" },
+    { .word = "limits", .type = TYPE_SECTION, MEMBER(config, limits), .section = &section_limits },
+    { .word = "timeouts", .type = TYPE_SECTION, MEMBER(config, timeouts), .section = &section_timeouts },
+    { .word = "log", .type = TYPE_SECTION, MEMBER(config, log), .section = &section_log },
+    { .word = "trusted-proxies", .type = TYPE_NETWORKS, MEMBER(config, trusted_proxies), LENGTH_AT(config, trusted_proxy_count),
+      .least = 1, .most = 4096,
+      .doc = "Addresses and networks (10.0.0.0/8, fd00::/8) whose X-Forwarded-* and Forwarded are believed. Everyone else's are "
+             "replaced." },
+    { .word = "forwarded", .type = TYPE_FORWARDED, MEMBER(config, forwarded_x), .usual = "x",
+      .doc = "Which fields tell origins who asked: x (X-Forwarded-For, -Proto, -Host), rfc7239 (Forwarded), both or off." },
+    { .word = "via", .type = TYPE_TEXT, MEMBER(config, via), .check = value_check_pseudonym, .usual = "weir", .zero = "off",
+      .doc = "Name in Via (RFC 9110 7.6.3), or off." },
+    { .word = "server-header", .type = TYPE_TEXT, MEMBER(config, server_header), .check = value_check_field_value, .usual = "weir",
+      .zero = "off", .doc = "Server field of the proxy's own answers, or off." },
+    { .word = "control", .type = TYPE_SECTION, .section = &section_control },
+    { .word = "busy-poll", .type = TYPE_MICROSECONDS, MEMBER(config, busy_poll_us), .most = 30, .usual = "off", .zero = "off",
+      .doc = "How long a worker spins before it sleeps. Buys a little latency with CPU time." },
+    { .word = "congestion-control", .type = TYPE_TEXT, MEMBER(config, congestion_control), .check = value_check_congestion,
+      .usual = "auto",
+      .doc = "Of TCP sockets. system: what the system has chosen. auto: the same, but cubic on loopback, where pacing costs up to twice "
+             "the CPU time. Or the kernel's name of an algorithm." },
+    { .word = "tls", .type = TYPE_LATER, .doc = "TLS" },
+    { .word = "cache", .type = TYPE_LATER, .doc = "the cache" },
+    { .word = "limit", .type = TYPE_LATER, .doc = "rate limiting" },
+    { .word = "waf", .type = TYPE_LATER, .doc = "the request filter" },
+    { .word = "zero-copy", .type = TYPE_LATER, .doc = "the choice of zero-copy movers" },
+    { .word = "forward-proxy", .type = TYPE_LATER, .doc = "the forward proxy" },
+};
+const struct section section_top = {
+    .noun = "configuration", SECTION(config, top_rows), .always = true, .doc = "A configuration of Weir, the edge reverse proxy.",
+};
+
+/* Reading the table ----------------------------------------------------------------------------------------------- */
+
+#define ROW_TYPE_AS_NOUN(id, noun) [id] = noun,
+const char *row_type_noun(enum row_type type)
+{
+    static const char *const nouns[ROW_TYPES] = { ROW_TYPE_ROWS(ROW_TYPE_AS_NOUN) };
+    return nouns[type];
+}
+
+const struct row *section_row(const struct section *section, struct slice word)
+{
+    for (uint32_t i = 0; i < section->row_count; i++) {
+        if (slice_equal(slice_of_text(section->rows[i].word), word))
+            return &section->rows[i];
+    }
+    return NULL;
+}
+
+bool section_given(const struct section *section, uint64_t given, const char *word)
+{
+    const struct row *row = section_row(section, slice_of_text(word));
+    MUST(row != NULL);
+    return given & row_bit(section, row);
+}
+
+uint64_t row_load(const struct row *row, const void *target)
+{
+    const void *member = row_member_const(row, target);
+    switch (row->member_bytes) {
+    case 1: return *(const uint8_t *)member;
+    case 2: return *(const uint16_t *)member;
+    case 4: return *(const uint32_t *)member;
+    default: return *(const uint64_t *)member;
+    }
+}
+
+void row_store(const struct row *row, void *target, uint64_t value)
+{
+    void *member = row_member(row, target);
+    switch (row->member_bytes) {
+    case 1: *(uint8_t *)member = (uint8_t)value; break;
+    case 2: *(uint16_t *)member = (uint16_t)value; break;
+    case 4: *(uint32_t *)member = (uint32_t)value; break;
+    default: *(uint64_t *)member = value; break;
+    }
+}

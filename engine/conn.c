@@ -1,0 +1,380 @@
+/*
+ * Receiving is one multishot operation per connection, armed when the connection opens and again only after it ended
+ * (a cancel for back-pressure, or the kernel ran out of blocks). Sending is decided at the end of a turn, so that all
+ * that a turn's completions produced leaves in one send per connection.
+ *
+ * Closing: close(2) neither ends pending operations nor sends FIN while one is armed, so what is armed is cancelled
+ * first and the descriptor is closed with the last completion (facts: kernel 6.18; axboe/liburing#932, #1048).
+ */
+#include "engine/conn.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "engine/worker.h"
+
+#define FINISH_MS 2000u                  /* how long a peer may go on sending after our FIN */
+#define FINISH_BYTES_MAX (1024u * 1024u) /* and how much */
+
+static const char *const state_words[] = {
+    [CONN_FREE] = "free", [CONN_CONNECTING] = "connecting", [CONN_OPEN] = "open",
+    [CONN_FINISHING] = "finishing", [CONN_CLOSING] = "closing",
+};
+
+const char *conn_state_word(enum conn_state state)
+{
+    return state_words[state];
+}
+
+static void set_state(struct conn *conn, enum conn_state state)
+{
+    trace_add(conn->worker->loop.trace, conn->worker->loop.now_ns, state_words[state], conn->number, (uint32_t)conn->fd, conn->state);
+    conn->state = (uint8_t)state;
+}
+
+static struct ring *ring_of(struct conn *conn)
+{
+    return &conn->worker->loop.ring;
+}
+
+static struct timer_wheel *wheel_of(struct conn *conn)
+{
+    return &conn->worker->loop.wheel;
+}
+
+static bool quiet(const struct conn *conn)
+{
+    return !op_armed(&conn->receive) && !op_armed(&conn->send) && !op_armed(&conn->other);
+}
+
+/* Memory back, once nothing is in flight. True when the conn is gone. */
+static bool settle(struct conn *conn)
+{
+    if (conn->state != CONN_CLOSING || !quiet(conn))
+        return false;
+    struct worker *worker = conn->worker;
+    if (conn->flushing)
+        return false; /* on the list of this turn; conn_send settles it */
+    chain_clear(&conn->out);
+    ring_close(&worker->loop.ring, conn->fd);
+    conn->magic = 0;
+    conn->state = CONN_FREE;
+    slab_return(&worker->conns, conn);
+    return true;
+}
+
+/* Receiving ---------------------------------------------------------------------------------------------------- */
+
+static void receive_arm(struct conn *conn)
+{
+    if (op_armed(&conn->receive) || conn->ended || conn->paused || conn->held || conn->waiter.waiting)
+        return;
+    op_recv_multishot(ring_of(conn), &conn->receive, conn->fd);
+}
+
+static void waiter_ready(struct ring_waiter *waiter)
+{
+    struct conn *conn = CONTAINER_OF(waiter, struct conn, waiter);
+    MUST_BE(conn, CONN_MAGIC);
+    if (conn->state == CONN_OPEN || conn->state == CONN_FINISHING)
+        receive_arm(conn);
+}
+
+static void finishing_input(struct conn *conn)
+{
+    conn->discarded += (uint32_t)conn->in.bytes;
+    queue_clear(&conn->in);
+    if (conn->discarded > FINISH_BYTES_MAX || (conn->ended && conn->shut))
+        conn_close(conn, false);
+}
+
+static void accept_bytes(struct conn *conn, int32_t result, uint32_t flags)
+{
+    struct block *block = ring_block(ring_of(conn), result, flags);
+    if (conn->state == CONN_CLOSING) {
+        block_unref(block);
+        return;
+    }
+    queue_append(&conn->in, block);
+    if (unlikely(conn->in.bytes >= QUEUE_BYTES_STOP || conn->in.blocks >= QUEUE_BYTES_STOP / BLOCK_BYTES) && !conn->paused) {
+        conn->paused = true;
+        op_cancel(ring_of(conn), &conn->receive);
+    }
+}
+
+static void receive_error(struct conn *conn, int error)
+{
+    if (error == ENOBUFS) {
+        ring_wait_buffer(ring_of(conn), &conn->waiter);
+        return;
+    }
+    if (error == ECANCELED || error == EINTR || error == EAGAIN) {
+        receive_arm(conn); /* paused and held say whether */
+        if (conn->held)
+            conn->events->ready(conn);
+        return;
+    }
+    if (conn->state == CONN_FINISHING)
+        conn_close(conn, false);
+    else
+        conn->events->broken(conn, error);
+}
+
+static void receive_done(struct op *op, int32_t result, uint32_t flags)
+{
+    struct conn *conn = CONTAINER_OF(op, struct conn, receive);
+    MUST_BE(conn, CONN_MAGIC);
+    if (likely(result > 0))
+        accept_bytes(conn, result, flags);
+    else if (flags & RING_BUFFER)
+        block_unref(ring_block(ring_of(conn), 0, flags));
+    if (unlikely(conn->state == CONN_CLOSING)) {
+        settle(conn);
+        return;
+    }
+    if (unlikely(result < 0)) {
+        receive_error(conn, -result);
+        return;
+    }
+    if (result == 0)
+        conn->ended = true;
+    else if (unlikely(!(flags & RING_MORE)))
+        receive_arm(conn);
+    if (unlikely(conn->state == CONN_FINISHING))
+        finishing_input(conn);
+    else
+        conn->events->input(conn);
+}
+
+void conn_receive(struct conn *conn)
+{
+    receive_arm(conn);
+}
+
+void conn_consume(struct conn *conn, uint64_t bytes)
+{
+    queue_consume(&conn->in, bytes);
+    if (unlikely(conn->paused) && conn->in.bytes <= QUEUE_BYTES_RESUME) {
+        conn->paused = false;
+        receive_arm(conn);
+    }
+}
+
+void conn_hold(struct conn *conn)
+{
+    conn->held = true;
+    op_cancel(ring_of(conn), &conn->receive);
+}
+
+void conn_release_hold(struct conn *conn)
+{
+    conn->held = false;
+    receive_arm(conn);
+}
+
+/* Sending ------------------------------------------------------------------------------------------------------ */
+
+static void send_fin(struct conn *conn)
+{
+    conn->shut = true;
+    shutdown(conn->fd, SHUT_WR);
+    if (conn->ended)
+        conn_close(conn, false);
+}
+
+static void send_done(struct op *op, int32_t result, uint32_t flags)
+{
+    (void)flags;
+    struct conn *conn = CONTAINER_OF(op, struct conn, send);
+    MUST_BE(conn, CONN_MAGIC);
+    if (unlikely(conn->state == CONN_CLOSING)) {
+        settle(conn);
+        return;
+    }
+    if (unlikely(result < 0 && result != -EINTR && result != -EAGAIN)) {
+        if (conn->state == CONN_FINISHING)
+            conn_close(conn, false);
+        else
+            conn->events->broken(conn, -result);
+        return;
+    }
+    if (result > 0)
+        chain_consume(&conn->out, (uint32_t)result);
+    conn->sending = 0;
+    if (unlikely(!chain_empty(&conn->out)))
+        worker_flush_later(conn->worker, conn);
+    else if (unlikely(conn->state == CONN_FINISHING)) {
+        send_fin(conn);
+        return;
+    }
+    if (conn->state == CONN_OPEN)
+        conn->events->drained(conn);
+}
+
+void conn_flush(struct conn *conn)
+{
+    if (!conn->flushing && !chain_empty(&conn->out) && !op_armed(&conn->send))
+        worker_flush_later(conn->worker, conn);
+}
+
+static void send_several(struct conn *conn, struct send_vector *vector)
+{
+    unsigned count = conn->out.count;
+    for (unsigned i = 0; i < count; i++) {
+        struct span *span = chain_span(&conn->out, i);
+        vector->runs[i] = (struct iovec){ span_at(span), span->length };
+    }
+    vector->message = (struct msghdr){ .msg_iov = vector->runs, .msg_iovlen = count };
+    op_send_message(ring_of(conn), &conn->send, conn->fd, &vector->message);
+}
+
+bool conn_send(struct conn *conn, struct send_vectors *vectors)
+{
+    MUST_BE(conn, CONN_MAGIC);
+    bool several = conn->out.count > 1;
+    if (several && vectors->used == SEND_VECTORS)
+        return false;
+    conn->flushing = false;
+    if (conn->state == CONN_CLOSING) {
+        settle(conn);
+        return true;
+    }
+    if (op_armed(&conn->send) || chain_empty(&conn->out))
+        return true;
+    conn->sending = conn->out.bytes;
+    if (several)
+        send_several(conn, &vectors->list[vectors->used++]);
+    else {
+        struct span *span = chain_span(&conn->out, 0);
+        op_send(ring_of(conn), &conn->send, conn->fd, span_at(span), span->length);
+    }
+    return true;
+}
+
+/* Connecting, polling, deadlines ------------------------------------------------------------------------------- */
+
+static void connect_done(struct op *op, int32_t result, uint32_t flags)
+{
+    (void)flags;
+    struct conn *conn = CONTAINER_OF(op, struct conn, other);
+    MUST_BE(conn, CONN_MAGIC);
+    if (settle(conn) || conn->state != CONN_CONNECTING)
+        return;
+    if (result == 0)
+        set_state(conn, CONN_OPEN);
+    conn->events->connected(conn, -result);
+}
+
+void conn_connect(struct conn *conn, const struct sockaddr *address, socklen_t bytes)
+{
+    MUST(conn->state == CONN_OPEN);
+    set_state(conn, CONN_CONNECTING);
+    conn->other.done = connect_done;
+    op_connect(ring_of(conn), &conn->other, conn->fd, address, bytes);
+}
+
+static void poll_done(struct op *op, int32_t result, uint32_t flags)
+{
+    (void)flags;
+    struct conn *conn = CONTAINER_OF(op, struct conn, other);
+    MUST_BE(conn, CONN_MAGIC);
+    if (settle(conn) || conn->state != CONN_OPEN)
+        return;
+    if (result < 0 && result != -ECANCELED)
+        conn->events->broken(conn, -result);
+    else
+        conn->events->ready(conn);
+}
+
+void conn_poll(struct conn *conn, uint32_t events)
+{
+    if (op_armed(&conn->other))
+        return;
+    conn->other.done = poll_done;
+    op_poll(ring_of(conn), &conn->other, conn->fd, events);
+}
+
+static void timer_fired(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    struct conn *conn = CONTAINER_OF(timer, struct conn, timer);
+    MUST_BE(conn, CONN_MAGIC);
+    if (conn->state == CONN_FINISHING)
+        conn_close(conn, false);
+    else if (conn->state != CONN_CLOSING)
+        conn->events->timeout(conn);
+}
+
+void conn_deadline(struct conn *conn, uint64_t at_ms)
+{
+    if (at_ms == TIMER_NEVER)
+        timer_cancel(wheel_of(conn), &conn->timer);
+    else
+        timer_set(wheel_of(conn), &conn->timer, at_ms);
+}
+
+/* Life --------------------------------------------------------------------------------------------------------- */
+
+struct conn *conn_new(struct worker *worker, int fd, bool client_side, const struct conn_events *events)
+{
+    struct conn *conn = slab_take(&worker->conns);
+    if (!conn)
+        return NULL;
+    uint16_t generations[] = { conn->receive.generation, conn->send.generation, conn->other.generation };
+    memset(conn, 0, sizeof *conn);
+    conn->magic = CONN_MAGIC;
+    conn->fd = fd;
+    conn->state = CONN_OPEN;
+    conn->client_side = client_side;
+    conn->events = events;
+    conn->worker = worker;
+    conn->receive = (struct op){ .done = receive_done, .generation = generations[0] };
+    conn->send = (struct op){ .done = send_done, .generation = generations[1] };
+    conn->other.generation = generations[2];
+    conn->timer.fire = timer_fired;
+    conn->waiter.ready = waiter_ready;
+    conn->number = ++worker->next_number;
+    return conn;
+}
+
+static void send_reset(struct conn *conn)
+{
+    struct linger now = { .l_onoff = 1, .l_linger = 0 };
+    setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+void conn_close(struct conn *conn, bool reset)
+{
+    MUST_BE(conn, CONN_MAGIC);
+    if (conn->state == CONN_CLOSING)
+        return;
+    set_state(conn, CONN_CLOSING);
+    if (reset)
+        send_reset(conn);
+    timer_cancel(wheel_of(conn), &conn->timer);
+    ring_wait_buffer_cancel(ring_of(conn), &conn->waiter);
+    op_cancel(ring_of(conn), &conn->receive);
+    op_cancel(ring_of(conn), &conn->send);
+    op_cancel(ring_of(conn), &conn->other);
+    queue_clear(&conn->in);
+    settle(conn);
+}
+
+void conn_finish(struct conn *conn)
+{
+    MUST(conn->state == CONN_OPEN);
+    set_state(conn, CONN_FINISHING);
+    conn->exchange = NULL;
+    conn->held = false;
+    conn->paused = false;
+    conn->discarded = 0;
+    queue_clear(&conn->in);
+    conn_deadline(conn, conn->worker->loop.now_ms + FINISH_MS);
+    receive_arm(conn);
+    if (chain_empty(&conn->out) && !op_armed(&conn->send))
+        send_fin(conn);
+    else
+        conn_flush(conn);
+}

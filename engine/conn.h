@@ -1,0 +1,142 @@
+/*
+ * conn: one socket with its operations, what was received and what is to be sent; a client's or an origin's.
+ *
+ * It knows no protocol. Whoever uses it (front.c for clients, back.c for origins) hangs a table of events on it and
+ * reads `in`, writes `out`, and calls conn_flush. One receive (multishot) and at most one send are in flight; what is
+ * queued goes out with the next turn's end in one send, so a head and its small body make one packet.
+ *
+ * Back-pressure: receiving stops while `in` holds QUEUE_BYTES_STOP or more and is taken up again by conn_consume; sending is
+ * limited by the chain: a producer looks at conn_room.
+ *
+ * Life: conn_new takes over a descriptor; conn_close ends it from any state: no event comes any more, operations are
+ * cancelled, and memory goes back when the last completion has come. A conn belongs to one worker.
+ */
+#ifndef WEIR_CONN_H
+#define WEIR_CONN_H
+
+#include "engine/base/queue.h"
+#include "engine/base/timer.h"
+#include "engine/ring.h"
+#include "pool/idle.h"
+#include "proto/h1_parse.h"
+
+#define CONN_MAGIC 0x636f6e6eu
+#define CONN_BYTES_MAX 512u /* an idle connection costs this and nothing else */
+
+struct conn;
+struct worker;
+struct exchange;
+struct origin;
+struct listener;
+
+enum conn_state {
+    CONN_FREE,
+    CONN_CONNECTING, /* an origin's: connect is under way */
+    CONN_OPEN,
+    CONN_FINISHING,  /* what is queued goes out, then FIN, then the rest of what the peer sends is thrown away for a while */
+    CONN_CLOSING     /* waits for its last completions */
+};
+const char *conn_state_word(enum conn_state state);
+
+/* All run on the worker's thread, never from within a conn_ call that the owner made, except where said. */
+struct conn_events {
+    void (*connected)(struct conn *conn, int error); /* error: 0 or errno; then the owner closes */
+    void (*input)(struct conn *conn);                /* `in` grew, or `ended` was set */
+    void (*drained)(struct conn *conn);              /* a send was completed: there is room in `out` */
+    void (*broken)(struct conn *conn, int error);    /* reset, or a send failed; the owner closes */
+    void (*timeout)(struct conn *conn);              /* the deadline passed */
+    void (*ready)(struct conn *conn);                /* an asked-for poll fired, or conn_hold took effect */
+};
+
+/* What only a client's connection has. */
+struct conn_client {
+    struct listener *listener;
+    struct h1_progress progress; /* of a head that is not complete yet */
+    uint32_t requests;
+    uint16_t port;
+    uint8_t address_length;
+    uint64_t head_since_ms; /* idle since, or the head's first byte */
+    bool idle;        /* between requests, nothing of the next has come */
+    bool serving;     /* front.c is beginning exchanges: do not nest */
+    bool trusted;     /* a listed proxy */
+    bool named;       /* address, port and trusted are filled in */
+    char address[46]; /* text */
+};
+
+/* What only an origin's has. */
+struct conn_origin {
+    struct origin *origin;
+    struct idle_entry idle;
+    bool reused; /* served a request before this one */
+};
+
+struct conn {
+    void *slab_link; /* overwritten while free */
+    uint32_t magic;
+    int fd;
+    uint8_t state;        /* enum conn_state */
+    bool ended;           /* the peer sent FIN: nothing more comes */
+    bool paused;          /* not receiving: `in` is full */
+    bool held;            /* not receiving: the owner takes the bytes by itself (splice.c) */
+    bool flushing;        /* on the worker's list */
+    bool shut;            /* FIN was sent */
+    bool client_side;     /* which member of the union */
+    bool armed_once;      /* a first receive was armed */
+    const struct conn_events *events;
+    struct worker *worker;
+    struct exchange *exchange; /* the one this conn serves now */
+    struct op receive, send, other;
+    struct timer timer;
+    struct queue in;
+    struct chain out;
+    struct ring_waiter waiter;
+    struct conn *next_flush;
+    uint64_t number; /* for traces */
+    uint32_t sending; /* bytes given to the kernel and not yet completed */
+    uint32_t discarded; /* CONN_FINISHING */
+    union {
+        struct conn_client client;
+        struct conn_origin origin;
+    };
+};
+_Static_assert(sizeof(struct conn) <= CONN_BYTES_MAX, "an idle connection's memory is a promise");
+
+/* NULL when the cap is reached; fd stays the caller's then. */
+struct conn *conn_new(struct worker *worker, int fd, bool client_side, const struct conn_events *events);
+
+void conn_connect(struct conn *conn, const struct sockaddr *address, socklen_t bytes); /* events->connected tells */
+void conn_receive(struct conn *conn); /* starts receiving */
+
+/* Queues what stands in `out`; conn_flush with nothing queued is harmless. */
+void conn_flush(struct conn *conn);
+
+/* bytes of `in` were used; takes receiving up again. */
+void conn_consume(struct conn *conn, uint64_t bytes);
+
+/* Room in `out` for another head or run of content. */
+static inline unsigned conn_room(const struct conn *conn) { return chain_room(&conn->out); }
+
+void conn_deadline(struct conn *conn, uint64_t at_ms); /* events->timeout; TIMER_NEVER: none */
+
+/* Stops receiving; conn->held, and conn_held says when the kernel has truly let go. conn_release_hold takes it up again. */
+void conn_hold(struct conn *conn);
+static inline bool conn_is_held(const struct conn *conn) { return conn->held && !op_armed(&conn->receive); }
+void conn_release_hold(struct conn *conn);
+
+/* events->ready once, when the socket can be read or written (POLLIN, POLLOUT). Only one at a time. */
+void conn_poll(struct conn *conn, uint32_t events);
+
+/* Ends it now. `reset`: with RST, so that a cut response cannot look complete. */
+void conn_close(struct conn *conn, bool reset);
+
+/*
+ * Sends what is queued, then FIN, and reads on for a while before closing, so that a client still sending gets to read its answer
+ * (RFC 9112 9.6). No events come any more.
+ */
+void conn_finish(struct conn *conn);
+
+/* For worker.c: at the end of a turn. False: no vector is left, try again next turn. */
+struct send_vectors;
+bool conn_send(struct conn *conn, struct send_vectors *vectors);
+
+#endif

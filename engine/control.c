@@ -1,0 +1,480 @@
+/*
+ * A client is read frame by frame into a buffer that grows with what has really come, is answered, and may go on. Commands are rows;
+ * each fills two texts. A reload answers later: it belongs to the process meanwhile, and a client that leaves does not
+ * stop it.
+ */
+#include "engine/control.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/control_wire.h"
+#include "engine/process.h"
+#include "engine/report.h"
+
+enum client_state { CLIENT_READING, CLIENT_WORKING, CLIENT_WRITING };
+
+struct client {
+    struct client *next;
+    struct control *control;
+    struct op op;
+    struct timer timer;
+    int fd;
+    enum client_state state;
+    bool closing; /* gone with its last completion */
+    char *in;     /* the frame so far */
+    size_t in_length, in_wanted, in_room;
+    char *out;
+    size_t out_length, out_sent;
+    struct reload_job *job;
+};
+
+struct control {
+    struct server_process *process;
+    int fd;
+    struct op accept;
+    struct client *clients;
+    unsigned count;
+    char path[108];
+};
+
+/* A reload that a client asked for. */
+struct reload_job {
+    struct server_answer answer;
+    struct client *client; /* NULL: left meanwhile */
+};
+
+struct reply {
+    uint32_t code;
+    struct text text, json;
+};
+
+static struct loop *loop_of(struct client *client)
+{
+    return server_loop(client->control->process);
+}
+
+/* Clients ------------------------------------------------------------------------------------------------------ */
+
+static void client_free(struct client *client)
+{
+    struct control *control = client->control;
+    struct client **at = &control->clients;
+    while (*at != client)
+        at = &(*at)->next;
+    *at = client->next;
+    control->count--;
+    if (client->job)
+        client->job->client = NULL;
+    timer_cancel(&loop_of(client)->wheel, &client->timer);
+    close(client->fd);
+    free(client->in);
+    free(client->out);
+    free(client);
+}
+
+static void client_close(struct client *client)
+{
+    if (!op_armed(&client->op)) {
+        client_free(client);
+        return;
+    }
+    client->closing = true;
+    op_cancel(&loop_of(client)->ring, &client->op);
+}
+
+static void timed_out(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    struct client *client = CONTAINER_OF(timer, struct client, timer);
+    if (client->state != CLIENT_WORKING)
+        client_close(client);
+}
+
+static void read_more(struct client *client)
+{
+    client->state = CLIENT_READING;
+    timer_set(&loop_of(client)->wheel, &client->timer, loop_of(client)->now_ms + CONTROL_IDLE_MS);
+    op_recv(&loop_of(client)->ring, &client->op, client->fd, client->in + client->in_length, client->in_room - client->in_length, 0);
+}
+
+static void write_more(struct client *client)
+{
+    client->state = CLIENT_WRITING;
+    timer_set(&loop_of(client)->wheel, &client->timer, loop_of(client)->now_ms + CONTROL_IDLE_MS);
+    op_send(&loop_of(client)->ring, &client->op, client->fd, client->out + client->out_sent,
+            size_min(client->out_length - client->out_sent, 256u * 1024u));
+}
+
+/* Answers ------------------------------------------------------------------------------------------------------ */
+
+static void send_reply(struct client *client, struct reply *reply)
+{
+    bool whole = !reply->text.failed && !reply->json.failed;
+    struct slice json = reply->json.at ? text_slice(&reply->json) : SLICE("{}");
+    client->out = whole ? wire_encode_answer(reply->code, text_slice(&reply->text), json, &client->out_length) : NULL;
+    client->out_sent = 0;
+    text_release(&reply->text);
+    text_release(&reply->json);
+    if (client->out)
+        write_more(client);
+    else
+        client_close(client);
+}
+
+static uint32_t code_of(enum err e)
+{
+    switch (e) {
+    case ERR_OK: return 0;
+    case ERR_SYNTAX: return 3;
+    case ERR_PERMISSION: return 5;
+    case ERR_AGAIN: return 75;
+    default: return 1;
+    }
+}
+
+static void reload_done(struct server_answer *answer)
+{
+    struct reload_job *job = CONTAINER_OF(answer, struct reload_job, answer);
+    struct client *client = job->client;
+    struct reply reply = { .code = code_of(answer->result), .text = answer->text, .json = answer->json };
+    if (client) {
+        client->job = NULL;
+        if (answer->result == ERR_OK && reply.text.length == 0)
+            text_add(&reply.text, SLICE("nothing changed\n"));
+        send_reply(client, &reply);
+    } else {
+        text_release(&reply.text);
+        text_release(&reply.json);
+    }
+    free(job);
+}
+
+/* Commands ----------------------------------------------------------------------------------------------------- */
+
+static void say(struct reply *reply, uint32_t code, const char *text)
+{
+    reply->code = code;
+    text_format(&reply->text, "%s\n", text);
+    text_add(&reply->json, code ? SLICE("{\"error\":") : SLICE("{\"message\":"));
+    text_json_string(&reply->json, slice_of_text(text));
+    text_add(&reply->json, SLICE("}"));
+}
+
+typedef void report_function(const struct stats_view *view, struct text *text, struct text *json);
+
+static void with_stats(struct client *client, struct reply *reply, report_function *report)
+{
+    struct stats_view view;
+    if (server_stats(client->control->process, &view) != ERR_OK) {
+        say(reply, 1, "out of memory");
+        return;
+    }
+    report(&view, &reply->text, &reply->json);
+    server_stats_release(&view);
+}
+
+static void do_status(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    (void)request;
+    with_stats(client, reply, report_status);
+}
+
+static void do_pools(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    (void)request;
+    with_stats(client, reply, report_pools);
+}
+
+static void do_top(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    (void)request;
+    with_stats(client, reply, report_top);
+}
+
+static void do_metrics(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    (void)request;
+    with_stats(client, reply, report_metrics);
+}
+
+static void do_config(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    (void)request;
+    const struct config *config = server_config(client->control->process);
+    config_show(config, false, &reply->text);
+    config_show(config, true, &reply->json);
+}
+
+static void set_drained(struct client *client, const struct wire_request *request, struct reply *reply, bool drained)
+{
+    switch (server_drain(client->control->process, slice_of_text(request->argument), drained)) {
+    case ERR_OK: say(reply, 0, drained ? "drained: it gets no new requests" : "in use again"); break;
+    case ERR_EXISTS: say(reply, 1, "that server stands in more than one pool; say POOL/ADDRESS"); break;
+    default: say(reply, 1, "no such server"); break;
+    }
+}
+
+static void do_drain(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    set_drained(client, request, reply, true);
+}
+
+static void do_undrain(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    set_drained(client, request, reply, false);
+}
+
+static void do_stop(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    struct server_process *process = client->control->process;
+    uint64_t deadline_ms = request->deadline_ms == UINT64_MAX ? server_config(process)->timeouts.drain_ms : request->deadline_ms;
+    say(reply, 0, "stopping");
+    server_stop(process, deadline_ms);
+}
+
+static void do_version(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    (void)request;
+    with_stats(client, reply, report_version);
+}
+
+struct command {
+    const char *word;
+    void (*run)(struct client *client, const struct wire_request *request, struct reply *reply);
+};
+
+static const struct command commands[] = {
+    { "status", do_status }, { "pools", do_pools }, { "top", do_top }, { "metrics", do_metrics }, { "config", do_config },
+    { "drain", do_drain }, { "undrain", do_undrain }, { "stop", do_stop }, { "version", do_version },
+};
+
+static void start_reload(struct client *client)
+{
+    struct reload_job *job = FAULT("control") ? NULL : calloc(1, sizeof *job);
+    if (!job) {
+        struct reply reply = { 0 };
+        say(&reply, 1, "out of memory");
+        send_reply(client, &reply);
+        return;
+    }
+    job->client = client;
+    job->answer.done = reload_done;
+    client->job = job;
+    client->state = CLIENT_WORKING;
+    timer_cancel(&loop_of(client)->wheel, &client->timer);
+    server_reload(client->control->process, &job->answer);
+}
+
+static void run_command(struct client *client, const struct wire_request *request)
+{
+    struct reply reply = { 0 };
+    if (strcmp(request->command, "reload") == 0) {
+        start_reload(client);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(commands); i++) {
+        if (strcmp(commands[i].word, request->command) == 0) {
+            commands[i].run(client, request, &reply);
+            send_reply(client, &reply);
+            return;
+        }
+    }
+    say(&reply, 2, "unknown command");
+    send_reply(client, &reply);
+}
+
+static void refuse_frame(struct client *client, enum err e)
+{
+    struct reply reply = { 0 };
+    char why[96];
+    snprintf(why, sizeof why, "bad frame: %s", err_text(e));
+    say(&reply, 2, why);
+    client->in_wanted = SIZE_MAX; /* closed after the answer */
+    send_reply(client, &reply);
+}
+
+/* Input -------------------------------------------------------------------------------------------------------- */
+
+static bool make_room(struct client *client, size_t room)
+{
+    if (room <= client->in_room)
+        return true;
+    char *grown = FAULT("control") ? NULL : realloc(client->in, room);
+    if (!grown)
+        return false;
+    client->in = grown;
+    client->in_room = room;
+    return true;
+}
+
+static void frame_complete(struct client *client)
+{
+    struct wire_request request;
+    enum err e = wire_decode_request(slice_of(client->in + WIRE_HEAD_BYTES, client->in_wanted - WIRE_HEAD_BYTES), &request);
+    client->in_length = 0; /* what a client sent ahead of its answer is not looked at */
+    client->in_wanted = 0;
+    if (e == ERR_OK)
+        run_command(client, &request);
+    else
+        refuse_frame(client, e);
+}
+
+static void received(struct client *client, size_t bytes)
+{
+    client->in_length += bytes;
+    if (client->in_wanted == 0 && client->in_length >= WIRE_HEAD_BYTES) {
+        size_t length = 0;
+        enum err e = wire_decode_head(client->in, CONTROL_FRAME_BYTES, &length);
+        if (e != ERR_OK) {
+            refuse_frame(client, e);
+            return;
+        }
+        client->in_wanted = length + WIRE_HEAD_BYTES;
+    }
+    if (client->in_wanted && client->in_length >= client->in_wanted)
+        frame_complete(client);
+    else if (client->in_length == client->in_room && !make_room(client, client->in_room * 4))
+        client_close(client);
+    else
+        read_more(client);
+}
+
+static void sent(struct client *client, size_t bytes)
+{
+    client->out_sent += bytes;
+    if (client->out_sent < client->out_length) {
+        write_more(client);
+        return;
+    }
+    free(client->out);
+    client->out = NULL;
+    if (client->in_wanted == SIZE_MAX)
+        client_close(client);
+    else
+        read_more(client);
+}
+
+static void op_done(struct op *op, int32_t result, uint32_t flags)
+{
+    (void)flags;
+    struct client *client = CONTAINER_OF(op, struct client, op);
+    if (client->closing || result <= 0)
+        client_free(client);
+    else if (client->state == CLIENT_READING)
+        received(client, (size_t)result);
+    else
+        sent(client, (size_t)result);
+}
+
+/* Accepting ---------------------------------------------------------------------------------------------------- */
+
+static bool may_command(int fd)
+{
+    struct ucred peer;
+    socklen_t bytes = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0)
+        return false;
+    return peer.uid == 0 || peer.uid == geteuid();
+}
+
+static void take_client(struct control *control, int fd)
+{
+    struct client *client = NULL;
+    if (control->count < CONTROL_CLIENTS && may_command(fd) && !FAULT("control"))
+        client = calloc(1, sizeof *client);
+    if (!client || (client->control = control, !make_room(client, 1024))) {
+        free(client);
+        close(fd);
+        return;
+    }
+    client->fd = fd;
+    client->op.done = op_done;
+    client->timer.fire = timed_out;
+    client->next = control->clients;
+    control->clients = client;
+    control->count++;
+    read_more(client);
+}
+
+static void accept_done(struct op *op, int32_t result, uint32_t flags)
+{
+    struct control *control = CONTAINER_OF(op, struct control, accept);
+    if (result >= 0)
+        take_client(control, result);
+    if (!(flags & RING_MORE) && result != -ECANCELED && result != -EBADF)
+        op_accept_multishot(&server_loop(control->process)->ring, op, control->fd);
+}
+
+/* Life --------------------------------------------------------------------------------------------------------- */
+
+static enum err fail(struct control *control, const char *what, char why[256])
+{
+    enum err e = errno == EACCES || errno == EPERM ? ERR_PERMISSION : errno == EADDRINUSE ? ERR_EXISTS : ERR_SYSTEM;
+    snprintf(why, 256, "control socket \"%s\": %s: %s", control->path, what, e == ERR_EXISTS ? "another engine answers there" : strerror(errno));
+    if (control->fd >= 0)
+        close(control->fd);
+    free(control);
+    return e;
+}
+
+static bool nobody_answers(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool dead = connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED;
+    close(fd);
+    return dead;
+}
+
+/* The mode holds from the first moment: the umask is narrowed around bind. */
+static int bind_with_mode(int fd, const struct sockaddr_un *address, uint32_t mode)
+{
+    mode_t before = umask(0777 & ~(mode_t)mode);
+    int result = bind(fd, (const struct sockaddr *)address, sizeof *address);
+    if (result < 0 && errno == EADDRINUSE && nobody_answers(address) && unlink(address->sun_path) == 0)
+        result = bind(fd, (const struct sockaddr *)address, sizeof *address);
+    else if (result < 0 && errno != EACCES && errno != EPERM && errno != ENOENT)
+        errno = EADDRINUSE;
+    int error = errno;
+    umask(before);
+    errno = error;
+    return result < 0 ? result : chmod(address->sun_path, (mode_t)mode);
+}
+
+enum err control_open(struct control **made, struct server_process *process, struct slice path, uint32_t mode, char why[256])
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct control *control = FAULT("control") ? NULL : calloc(1, sizeof *control);
+    *made = NULL;
+    if (!control)
+        return ERR_MEMORY;
+    control->process = process;
+    control->accept.done = accept_done;
+    snprintf(control->path, sizeof control->path, "%.*s", (int)path.length, path.at);
+    memcpy(address.sun_path, control->path, sizeof address.sun_path);
+    control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (control->fd < 0)
+        return fail(control, "socket", why);
+    if (bind_with_mode(control->fd, &address, mode) < 0)
+        return fail(control, "bind", why);
+    if (listen(control->fd, (int)CONTROL_CLIENTS) < 0)
+        return fail(control, "listen", why);
+    op_accept_multishot(&server_loop(process)->ring, &control->accept, control->fd);
+    *made = control;
+    return ERR_OK;
+}
+
+void control_close(struct control *control)
+{
+    while (control->clients)
+        client_free(control->clients);
+    close(control->fd);
+    unlink(control->path);
+    free(control);
+}

@@ -1,0 +1,297 @@
+/*
+ * The driver and an exchange's life; the steps are in exchange_request.c, exchange_origin.c, exchange_response.c and
+ * exchange_reply.c.
+ *
+ * Events may arrive while a step runs (closing a connection, a pool's line being woken): `running` makes exchange_run
+ * refuse to nest, since the step on the stack will look at everything again before it waits.
+ */
+#include "engine/exchange.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/back.h"
+#include "engine/front.h"
+#include "engine/metrics.h"
+#include "engine/splice.h"
+
+/* The driver --------------------------------------------------------------------------------------------------- */
+
+struct step_row {
+    enum step_verdict (*run)(struct exchange *x);
+    const char *word;
+};
+#define STEP_AS_ROW(id, function) [id] = { function, #id },
+static const struct step_row steps[STEPS] = { EXCHANGE_STEPS(STEP_AS_ROW) };
+
+static void set_step(struct exchange *x, enum exchange_step step)
+{
+    MUST(step < STEPS);
+    trace_add(x->worker->loop.trace, x->worker->loop.now_ns, steps[step].word, x->client->number, x->step, x->attempts);
+    x->step = (uint8_t)step;
+}
+
+enum step_verdict exchange_go(struct exchange *x, enum exchange_step step)
+{
+    set_step(x, step);
+    return STEP_NEXT;
+}
+
+void exchange_run(struct exchange *x)
+{
+    MUST_BE(x, EXCHANGE_MAGIC);
+    if (x->running)
+        return;
+    x->running = true;
+    enum step_verdict verdict;
+    do
+        verdict = steps[x->step].run(x);
+    while (verdict == STEP_NEXT);
+    if (verdict == STEP_WAIT)
+        x->running = false;
+}
+
+void exchange_run_later(struct exchange *x)
+{
+    if (x->runnable)
+        return;
+    x->runnable = true;
+    x->next_runnable = x->worker->runnable;
+    x->worker->runnable = x;
+    x->worker->loop.again = true;
+}
+
+/* Life --------------------------------------------------------------------------------------------------------- */
+
+static void total_timeout(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    struct exchange *x = CONTAINER_OF(timer, struct exchange, timer);
+    MUST_BE(x, EXCHANGE_MAGIC);
+    if (x->waiting)
+        exchange_answer(x, 503, "queue_timeouts", SLICE("No server of the pool became free in time\n"));
+    else
+        exchange_origin_failed(x, SERVER_TIMEOUT, 0);
+    exchange_run(x);
+}
+
+static struct exchange *exchange_new(struct conn *client)
+{
+    struct worker *worker = client->worker;
+    struct exchange *x = slab_take(&worker->exchanges);
+    if (!x)
+        return NULL;
+    memset(x, 0, offsetof(struct exchange, request));
+    x->request.fields.count = 0;
+    x->magic = EXCHANGE_MAGIC;
+    x->worker = worker;
+    x->client = client;
+    x->view = view_pin(worker->view);
+    x->timer.fire = total_timeout;
+    x->begun_ns = worker->loop.now_ns;
+    x->client_moved_ms = worker->loop.now_ms;
+    arena_init(&x->arena, &worker->blocks);
+    client->exchange = x;
+    return x;
+}
+
+static void exchange_free(struct exchange *x)
+{
+    struct worker *worker = x->worker;
+    if (timer_armed(&x->timer))
+        timer_cancel(&worker->loop.wheel, &x->timer);
+    if (x->head_block)
+        block_unref(x->head_block);
+    arena_release(&x->arena);
+    if (unlikely(x->job != NULL))
+        metrics_forget(x);
+    if (x->answer_owned)
+        free(x->answer_memory);
+    view_unpin(x->view);
+    x->magic = 0;
+    slab_return(&worker->exchanges, x);
+}
+
+static void refuse(struct conn *client)
+{
+    COUNT(client->worker, no_memory);
+    front_close(client, true);
+}
+
+bool exchange_begin(struct conn *client)
+{
+    struct exchange *x = exchange_new(client);
+    if (!x) {
+        refuse(client);
+        return false;
+    }
+    enum step_verdict verdict = exchange_receive(x);
+    if (verdict == STEP_WAIT) {
+        client->exchange = NULL;
+        exchange_free(x);
+        return false;
+    }
+    if (verdict == STEP_NEXT)
+        exchange_run(x);
+    return true;
+}
+
+/* The end ------------------------------------------------------------------------------------------------------ */
+
+static void count_status(struct worker *worker, unsigned status)
+{
+    switch (status / 100) {
+    case 2: COUNT(worker, responses_2xx); break;
+    case 3: COUNT(worker, responses_3xx); break;
+    case 4: COUNT(worker, responses_4xx); break;
+    case 5: COUNT(worker, responses_5xx); break;
+    default: break;
+    }
+}
+
+static uint64_t us_between(uint64_t from_ns, uint64_t to_ns)
+{
+    return to_ns > from_ns ? (to_ns - from_ns) / 1000 : 0;
+}
+
+static struct slice field_text(const struct request *request, enum field_id id)
+{
+    const struct field *field = fields_find(&request->fields, id);
+    return field ? field_value(field) : SLICE_NONE;
+}
+
+static void write_log(struct exchange *x)
+{
+    struct worker *worker = x->worker;
+    uint64_t ago_us = us_between(x->begun_ns, worker->loop.now_ns);
+    front_name(x->client);
+    char port[8];
+    int port_length = snprintf(port, sizeof port, "%u", x->client->client.port);
+    struct log_entry entry = {
+        .unix_us = loop_unix_us(&worker->loop) - ago_us,
+        .client_address = slice_of(x->client->client.address, x->client->client.address_length),
+        .client_port = slice_of(port, (size_t)port_length),
+        .method = x->request.method_token,
+        .target = x->request.target,
+        .host = x->request.host,
+        .version_minor = x->request.version_minor,
+        .status = x->status,
+        .sent_bytes = x->response_content,
+        .received_bytes = x->request_content,
+        .total_us = ago_us,
+        .first_byte_us = x->first_byte_ns ? us_between(x->begun_ns, x->first_byte_ns) : 0,
+        .referer = field_text(&x->request, FIELD_REFERER),
+        .user_agent = field_text(&x->request, FIELD_USER_AGENT),
+        .route = x->route ? x->route->name : SLICE_NONE,
+        .pool = x->pool ? x->pool->upstream.name : SLICE_NONE,
+        .server = slice_of_text(x->origin_address),
+        .attempts = x->attempts,
+        .why = x->why,
+        .complete = x->response_done,
+    };
+    access_log_add(worker->log, &entry);
+}
+
+static void account(struct exchange *x)
+{
+    struct worker *worker = x->worker;
+    counter_sub(&worker->stats->in_flight, 1);
+    count_status(worker, x->status);
+    COUNT_BYTES(worker, client_sent_bytes, x->response_content);
+    COUNT_BYTES(worker, client_received_bytes, x->request_content);
+    latency_record(worker->stats->latency, &worker->stats->latency_us_sum, us_between(x->begun_ns, worker->loop.now_ns));
+    if (access_log_on(worker->log))
+        write_log(x);
+}
+
+/* The client may go on only if both messages are complete and both sides want to. */
+static bool client_goes_on(const struct exchange *x)
+{
+    return x->client_keep && x->response_done && x->request_done && !x->reset_client && !x->worker->draining;
+}
+
+enum step_verdict exchange_finish(struct exchange *x)
+{
+    struct conn *client = x->client;
+    bool keep = client_goes_on(x);
+    bool reset = x->reset_client;
+    bool complete = x->response_done;
+    account(x);
+    exchange_leave_line(x);
+    if (x->pipe)
+        splice_abandon(x);
+    if (x->origin)
+        exchange_release_origin(x, x->origin_keep && x->response_done && x->request_done);
+    exchange_release_member(x, SERVER_UNTOLD);
+    client->exchange = NULL;
+    if (unlikely(x->runnable)) {
+        struct exchange **at = &x->worker->runnable;
+        while (*at && *at != x)
+            at = &(*at)->next_runnable;
+        if (*at)
+            *at = x->next_runnable;
+    }
+    exchange_free(x);
+    if (!complete || reset)
+        front_close(client, reset);
+    else
+        front_next(client, keep);
+    return STEP_DONE;
+}
+
+enum step_verdict exchange_abort(struct exchange *x, const char *why, bool reset)
+{
+    if (!x->why)
+        x->why = why;
+    x->response_done = false;
+    x->reset_client = reset;
+    return exchange_go(x, STEP_FINISH);
+}
+
+/* Events of the client ----------------------------------------------------------------------------------------- */
+
+void exchange_client_broken(struct exchange *x)
+{
+    COUNT(x->worker, client_aborts);
+    exchange_abort(x, "client_aborts", true);
+    exchange_run(x);
+}
+
+static bool content_awaited(const struct exchange *x)
+{
+    return !x->request_done && queue_empty(&x->client->in) && x->step != STEP_SELECT && x->step != STEP_ATTACH;
+}
+
+/*
+ * The client's timer is left where the idle time put it and only looked at when it fires: it may have moved since, or nothing
+ * may be awaited of it.
+ */
+void exchange_client_timeout(struct exchange *x)
+{
+    const struct config_timeouts *timeouts = &x->view->config->timeouts;
+    uint64_t now_ms = x->worker->loop.now_ms;
+    uint64_t due_ms = TIMER_NEVER;
+    if (!chain_empty(&x->client->out)) {
+        due_ms = x->client_moved_ms + timeouts->send_ms;
+        if (due_ms <= now_ms) {
+            COUNT(x->worker, send_timeouts);
+            exchange_abort(x, "send_timeouts", true);
+            exchange_run(x);
+            return;
+        }
+    }
+    if (content_awaited(x)) {
+        uint64_t body_due_ms = x->client_moved_ms + timeouts->body_ms;
+        if (body_due_ms <= now_ms) {
+            COUNT(x->worker, body_timeouts);
+            if (x->response_begun)
+                exchange_abort(x, "body_timeouts", true);
+            else
+                exchange_answer(x, 408, "body_timeouts", SLICE("The request's content did not come in time\n"));
+            exchange_run(x);
+            return;
+        }
+        due_ms = u64_min(due_ms, body_due_ms);
+    }
+    conn_deadline(x->client, due_ms == TIMER_NEVER ? now_ms + timeouts->idle_ms : due_ms);
+}

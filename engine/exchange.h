@@ -1,0 +1,158 @@
+/*
+ * exchange: one request and its answer. Read this first.
+ *
+ * An exchange goes through the steps of EXCHANGE_STEPS, in order unless a step names another. A step answers NEXT (go on),
+ * WAIT (something must happen first: bytes, room, a connection, time) or DONE (the exchange is over and its memory
+ * gone). exchange_run drives them; every event of either connection just calls it again, and the step in which the exchange
+ * stands looks at what there is. So steps must be able to run when nothing has changed.
+ *
+ *   RECEIVE  the request's head is there and well-formed          exchange_request.c
+ *   ROUTE    the first matching route decides                     exchange_request.c
+ *   SELECT   a server of the pool, or a place in its queue        exchange_origin.c
+ *   ATTACH   a kept connection to it, or a new one                exchange_origin.c
+ *   FORWARD  the head goes to the origin                          exchange_origin.c
+ *   AWAIT    content goes on to the origin; the response's head   exchange_response.c
+ *   RELAY    content both ways                                    exchange_response.c
+ *   REPLY    an answer of the engine's own                        exchange_reply.c
+ *   FINISH   counted, logged, both connections handed on          exchange.c
+ *
+ * A failure of the origin goes through exchange_origin_failed (exchange_origin.c): back to SELECT when a retry is safe, to REPLY
+ * when the client has seen nothing yet, else the client's connection is cut so that nothing incomplete looks complete.
+ *
+ * Memory: an exchange comes from the worker's slab; `head_block` keeps the bytes that `request` points into; everything else it needs
+ * comes from its arena. It pins the view (configuration) it began with. Nothing is allocated once slabs and blocks are warm.
+ */
+#ifndef WEIR_EXCHANGE_H
+#define WEIR_EXCHANGE_H
+
+#include "engine/base/arena.h"
+#include "engine/worker.h"
+#include "proto/h1_body.h"
+#include "proto/h1_write.h"
+
+#define EXCHANGE_MAGIC 0x65786368u
+
+/* clang-format off */
+#define EXCHANGE_STEPS(X)             \
+    X(STEP_RECEIVE, exchange_receive) \
+    X(STEP_ROUTE,   exchange_route)   \
+    X(STEP_SELECT,  exchange_select)  \
+    X(STEP_ATTACH,  exchange_attach)  \
+    X(STEP_FORWARD, exchange_forward) \
+    X(STEP_AWAIT,   exchange_await)   \
+    X(STEP_RELAY,   exchange_relay)   \
+    X(STEP_FINISH,  exchange_finish)  \
+    X(STEP_REPLY,   exchange_reply)
+/* clang-format on */
+#define STEP_AS_ENUM(id, function) id,
+enum exchange_step { EXCHANGE_STEPS(STEP_AS_ENUM) STEPS };
+
+enum step_verdict { STEP_NEXT, STEP_WAIT, STEP_DONE };
+
+/* How the content of the response is being moved. */
+enum relay_mode {
+    RELAY_COPY,    /* through blocks */
+    RELAY_QUIESCE, /* the kernel is asked to stop receiving, what came is sent first */
+    RELAY_SPLICE   /* kernel to kernel through a pipe */
+};
+
+struct pipe;
+struct metrics_job;
+
+struct exchange {
+    void *slab_link; /* overwritten while free */
+    uint32_t magic;
+    uint8_t step;          /* enum exchange_step */
+    uint8_t relay_mode;    /* enum relay_mode */
+    uint8_t attempts;      /* servers asked */
+    bool running;          /* exchange_run is on the stack */
+    bool waiting;          /* stands in its pool's wait line */
+    bool runnable;         /* on the worker's list for the next turn */
+    bool leased;           /* holds `member`: upstream_done is due */
+    bool fresh_only;       /* a kept connection was stale: take a new one */
+    bool request_done;     /* the request's content was put into the origin's queue */
+    bool response_begun;   /* the final head was queued for the client */
+    bool response_done;    /* all of the response was */
+    bool origin_keep;      /* the origin lets its connection persist */
+    bool client_keep;      /* ours to the client shall */
+    bool chunked_out;      /* the response's content is framed in chunks for the client */
+    bool reset_client;     /* close the client's connection with RST */
+    bool answer_begun;     /* REPLY: the head was queued */
+    bool answer_owned;     /* REPLY: answer_memory is to be freed */
+    uint16_t status;       /* sent to the client; 0: none yet */
+    struct worker *worker;
+    struct view *view;
+    struct conn *client; /* never NULL until FINISH */
+    struct conn *origin; /* NULL: none attached */
+    struct exchange *next; /* wait line */
+    struct exchange *next_runnable;
+    struct timer timer; /* the pool's total timeout, or the place in the queue */
+    const struct route *route;
+    struct view_pool *pool;
+    struct member *member;
+    struct pipe *pipe;
+    const char *why; /* of an answer that is our own, for the log: a row of stats */
+
+    uint64_t begun_ns, forwarded_ns, first_byte_ns;
+    uint64_t client_moved_ms; /* when the client last sent or took something */
+    uint64_t request_content, response_content; /* bytes moved */
+
+    struct h1_progress response_progress;
+    struct h1_body request_body, response_body;
+    struct pick_request pick;
+    struct forwarding forwarding;
+
+    unsigned answer_status;
+    struct slice answer_body, answer_type, answer_location;
+    size_t answer_sent;
+    char *answer_memory;
+    struct metrics_job *job; /* asked of the control thread */
+
+    struct arena arena;
+    struct block *head_block;
+    char origin_address[64];
+    struct request request; /* last: large, mostly untouched */
+};
+
+/* Begins (or goes on with) the request whose bytes are in client->in. False: more bytes are needed, or it was refused a place. */
+bool exchange_begin(struct conn *client);
+
+/* Runs steps until one waits or the exchange is over. */
+void exchange_run(struct exchange *x);
+
+/* For the next turn: the step gave way so that others get theirs. */
+void exchange_run_later(struct exchange *x);
+
+/* Events that front.c and back.c pass on. */
+void exchange_client_broken(struct exchange *x);
+void exchange_client_timeout(struct exchange *x);
+void exchange_origin_timeout(struct exchange *x);
+
+/* Steps, and what they share. */
+#define STEP_AS_PROTOTYPE(id, function) enum step_verdict function(struct exchange *x);
+EXCHANGE_STEPS(STEP_AS_PROTOTYPE)
+
+enum step_verdict exchange_go(struct exchange *x, enum exchange_step step); /* NEXT, to that step */
+
+/* An answer of our own instead of whatever was under way; an attached origin is closed. why: counter row's name. */
+enum step_verdict exchange_answer(struct exchange *x, unsigned status, const char *why, struct slice body);
+
+/* The origin failed in this way; os_error: errno or 0. */
+enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome outcome, int os_error);
+
+/* Gives the server's lease back, once. */
+void exchange_release_member(struct exchange *x, enum server_outcome outcome);
+/* The origin's connection is done with: kept for the next request, or closed. */
+void exchange_release_origin(struct exchange *x, bool keep);
+
+/* Moves request content towards the origin. False: the exchange went to another step (look at x->step). */
+bool exchange_pump_request(struct exchange *x);
+
+/* Ends without an answer: the client left, or was cut. */
+enum step_verdict exchange_abort(struct exchange *x, const char *why, bool reset);
+
+/* Removes it from its pool's wait line; and wakes the first of a line. */
+void exchange_leave_line(struct exchange *x);
+void exchange_wake_line(struct view_pool *pool);
+
+#endif

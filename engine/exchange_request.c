@@ -1,0 +1,171 @@
+/*
+ * RECEIVE and ROUTE: what does the client want, and who decides.
+ */
+#include "engine/exchange.h"
+#include "engine/front.h"
+#include "engine/metrics.h"
+
+/* RECEIVE ------------------------------------------------------------------------------------------------------ */
+
+/* Parses what waits; gathers a head that block borders cut. */
+static enum h1_verdict parse_head(struct exchange *x, enum codec_fault *fault)
+{
+    struct conn *client = x->client;
+    const struct config_limits *limits = &x->view->config->limits;
+    struct h1_limits h1_limits = { limits->head_bytes_max, limits->target_bytes_max, limits->fields_max };
+    for (;;) {
+        struct slice run = queue_front(&client->in);
+        enum h1_verdict verdict = h1_parse_request(&x->request, run.at, run.length, &client->client.progress, &h1_limits, &x->arena, fault);
+        if (likely(verdict != H1_MORE))
+            return verdict;
+        enum err e = queue_gather(&client->in, &x->worker->blocks);
+        if (e == ERR_CUT)
+            return H1_MORE;
+        if (e != ERR_OK) {
+            *fault = FAULT_HEAD_LARGE;
+            return H1_BAD;
+        }
+    }
+}
+
+static void set_forwarding(struct exchange *x)
+{
+    const struct config *config = x->view->config;
+    struct conn_client *who = &x->client->client;
+    front_name(x->client);
+    x->forwarding = (struct forwarding){
+        .via = config->via,
+        .client_address = slice_of(who->address, who->address_length),
+        .scheme = SLICE("http"),
+        .client_trusted = who->trusted,
+        .forwarded_x = config->forwarded_x,
+        .forwarded_rfc7239 = config->forwarded_rfc7239,
+        .upstream_keep_alive = true,
+    };
+}
+
+/* A malformed head: what was parsed so far is not to be relied on, so nothing of it is shown. */
+static enum step_verdict refuse_head(struct exchange *x, enum codec_fault fault)
+{
+    counter_add(&x->worker->stats->faults[fault], 1);
+    x->request.method = METHOD_GET;
+    x->request.method_token = x->request.target = x->request.host = SLICE_NONE;
+    x->request.fields.count = 0;
+    x->request.fields.present = 0;
+    x->request.framing = FRAMING_NONE;
+    x->request_done = false; /* so the connection is not used again */
+    x->client_keep = false;
+    return exchange_answer(x, codec_fault_status(fault), codec_fault_word(fault), slice_of_text(codec_fault_sentence(fault)));
+}
+
+/* Other upgrades (h2c) are ignored, as RFC 9110 7.8 lets a server do; a websocket would wait for ever. */
+static bool websocket_wanted(const struct request *request)
+{
+    const struct field *upgrade = fields_find(&request->fields, FIELD_UPGRADE);
+    return upgrade && slice_equal_nocase(slice_trim(field_value(upgrade)), SLICE("websocket"));
+}
+
+/* Requests that are refused whatever the routes say; false: x->step says what happens instead. */
+static bool accept_kind(struct exchange *x)
+{
+    const struct request *request = &x->request;
+    uint64_t cap = x->view->config->limits.body_bytes_max;
+    if (unlikely(request->method == METHOD_CONNECT)) {
+        COUNT(x->worker, upgrade_refused);
+        exchange_answer(x, 501, "upgrade_refused", SLICE("CONNECT is not supported\n"));
+    } else if (unlikely(request->method == METHOD_TRACE))
+        exchange_answer(x, 405, "trace_refused", SLICE("TRACE is not supported\n"));
+    else if (unlikely(request->upgrade) && websocket_wanted(request)) {
+        COUNT(x->worker, upgrade_refused);
+        exchange_answer(x, 501, "upgrade_refused", SLICE("Upgrade to websocket is not supported\n"));
+    } else if (unlikely(cap != 0 && request->framing == FRAMING_LENGTH && request->content_length > cap)) {
+        COUNT(x->worker, body_too_large);
+        exchange_answer(x, 413, "body_too_large", SLICE("The request's content is too large\n"));
+    } else
+        return true;
+    return false;
+}
+
+enum step_verdict exchange_receive(struct exchange *x)
+{
+    struct conn *client = x->client;
+    enum codec_fault fault = FAULT_NONE;
+    enum h1_verdict verdict = parse_head(x, &fault);
+    if (verdict == H1_MORE)
+        return STEP_WAIT;
+    COUNT(x->worker, requests);
+    counter_add(&x->worker->stats->in_flight, 1);
+    client->client.progress = (struct h1_progress){ 0 };
+    if (unlikely(verdict == H1_BAD))
+        return refuse_head(x, fault);
+    x->head_block = block_ref(client->in.first);
+    conn_consume(client, x->request.head_bytes);
+    h1_body_init(&x->request_body, x->request.framing, x->request.content_length);
+    x->request_done = x->request.framing == FRAMING_NONE || (x->request.framing == FRAMING_LENGTH && x->request.content_length == 0);
+    uint32_t most = x->view->config->limits.requests_per_connection_max;
+    x->client_keep = x->request.keep_alive && (most == 0 || client->client.requests + 1 < most);
+    set_forwarding(x);
+    if (unlikely(!accept_kind(x)))
+        return STEP_NEXT;
+    return exchange_go(x, STEP_ROUTE);
+}
+
+/* ROUTE -------------------------------------------------------------------------------------------------------- */
+
+static bool rewrite_path(struct exchange *x)
+{
+    const struct route *route = x->route;
+    if (likely(route->strip_prefix.length == 0 && route->add_prefix.length == 0 && route->replace_path.length == 0))
+        return true;
+    size_t cap = x->request.path.length + route->add_prefix.length + route->replace_path.length + 2;
+    char *room = cap <= BLOCK_BYTES ? arena_take(&x->arena, cap) : NULL;
+    return room && route_rewrite(route, x->request.path, room, cap, &x->forwarding.path) == ERR_OK;
+}
+
+/* OPTIONS with Max-Forwards (RFC 9110 7.6.2): at 0 we are the one asked; else it goes down by one, in place. */
+static bool count_forwards(struct exchange *x)
+{
+    const struct field *found = fields_find(&x->request.fields, FIELD_MAX_FORWARDS);
+    uint64_t left;
+    if (x->request.method != METHOD_OPTIONS || !found || slice_to_u64(field_value(found), &left) != ERR_OK)
+        return true;
+    if (left == 0)
+        return false;
+    char *digit = (char *)(uintptr_t)found->value + found->value_length - 1;
+    while (*digit == '0')
+        *digit-- = '9';
+    *digit = (char)(*digit - 1);
+    return true;
+}
+
+static enum step_verdict to_pool(struct exchange *x)
+{
+    x->pool = &x->view->pools[x->route->pool];
+    x->forwarding.host = x->pool->config->host;
+    if (x->route->request_edits.count)
+        x->forwarding.edits = &x->route->request_edits;
+    if (unlikely(!rewrite_path(x))) {
+        COUNT(x->worker, no_memory);
+        return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
+    }
+    if (unlikely(!count_forwards(x)))
+        return exchange_answer(x, 204, NULL, SLICE_NONE);
+    if (x->pool->config->total_ms)
+        timer_set(&x->worker->loop.wheel, &x->timer, x->worker->loop.now_ms + x->pool->config->total_ms);
+    return exchange_go(x, STEP_SELECT);
+}
+
+enum step_verdict exchange_route(struct exchange *x)
+{
+    const struct config *config = x->view->config;
+    if (unlikely(x->client->client.listener->admin))
+        return metrics_serve(x);
+    x->route = route_find(config->routes, config->route_count, &x->request);
+    if (unlikely(!x->route)) {
+        COUNT(x->worker, no_route);
+        return exchange_answer(x, 404, "no_route", SLICE("No route takes this request\n"));
+    }
+    if (likely(x->route->action == ROUTE_POOL))
+        return to_pool(x);
+    return exchange_go(x, STEP_REPLY);
+}

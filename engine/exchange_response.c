@@ -1,0 +1,284 @@
+/*
+ * AWAIT and RELAY: the response comes back while the request's content still goes out.
+ *
+ * Both steps pump both directions each time they run: a client may go on sending while it already gets its answer, and an origin
+ * may answer before it has read everything. A response that is complete before its request is ends the connections
+ * of both sides (RFC 9112 9.3 and 9.6).
+ */
+#include "engine/back.h"
+#include "engine/content.h"
+#include "engine/exchange.h"
+#include "engine/splice.h"
+
+#define ROOM_FOR_HEAD 4u /* spans: a head, and content behind it */
+
+static struct h1_limits request_limits(const struct exchange *x)
+{
+    const struct config_limits *limits = &x->view->config->limits;
+    return (struct h1_limits){ limits->head_bytes_max, limits->target_bytes_max, limits->fields_max };
+}
+
+/* Origins may send larger heads than clients may: as large as a block. */
+static const struct h1_limits response_limits = { BLOCK_BYTES, BLOCK_BYTES, FIELDS_CAP };
+
+/* The request's content ---------------------------------------------------------------------------------------- */
+
+static enum step_verdict request_refused(struct exchange *x, const struct content_move *move, enum content_verdict verdict)
+{
+    unsigned status = 503;
+    const char *why = "no_memory", *text = "The proxy is short of memory\n";
+    x->client_keep = false;
+    if (verdict == CONTENT_BAD) {
+        counter_add(&x->worker->stats->faults[move->fault], 1);
+        status = codec_fault_status(move->fault);
+        why = codec_fault_word(move->fault);
+        text = codec_fault_sentence(move->fault);
+    } else if (verdict == CONTENT_LARGE) {
+        COUNT(x->worker, body_too_large);
+        status = 413;
+        why = "body_too_large";
+        text = "The request's content is too large\n";
+    } else
+        COUNT(x->worker, no_memory);
+    if (x->response_begun)
+        return exchange_abort(x, why, true);
+    exchange_release_origin(x, false);
+    exchange_release_member(x, SERVER_UNTOLD);
+    return exchange_answer(x, status, why, slice_of_text(text));
+}
+
+/* The client closed with content still due: the origin must see a cut request, not a short one. */
+static enum step_verdict request_cut(struct exchange *x)
+{
+    COUNT(x->worker, client_aborts);
+    return exchange_abort(x, "client_aborts", true);
+}
+
+bool exchange_pump_request(struct exchange *x)
+{
+    struct h1_limits limits = request_limits(x);
+    struct content_move move = {
+        .from = x->client, .to = x->origin, .body = &x->request_body, .limits = &limits, .arena = &x->arena,
+        .chunked = x->request.framing == FRAMING_CHUNKED, .trailers = true, .moved = &x->request_content,
+        .bytes_max = x->view->config->limits.body_bytes_max,
+    };
+    enum content_verdict verdict = content_move(&move);
+    conn_flush(x->origin);
+    switch (verdict) {
+    case CONTENT_END:
+        x->request_done = true;
+        conn_deadline(x->origin, x->worker->loop.now_ms + x->pool->config->first_byte_ms);
+        return true;
+    case CONTENT_FULL:
+        return true;
+    case CONTENT_MORE:
+        if (!x->client->ended) {
+            conn_deadline(x->client, x->client_moved_ms + x->view->config->timeouts.body_ms);
+            return true;
+        }
+        request_cut(x);
+        return false;
+    default:
+        request_refused(x, &move, verdict);
+        return false;
+    }
+}
+
+/* The response's head ------------------------------------------------------------------------------------------ */
+
+static enum h1_verdict parse_head(struct exchange *x, struct response *response, enum codec_fault *fault)
+{
+    struct conn *origin = x->origin;
+    for (;;) {
+        struct slice run = queue_front(&origin->in);
+        if (run.length == 0)
+            return H1_MORE;
+        enum h1_verdict verdict = h1_parse_response(response, x->request.method, run.at, run.length, &x->response_progress, &response_limits, fault);
+        if (likely(verdict != H1_MORE))
+            return verdict;
+        enum err e = queue_gather(&origin->in, &x->worker->blocks);
+        if (e == ERR_CUT)
+            return H1_MORE;
+        if (e != ERR_OK) {
+            *fault = FAULT_HEAD_LARGE;
+            return H1_BAD;
+        }
+    }
+}
+
+static void plan_response(struct exchange *x, const struct response *response, struct h1_response_plan *plan)
+{
+    bool old_client = x->request.version_minor == 0;
+    *plan = (struct h1_response_plan){
+        .framing = response->framing,
+        .content_length = response->content_length,
+        .send_content_length = response->framing == FRAMING_NONE && response->has_content_length,
+        .client_minor = x->request.version_minor,
+        .date = worker_date(x->worker),
+    };
+    if (response->framing == FRAMING_UNTIL_CLOSE || response->framing == FRAMING_CHUNKED)
+        plan->framing = old_client ? FRAMING_UNTIL_CLOSE : FRAMING_CHUNKED;
+    if (plan->framing == FRAMING_UNTIL_CLOSE || x->worker->draining)
+        x->client_keep = false;
+    plan->keep_alive = x->client_keep && (x->request_done || !x->request.expects_continue);
+    x->client_keep = plan->keep_alive;
+    x->chunked_out = plan->framing == FRAMING_CHUNKED;
+}
+
+static bool write_head(struct exchange *x, const struct response *response, const struct h1_response_plan *plan)
+{
+    struct h1_writer w;
+    struct conn_room room;
+    uint32_t need = (uint32_t)size_min(BLOCK_BYTES, response->head_bytes + 512u);
+    x->forwarding.edits = x->route->response_edits.count ? &x->route->response_edits : NULL;
+    if (!conn_write_begin(x->client, need, &w, &room))
+        return false;
+    h1_write_response(&w, response, &x->request, &x->forwarding, plan);
+    return conn_write_end(x->client, &w, &room);
+}
+
+static void count_response(struct exchange *x, unsigned status)
+{
+    struct server_counters *counters = x->member->server->counters;
+    counter_add(&counters->responses, 1);
+    switch (status / 100) {
+    case 2: counter_add(&counters->status_2xx, 1); break;
+    case 3: counter_add(&counters->status_3xx, 1); break;
+    case 4: counter_add(&counters->status_4xx, 1); break;
+    case 5: counter_add(&counters->status_5xx, 1); break;
+    default: counter_add(&counters->status_1xx, 1); break;
+    }
+    uint64_t us = (x->first_byte_ns - x->forwarded_ns) / 1000;
+    latency_record(counters->latency, &counters->latency_us_sum, us);
+}
+
+static enum step_verdict short_of_memory(struct exchange *x)
+{
+    COUNT(x->worker, no_memory);
+    exchange_release_origin(x, false);
+    exchange_release_member(x, SERVER_UNTOLD);
+    return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
+}
+
+/* 1xx: passed on to clients that know them (RFC 9110 15.2); the real one follows. */
+static enum step_verdict relay_interim(struct exchange *x, const struct response *response)
+{
+    struct h1_response_plan plan = { .client_minor = x->request.version_minor };
+    if (response->status == 101)
+        return exchange_origin_failed(x, SERVER_BAD, 0); /* nobody asked for an upgrade */
+    if (x->request.version_minor > 0) {
+        if (!write_head(x, response, &plan))
+            return short_of_memory(x);
+        COUNT(x->worker, responses_1xx);
+        conn_flush(x->client);
+    }
+    counter_add(&x->member->server->counters->status_1xx, 1);
+    conn_consume(x->origin, response->head_bytes);
+    x->response_progress = (struct h1_progress){ 0 };
+    return STEP_NEXT; /* AWAIT again */
+}
+
+static enum step_verdict begin_response(struct exchange *x, const struct response *response)
+{
+    struct h1_response_plan plan;
+    plan_response(x, response, &plan);
+    if (unlikely(!write_head(x, response, &plan)))
+        return short_of_memory(x);
+    x->status = response->status;
+    x->response_begun = true;
+    x->origin_keep = response->keep_alive && response->framing != FRAMING_UNTIL_CLOSE;
+    count_response(x, response->status);
+    conn_consume(x->origin, response->head_bytes);
+    h1_body_init(&x->response_body, response->framing, response->content_length);
+    return exchange_go(x, STEP_RELAY);
+}
+
+static enum step_verdict origin_is_silent(struct exchange *x)
+{
+    if (x->origin->ended)
+        return exchange_origin_failed(x, queue_empty(&x->origin->in) ? SERVER_CLOSED : SERVER_BAD, 0);
+    return STEP_WAIT;
+}
+
+enum step_verdict exchange_await(struct exchange *x)
+{
+    if (unlikely(!x->request_done) && !exchange_pump_request(x))
+        return STEP_NEXT;
+    if (unlikely(conn_room(x->client) < ROOM_FOR_HEAD))
+        return STEP_WAIT;
+    if (queue_empty(&x->origin->in))
+        return origin_is_silent(x);
+    if (x->first_byte_ns == 0)
+        x->first_byte_ns = x->worker->loop.now_ns;
+    enum codec_fault fault = FAULT_NONE;
+    struct response *response = x->worker->response;
+    enum h1_verdict verdict = parse_head(x, response, &fault);
+    if (unlikely(verdict == H1_MORE))
+        return origin_is_silent(x);
+    if (unlikely(verdict == H1_BAD)) {
+        counter_add(&x->worker->stats->origin_faults[fault], 1);
+        counter_add(&x->member->server->counters->malformed, 1);
+        return exchange_origin_failed(x, SERVER_BAD, 0);
+    }
+    if (unlikely(response->interim))
+        return relay_interim(x, response);
+    return begin_response(x, response);
+}
+
+/* RELAY -------------------------------------------------------------------------------------------------------- */
+
+static enum step_verdict response_complete(struct exchange *x)
+{
+    if (unlikely(x->pipe != NULL))
+        splice_end(x);
+    x->response_done = true;
+    conn_flush(x->client);
+    exchange_release_member(x, SERVER_OK);
+    return exchange_go(x, STEP_FINISH);
+}
+
+static enum step_verdict response_waits(struct exchange *x, struct content_move *move)
+{
+    uint64_t now_ms = x->worker->loop.now_ms;
+    if (x->origin->ended && queue_empty(&x->origin->in)) {
+        if (content_end_by_close(move))
+            return response_complete(x);
+        return exchange_origin_failed(x, SERVER_CLOSED, 0);
+    }
+    conn_deadline(x->origin, now_ms + x->pool->config->between_ms);
+    if (x->relay_mode == RELAY_QUIESCE || splice_begin(x))
+        return splice_quiesce(x);
+    return STEP_WAIT;
+}
+
+enum step_verdict exchange_relay(struct exchange *x)
+{
+    if (unlikely(!x->request_done) && !exchange_pump_request(x))
+        return STEP_NEXT;
+    if (unlikely(x->relay_mode == RELAY_SPLICE))
+        return splice_run(x);
+    struct content_move move = {
+        .from = x->origin, .to = x->client, .body = &x->response_body, .limits = &response_limits, .arena = &x->arena,
+        .chunked = x->chunked_out, .trailers = x->request.te_trailers || x->request.version_minor > 0,
+        .moved = &x->response_content,
+    };
+    enum content_verdict verdict = content_move(&move);
+    conn_flush(x->client);
+    switch (verdict) {
+    case CONTENT_END:
+        return response_complete(x);
+    case CONTENT_MORE:
+        return response_waits(x, &move);
+    case CONTENT_FULL:
+        conn_deadline(x->client, x->client_moved_ms + x->view->config->timeouts.send_ms);
+        return STEP_WAIT;
+    case CONTENT_BAD:
+        counter_add(&x->worker->stats->origin_faults[move.fault], 1);
+        return exchange_origin_failed(x, SERVER_BAD, 0);
+    case CONTENT_LARGE:
+    case CONTENT_MEMORY:
+        break;
+    }
+    COUNT(x->worker, no_memory);
+    return exchange_abort(x, "no_memory", true);
+}

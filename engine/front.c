@@ -1,0 +1,256 @@
+#include "engine/front.h"
+
+#include <arpa/inet.h>
+
+#include "engine/exchange.h"
+#include "engine/socket.h"
+#include "engine/worker.h"
+
+static const struct config *config_of(struct conn *client)
+{
+    return client->worker->view->config;
+}
+
+static void count_out(struct conn *client)
+{
+    struct worker *worker = client->worker;
+    struct listener *listener = client->client.listener;
+    counter_sub(&worker->stats->clients, 1);
+    worker->client_count--;
+    atomic_fetch_sub_explicit(&worker->shared->clients, 1, memory_order_relaxed);
+    client->client.listener = NULL;
+    listener_unref(listener);
+    if (unlikely(worker->draining))
+        worker_drained(worker);
+}
+
+void front_close(struct conn *client, bool reset)
+{
+    if (!client->exchange)
+        counter_sub(&client->worker->stats->clients_idle, client->client.idle);
+    count_out(client);
+    conn_close(client, reset);
+}
+
+static void front_finish(struct conn *client)
+{
+    count_out(client);
+    conn_finish(client);
+}
+
+/* Between requests --------------------------------------------------------------------------------------------- */
+
+static void set_idle(struct conn *client, bool idle)
+{
+    if (client->client.idle == idle)
+        return;
+    client->client.idle = idle;
+    if (idle)
+        counter_add(&client->worker->stats->clients_idle, 1);
+    else
+        counter_sub(&client->worker->stats->clients_idle, 1);
+}
+
+/* FIN between requests: whatever is queued still goes out; half a head is an abort. */
+static void ended_between(struct conn *client)
+{
+    if (client->in.bytes > 0)
+        COUNT(client->worker, client_aborts);
+    set_idle(client, false);
+    if (chain_empty(&client->out) && !op_armed(&client->send))
+        front_close(client, false);
+    else
+        front_finish(client);
+}
+
+static void await_rest_of_head(struct conn *client)
+{
+    if (client->ended) {
+        ended_between(client);
+        return;
+    }
+    conn_deadline(client, client->client.head_since_ms + config_of(client)->timeouts.head_ms);
+}
+
+/* Begins as many pipelined requests as can be: each must have ended, and have left room for an answer. */
+static void serve_input(struct conn *client)
+{
+    while (client->state == CONN_OPEN && !client->exchange && !queue_empty(&client->in) && conn_room(client) >= 4) {
+        if (client->client.idle) {
+            set_idle(client, false);
+            client->client.head_since_ms = client->worker->loop.now_ms;
+        }
+        client->client.serving = true;
+        bool begun = exchange_begin(client);
+        client->client.serving = false;
+        if (!begun) {
+            if (client->state == CONN_OPEN)
+                await_rest_of_head(client);
+            return;
+        }
+    }
+    if (client->state == CONN_OPEN && !client->exchange && client->ended && queue_empty(&client->in))
+        ended_between(client);
+}
+
+void front_next(struct conn *client, bool keep)
+{
+    const struct config *config = config_of(client);
+    client->client.requests++;
+    conn_flush(client);
+    if (!keep) {
+        front_finish(client);
+        return;
+    }
+    client->client.progress = (struct h1_progress){ 0 };
+    client->client.head_since_ms = client->worker->loop.now_ms;
+    set_idle(client, true);
+    conn_deadline(client, client->worker->loop.now_ms + config->timeouts.idle_ms);
+    if (unlikely(client->held))
+        conn_release_hold(client);
+    if (!client->client.serving && (!queue_empty(&client->in) || client->ended))
+        serve_input(client);
+}
+
+/* Events ------------------------------------------------------------------------------------------------------- */
+
+static void input(struct conn *client)
+{
+    struct exchange *x = client->exchange;
+    if (!x) {
+        serve_input(client);
+        return;
+    }
+    x->client_moved_ms = client->worker->loop.now_ms;
+    if (!x->request_done)
+        exchange_run(x);
+}
+
+static void drained(struct conn *client)
+{
+    struct exchange *x = client->exchange;
+    if (x) {
+        x->client_moved_ms = client->worker->loop.now_ms;
+        exchange_run(x);
+    } else if (unlikely(!queue_empty(&client->in)))
+        serve_input(client);
+}
+
+static void broken(struct conn *client, int error)
+{
+    (void)error;
+    if (client->exchange)
+        exchange_client_broken(client->exchange);
+    else
+        front_close(client, false);
+}
+
+static void answer_timeout(struct conn *client)
+{
+    static const char text[] = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    COUNT(client->worker, head_timeouts);
+    COUNT(client->worker, responses_4xx);
+    if (chain_append_copy(&client->out, &client->worker->blocks, SLICE(text)) == ERR_OK)
+        front_finish(client);
+    else
+        front_close(client, true);
+}
+
+static void timeout(struct conn *client)
+{
+    if (client->exchange) {
+        exchange_client_timeout(client->exchange);
+        return;
+    }
+    const struct config_timeouts *timeouts = &config_of(client)->timeouts;
+    uint64_t now_ms = client->worker->loop.now_ms;
+    uint64_t due_ms = client->client.head_since_ms + (client->client.idle ? timeouts->idle_ms : timeouts->head_ms);
+    if (due_ms > now_ms)
+        conn_deadline(client, due_ms);
+    else if (client->client.idle) {
+        set_idle(client, false);
+        front_finish(client);
+    } else
+        answer_timeout(client);
+}
+
+static void ready(struct conn *client)
+{
+    if (client->exchange)
+        exchange_run(client->exchange);
+}
+
+static const struct conn_events front_events = {
+    .input = input, .drained = drained, .broken = broken, .timeout = timeout, .ready = ready,
+};
+
+/* Accepting ---------------------------------------------------------------------------------------------------- */
+
+static bool take_place(struct worker *worker)
+{
+    uint32_t cap = worker->view->config->limits.connections_max;
+    uint64_t before = atomic_fetch_add_explicit(&worker->shared->clients, 1, memory_order_relaxed);
+    if (cap == 0 || before < cap)
+        return true;
+    atomic_fetch_sub_explicit(&worker->shared->clients, 1, memory_order_relaxed);
+    COUNT(worker, refused_connections);
+    return false;
+}
+
+void front_accept(struct listener *listener, int fd)
+{
+    struct worker *worker = listener->worker;
+    if (!take_place(worker)) {
+        ring_close(&worker->loop.ring, fd);
+        return;
+    }
+    struct conn *client = conn_new(worker, fd, true, &front_events);
+    if (!client) {
+        COUNT(worker, no_memory);
+        atomic_fetch_sub_explicit(&worker->shared->clients, 1, memory_order_relaxed);
+        ring_close(&worker->loop.ring, fd);
+        return;
+    }
+    client->client.listener = listener;
+    client->client.head_since_ms = worker->loop.now_ms;
+    listener->clients++;
+    worker->client_count++;
+    counter_add(&worker->stats->clients, 1);
+    set_idle(client, true);
+    conn_deadline(client, worker->loop.now_ms + worker->view->config->timeouts.idle_ms);
+    conn_receive(client);
+}
+
+void front_drain(struct conn *client)
+{
+    if (client->state != CONN_OPEN || client->exchange || !client->client.listener)
+        return;
+    set_idle(client, false);
+    front_finish(client);
+}
+
+/* Who it is ---------------------------------------------------------------------------------------------------- */
+
+static bool in_network(const uint8_t address[16], const struct network *network)
+{
+    unsigned whole = network->bits / 8, rest = network->bits % 8;
+    if (memcmp(address, network->address, whole) != 0)
+        return false;
+    if (rest == 0)
+        return true;
+    uint8_t mask = (uint8_t)(0xff << (8 - rest));
+    return (address[whole] & mask) == (network->address[whole] & mask);
+}
+
+void front_name(struct conn *client)
+{
+    struct conn_client *who = &client->client;
+    if (who->named)
+        return;
+    uint8_t address[16];
+    const struct config *config = config_of(client);
+    who->named = true;
+    who->address_length = (uint8_t)socket_peer(client->fd, who->address, &who->port, address);
+    for (uint32_t i = 0; i < config->trusted_proxy_count && !who->trusted; i++)
+        who->trusted = in_network(address, &config->trusted_proxies[i]);
+}

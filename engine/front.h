@@ -1,0 +1,28 @@
+/*
+ * front: the client side: connections of clients between their requests.
+ *
+ * front_accept makes a conn for an accepted descriptor; when bytes come an exchange is begun (exchange.h), one at a time; pipelined
+ * requests wait in `in`. When the exchange is over it says so with front_next, and the connection waits for its next
+ * request, finishes, or closes. Deadlines while no exchange is under way are kept here: idle, and the head's.
+ */
+#ifndef WEIR_FRONT_H
+#define WEIR_FRONT_H
+
+#include "engine/conn.h"
+#include "engine/listener.h"
+
+void front_accept(struct listener *listener, int fd);
+
+/* The exchange is over and gone. keep: the connection may carry another request. */
+void front_next(struct conn *client, bool keep);
+
+/* Fills in client->client's address, port and trusted from the socket, once. */
+void front_name(struct conn *client);
+
+/* Ends the connection now (reset or not) and counts it out. */
+void front_close(struct conn *client, bool reset);
+
+/* Draining: closes it if it is between requests. */
+void front_drain(struct conn *client);
+
+#endif

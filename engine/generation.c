@@ -1,0 +1,276 @@
+/* The control thread's side of generations: records that outlive them, and opening what a configuration names. */
+#include "engine/generation.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "engine/listener.h"
+
+/* Records ------------------------------------------------------------------------------------------------------ */
+
+void registry_init(struct registry *registry, uint32_t worker_count, uint64_t seed0, uint64_t seed1)
+{
+    registry->worker_count = worker_count;
+    map_init(&registry->servers, RECORDS_MAX, seed0, seed1);
+    map_init(&registry->pools, RECORDS_MAX, seed1, seed0);
+}
+
+static void record_free(struct server_record *record)
+{
+    free((char *)(uintptr_t)record->key.at);
+    free(record->counters);
+    free(record);
+}
+
+static void pool_record_free(struct pool_record *record)
+{
+    free((char *)(uintptr_t)record->name.at);
+    free(record);
+}
+
+void registry_release(struct registry *registry)
+{
+    struct map_entry *entry;
+    uint32_t cursor = 0;
+    while ((entry = map_next(&registry->servers, &cursor)))
+        record_free(entry->value);
+    cursor = 0;
+    while ((entry = map_next(&registry->pools, &cursor)))
+        pool_record_free(entry->value);
+    map_release(&registry->servers);
+    map_release(&registry->pools);
+}
+
+static struct slice copy_of(struct slice text)
+{
+    char *copy = FAULT("record") ? NULL : strndup(text.at, text.length);
+    return slice_of(copy, copy ? text.length : 0);
+}
+
+static void *zeroed_lines(size_t bytes)
+{
+    size_t rounded = (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    void *memory = aligned_alloc(CACHE_LINE, rounded);
+    if (memory)
+        memset(memory, 0, rounded);
+    return memory;
+}
+
+static struct server_record *record_for(struct registry *registry, struct slice key)
+{
+    struct server_record *record = map_find(&registry->servers, key);
+    if (record)
+        return record;
+    record = zeroed_lines(sizeof *record);
+    if (!record)
+        return NULL;
+    record->key = copy_of(key);
+    record->counters = zeroed_lines(registry->worker_count * sizeof *record->counters);
+    if (!record->key.at || !record->counters || map_add(&registry->servers, record->key, record) != ERR_OK) {
+        record_free(record);
+        return NULL;
+    }
+    return record;
+}
+
+static struct pool_record *pool_record_for(struct registry *registry, struct slice name)
+{
+    struct pool_record *record = map_find(&registry->pools, name);
+    if (record)
+        return record;
+    record = calloc(1, sizeof *record);
+    if (!record)
+        return NULL;
+    record->name = copy_of(name);
+    if (!record->name.at || map_add(&registry->pools, record->name, record) != ERR_OK) {
+        pool_record_free(record);
+        return NULL;
+    }
+    return record;
+}
+
+static bool find_records(struct registry *registry, struct generation *generation)
+{
+    const struct config *config = generation->config;
+    for (uint32_t p = 0; p < config->pool_count; p++) {
+        const struct config_pool *pool = &config->pools[p];
+        generation->pool_records[p] = pool_record_for(registry, pool->name);
+        generation->records[p] = calloc(pool->server_count + 1u, sizeof **generation->records);
+        if (!generation->pool_records[p] || !generation->records[p])
+            return false;
+        for (uint32_t s = 0; s < pool->server_count; s++) {
+            generation->records[p][s] = record_for(registry, pool->servers[s].key);
+            if (!generation->records[p][s])
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Opening ------------------------------------------------------------------------------------------------------ */
+
+static bool is_open(const struct generation *generation, struct slice address)
+{
+    if (!generation)
+        return false;
+    for (uint32_t i = 0; i < generation->config->listener_count; i++)
+        if (slice_equal(generation->config->listeners[i].address.text, address))
+            return true;
+    return false;
+}
+
+static int shared_fd_of(const struct generation *generation, struct slice address)
+{
+    for (uint32_t i = 0; generation && i < generation->config->listener_count; i++)
+        if (slice_equal(generation->config->listeners[i].address.text, address))
+            return generation->shared_fds[i];
+    return -1;
+}
+
+static bool open_listener(struct generation *generation, uint32_t index, const struct generation *previous, char why[256])
+{
+    const struct config *config = generation->config;
+    const struct config_listener *listener = &config->listeners[index];
+    bool local = listener->address.socket.any.sa_family == AF_UNIX;
+    if (is_open(previous, listener->address.text)) {
+        generation->shared_fds[index] = shared_fd_of(previous, listener->address.text);
+        return true;
+    }
+    for (uint32_t w = 0; w < generation->worker_count; w++) {
+        int fd = local && w > 0 ? generation->shared_fds[index] : listener_open(config, listener, why);
+        if (fd < 0)
+            return false;
+        if (local)
+            generation->shared_fds[index] = fd;
+        generation->listen_fds[w][index] = fd;
+    }
+    return true;
+}
+
+static int open_access_log(const struct config *config, char why[256])
+{
+    struct slice path = config->log.access;
+    char name[4096];
+    if (path.length == 0 || slice_equal(path, SLICE("off")))
+        return -1;
+    if (slice_equal(path, SLICE("stdout")))
+        return dup(STDOUT_FILENO);
+    if (slice_equal(path, SLICE("stderr")))
+        return dup(STDERR_FILENO);
+    snprintf(name, sizeof name, "%.*s", (int)path.length, path.at);
+    int fd = FAULT("access_log") ? (errno = EMFILE, -1) : open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+    if (fd < 0)
+        snprintf(why, 256, "cannot open the access log \"%.200s\": %s", name, strerror(errno));
+    return fd;
+}
+
+static bool open_all(struct generation *generation, const struct generation *previous, char why[256])
+{
+    for (uint32_t i = 0; i < generation->config->listener_count; i++)
+        if (!open_listener(generation, i, previous, why))
+            return false;
+    generation->access_fd = open_access_log(generation->config, why);
+    return generation->access_fd >= 0 || why[0] == 0;
+}
+
+/* Life --------------------------------------------------------------------------------------------------------- */
+
+static int *descriptors(uint32_t count)
+{
+    int *list = calloc(count + 1u, sizeof *list);
+    for (uint32_t i = 0; list && i < count; i++)
+        list[i] = -1;
+    return list;
+}
+
+static bool allocate(struct generation *generation, uint32_t worker_count)
+{
+    const struct config *config = generation->config;
+    generation->worker_count = worker_count;
+    generation->listen_fds = calloc(worker_count, sizeof *generation->listen_fds);
+    generation->shared_fds = descriptors(config->listener_count);
+    generation->records = calloc(config->pool_count + 1u, sizeof *generation->records);
+    generation->pool_records = calloc(config->pool_count + 1u, sizeof *generation->pool_records);
+    generation->letters = calloc(worker_count, sizeof *generation->letters);
+    if (!generation->listen_fds || !generation->shared_fds || !generation->records || !generation->pool_records || !generation->letters)
+        return false;
+    for (uint32_t w = 0; w < worker_count; w++)
+        if (!(generation->listen_fds[w] = descriptors(config->listener_count)))
+            return false;
+    return true;
+}
+
+/* All but the configuration. */
+static void free_parts(struct generation *generation)
+{
+    for (uint32_t w = 0; generation->listen_fds && w < generation->worker_count; w++)
+        free(generation->listen_fds[w]);
+    for (uint32_t p = 0; generation->records && p < generation->config->pool_count; p++)
+        free(generation->records[p]);
+    if (generation->access_fd >= 0)
+        close(generation->access_fd);
+    free(generation->listen_fds);
+    free(generation->shared_fds);
+    free(generation->records);
+    free(generation->pool_records);
+    free(generation->letters);
+    free(generation);
+}
+
+static void close_sockets(struct generation *generation)
+{
+    if (!generation->listen_fds || !generation->shared_fds)
+        return;
+    for (uint32_t i = 0; i < generation->config->listener_count; i++) {
+        bool local = generation->config->listeners[i].address.socket.any.sa_family == AF_UNIX;
+        for (uint32_t w = 0; w < generation->worker_count; w++)
+            if (generation->listen_fds[w] && generation->listen_fds[w][i] >= 0 && !(local && w > 0))
+                close(generation->listen_fds[w][i]);
+    }
+}
+
+struct generation *generation_new(struct registry *registry, struct config *config, const struct generation *previous, char why[256])
+{
+    why[0] = 0;
+    struct generation *generation = FAULT("generation") ? NULL : calloc(1, sizeof *generation);
+    if (!generation) {
+        snprintf(why, 256, "out of memory");
+        return NULL;
+    }
+    generation->config = config;
+    generation->access_fd = -1;
+    generation->number = previous ? previous->number + 1 : 1;
+    if (allocate(generation, registry->worker_count) && find_records(registry, generation) && open_all(generation, previous, why))
+        return generation;
+    if (!why[0])
+        snprintf(why, 256, "out of memory, or more than %u servers since the start", RECORDS_MAX);
+    generation_discard(generation);
+    return NULL;
+}
+
+void generation_free(struct generation *generation)
+{
+    struct config *config = generation->config;
+    free_parts(generation);
+    config_free(config);
+}
+
+void generation_discard(struct generation *generation)
+{
+    close_sockets(generation);
+    free_parts(generation);
+}
+
+void generation_close_unix(const struct generation *old, const struct generation *current)
+{
+    for (uint32_t i = 0; i < old->config->listener_count; i++) {
+        const struct address *address = &old->config->listeners[i].address;
+        if (address->socket.any.sa_family != AF_UNIX || is_open(current, address->text))
+            continue;
+        close(old->shared_fds[i]);
+        unlink(address->socket.local.sun_path);
+    }
+}

@@ -1,0 +1,141 @@
+/*
+ * generation: one configuration at work, and each worker's view of it.
+ *
+ * The control thread builds a generation: the checked configuration with everything opened that it names (listening
+ * sockets, log files) and the process's records of its servers. It goes to the workers by letter; each builds a view of its own
+ * (upstreams with their members) and makes it current between two turns. An exchange pins the view it began with; a view
+ * that is neither current nor pinned is taken down and the control thread told, which frees the generation when all
+ * workers have said so.
+ *
+ * Records of servers (struct server_record: health, counters) are kept by "pool/address" for the life of the process, so that
+ * they survive reloads and a server that comes back; RECORDS_MAX caps them.
+ */
+#ifndef WEIR_GENERATION_H
+#define WEIR_GENERATION_H
+
+#include "engine/base/map.h"
+#include "engine/base/timer.h"
+#include "engine/config.h"
+#include "engine/mailbox.h"
+
+#define RECORDS_MAX 16384u
+
+struct worker;
+struct conn;
+struct exchange;
+
+/* Process-wide, never freed before the end. */
+struct server_record {
+    struct slice key; /* own memory */
+    struct health health;
+    uint64_t check_due_ms; /* prober.c: when it is asked again, also over reloads */
+    struct server_counters *counters; /* one per worker */
+};
+
+/* Process-wide per pool, by name. */
+struct pool_record {
+    struct slice name;
+    _Atomic uint32_t waiting; /* exchanges in its queue, all workers */
+};
+
+struct generation {
+    struct config *config;
+    uint64_t number;
+    uint32_t worker_count;
+    int **listen_fds;                /* [worker][listener]; unix: one shared. -1 once a worker took it or kept its own */
+    int *shared_fds;                 /* [listener]: unix sockets opened for this generation, -1 otherwise */
+    struct server_record ***records; /* [pool][server] */
+    struct pool_record **pool_records;
+    int access_fd;
+    uint32_t views;           /* workers that still have a view of it; control thread only */
+    struct generation_letter { /* one per worker: first "adopt this", at its end "my view of it is gone" */
+        struct letter letter;
+        struct generation *generation;
+        struct worker *worker;
+        bool adopted;
+    } *letters;
+    struct generation *next; /* the process's list */
+};
+
+/* One origin server on one worker: see pool/upstream.h's struct server, whose `owner` this is. */
+struct origin {
+    struct server server; /* references: worker->origins, views, conns */
+    struct slice key;     /* own memory */
+    struct address address;
+    struct worker *worker;
+    struct server_record *record;
+    struct idle_limits idle_limits; /* of the newest view that has it */
+    uint64_t seen;                  /* number of the newest generation that has it */
+};
+
+/* Exchanges that wait for a place in a full pool, on one worker; FIFO. */
+struct wait_line {
+    struct exchange *first, **tail;
+    uint32_t count;
+};
+
+struct view_pool {
+    struct upstream upstream;
+    struct member *members;
+    const struct config_pool *config;
+    struct pool_record *record;
+    struct wait_line line;
+    struct timer line_poll; /* places may become free on other workers */
+    struct worker *worker;
+};
+#define LINE_POLL_MS 5u
+
+struct view {
+    struct generation *generation;
+    const struct config *config;
+    struct worker *worker;
+    struct view_pool *pools;
+    uint32_t pins; /* exchanges */
+    bool current;
+};
+
+/* Control thread (generation.c) ------------------------------------------------------------------------------- */
+
+/* What generations are built from and what outlives them. */
+struct registry {
+    struct map servers; /* key -> struct server_record */
+    struct map pools;   /* name -> struct pool_record */
+    uint32_t worker_count;
+};
+void registry_init(struct registry *registry, uint32_t worker_count, uint64_t seed0, uint64_t seed1);
+void registry_release(struct registry *registry);
+
+/*
+ * Opens everything config names that `previous` (may be NULL) has not open already. Takes config over on success. NULL: why says what failed
+ * and nothing stays open.
+ */
+struct generation *generation_new(struct registry *registry, struct config *config, const struct generation *previous, char why[256]);
+
+/* Frees it with its configuration; closes the log file. Listening sockets are the workers'. */
+void generation_free(struct generation *generation);
+/* It will not be used after all: closes the sockets too. */
+void generation_discard(struct generation *generation);
+
+/* Closes and unlinks the unix listeners of `old` that `current` has not; current NULL: all. */
+void generation_close_unix(const struct generation *old, const struct generation *current);
+
+/* The letter that tells the control thread that the worker's view is gone; server.c's. */
+struct letter *server_view_released(struct generation *generation, uint32_t worker);
+
+/* On a worker's thread. NULL: out of memory, nothing changed. */
+struct view *view_new(struct worker *worker, struct generation *generation);
+static inline struct view *view_pin(struct view *view)
+{
+    view->pins++;
+    return view;
+}
+void view_unpin(struct view *view); /* may take it down */
+void view_retire(struct view *view); /* no longer current */
+void view_drop(struct view *view);   /* at the end of the worker, when nothing is in flight; tells nobody */
+
+/* Looks at the pool's line every LINE_POLL_MS while somebody stands in it. */
+void view_poll_line(struct view_pool *pool, struct worker *worker);
+
+void origin_unref(struct origin *origin);
+
+#endif

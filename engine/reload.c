@@ -1,0 +1,236 @@
+/*
+ * Reload: a new generation beside the old one, told to every worker, answered when all have taken it.
+ *
+ * Anything wrong before the workers are told leaves everything as it was. A worker that has no memory for its view keeps the old
+ * one and says so; the answer is an error then, and the next reload tries again from the new configuration.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "engine/prober.h"
+#include "engine/process.h"
+
+void notify(const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof to.sun_path)
+        return;
+    memcpy(to.sun_path, path, strlen(path));
+    if (path[0] == '@')
+        to.sun_path[0] = 0;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    socklen_t bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    (void)!sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, bytes);
+    close(fd);
+}
+
+/* Generations that nobody uses any more ------------------------------------------------------------------------- */
+
+static void forget_generation(struct server_process *process, struct generation *generation)
+{
+    struct generation **at = &process->old;
+    while (*at && *at != generation)
+        at = &(*at)->next;
+    MUST(*at);
+    *at = generation->next;
+    generation_free(generation);
+}
+
+static void view_released(struct letter *letter, struct loop *here)
+{
+    struct server_process *process = (struct server_process *)here;
+    struct generation *generation = CONTAINER_OF(letter, struct generation_letter, letter)->generation;
+    MUST(generation->views > 0);
+    if (--generation->views == 0 && generation != process->generation)
+        forget_generation(process, generation);
+}
+
+struct letter *server_view_released(struct generation *generation, uint32_t worker)
+{
+    struct generation_letter *mine = &generation->letters[worker];
+    mine->generation = generation;
+    mine->letter.deliver = view_released;
+    return &mine->letter;
+}
+
+/* Answers ------------------------------------------------------------------------------------------------------ */
+
+static void lines_to_json(const char *key, const struct text *lines, struct text *json)
+{
+    struct slice rest = text_slice(lines);
+    text_format(json, "{\"%s\":[", key);
+    for (bool first = true; rest.length; first = false) {
+        const char *end = memchr(rest.at, '\n', rest.length);
+        size_t length = end ? (size_t)(end - rest.at) : rest.length;
+        if (!first)
+            text_add(json, SLICE(","));
+        text_json_string(json, slice_of(rest.at, length));
+        size_t used = end ? length + 1 : length;
+        rest = slice_of(rest.at + used, rest.length - used);
+    }
+    text_add(json, SLICE("]}"));
+}
+
+static void finish_answer(struct server_answer *answer, enum err result)
+{
+    answer->result = result;
+    if (!answer->json.at)
+        lines_to_json(result == ERR_OK ? "changed" : "refused", &answer->text, &answer->json);
+    answer->done(answer);
+}
+
+static void refuse(struct server_answer *answer, enum err result, const char *why)
+{
+    text_format(&answer->text, "%s\n", why);
+    finish_answer(answer, result);
+}
+
+static void all_acknowledged(struct server_process *process)
+{
+    struct server_answer *answer = process->reload_answer;
+    struct generation *from = process->reload_from;
+    process->reload_answer = NULL;
+    process->reload_from = NULL;
+    generation_close_unix(from, process->generation);
+    process->loaded_unix = loop_unix_seconds(&process->loop);
+    log_open(-1, process->generation->config->log.level);
+    prober_adopt(process->prober);
+    notify("READY=1");
+    if (from->views == 0)
+        forget_generation(process, from);
+    log_line(LOG_NOTICE, "configuration %llu is in use", (unsigned long long)process->generation->number);
+    if (process->reload_failures)
+        refuse(answer, ERR_MEMORY, "out of memory on at least one worker, which goes on with the old configuration");
+    else
+        finish_answer(answer, ERR_OK);
+}
+
+/* Workers ------------------------------------------------------------------------------------------------------ */
+
+static void acknowledged(struct letter *letter, struct loop *here)
+{
+    struct server_process *process = (struct server_process *)here;
+    struct generation_letter *mine = CONTAINER_OF(letter, struct generation_letter, letter);
+    if (mine->adopted)
+        mine->generation->views++;
+    else
+        process->reload_failures++;
+    if (++process->reload_acks == process->worker_count)
+        all_acknowledged(process);
+}
+
+static void adopt(struct letter *letter, struct loop *here)
+{
+    struct generation_letter *mine = CONTAINER_OF(letter, struct generation_letter, letter);
+    struct loop *control = letter->from;
+    struct worker *worker = worker_of(here);
+    struct view *view = worker->draining ? NULL : view_new(worker, mine->generation);
+    mine->adopted = view != NULL;
+    letter->deliver = acknowledged;
+    mailbox_send(here, control, letter); /* before the old view's letter, so that it is not counted down too early */
+    if (view)
+        worker_adopt(worker, view);
+}
+
+static void tell_workers(struct server_process *process, struct server_answer *answer, struct generation *generation)
+{
+    process->reload_answer = answer;
+    process->reload_from = process->generation;
+    process->reload_acks = process->reload_failures = 0;
+    generation->next = NULL;
+    process->generation->next = process->old;
+    process->old = process->generation;
+    process->generation = generation;
+    notify("RELOADING=1");
+    for (uint32_t i = 0; i < process->worker_count; i++) {
+        struct generation_letter *letter = &generation->letters[i];
+        *letter = (struct generation_letter){ .letter.deliver = adopt, .generation = generation, .worker = process->workers[i] };
+        mailbox_send(&process->loop, &process->workers[i]->loop, &letter->letter);
+    }
+}
+
+/* The request -------------------------------------------------------------------------------------------------- */
+
+static struct config *read_again(struct server_process *process, struct server_answer *answer)
+{
+    struct config_problems *problems = calloc(1, sizeof *problems);
+    if (!problems) {
+        refuse(answer, ERR_MEMORY, "out of memory");
+        return NULL;
+    }
+    struct config *config = config_read(process->path, problems);
+    if (config)
+        config_resolve(config, problems);
+    else {
+        config_problems_print(problems, process->path, false, &answer->text);
+        config_problems_json(problems, process->path, &answer->json);
+        log_line(LOG_ERROR, "reload refused: \"%s\" has %u errors; the running configuration stays", process->path, problems->errors);
+        finish_answer(answer, ERR_SYNTAX);
+    }
+    free(problems);
+    return config;
+}
+
+void server_reload(struct server_process *process, struct server_answer *answer)
+{
+    char why[256];
+    if (process->reload_answer || process->state != PROCESS_RUNNING) {
+        refuse(answer, ERR_AGAIN, process->reload_answer ? "a reload is under way" : "the engine is stopping");
+        return;
+    }
+    if (!process->path) {
+        refuse(answer, ERR_REFUSED, "this engine was started without a file");
+        return;
+    }
+    struct config *config = read_again(process, answer);
+    if (!config)
+        return;
+    if (config_diff(server_config(process), config, &answer->text) != ERR_OK) {
+        config_free(config);
+        finish_answer(answer, ERR_REFUSED);
+        return;
+    }
+    struct generation *generation = generation_new(&process->registry, config, process->generation, why);
+    if (!generation) {
+        config_free(config);
+        text_release(&answer->text);
+        refuse(answer, ERR_SYSTEM, why);
+        return;
+    }
+    tell_workers(process, answer, generation);
+}
+
+/* SIGHUP ------------------------------------------------------------------------------------------------------- */
+
+static void hup_done(struct server_answer *answer)
+{
+    struct server_process *process = CONTAINER_OF(answer, struct server_process, hup_answer);
+    if (answer->result != ERR_OK)
+        log_line(LOG_ERROR, "reload: %s\n%.*s", err_text(answer->result), (int)answer->text.length, answer->text.at ? answer->text.at : "");
+    text_release(&answer->text);
+    text_release(&answer->json);
+    process->hup_busy = false;
+    if (process->hup_again && answer->result != ERR_AGAIN) {
+        process->hup_again = false;
+        reload_on_signal(process);
+    }
+}
+
+void reload_on_signal(struct server_process *process)
+{
+    if (process->hup_busy) {
+        process->hup_again = true; /* the file may have changed since it was read */
+        return;
+    }
+    process->hup_busy = true;
+    process->hup_answer = (struct server_answer){ .done = hup_done };
+    server_reload(process, &process->hup_answer);
+}

@@ -1,0 +1,19 @@
+/*
+ * report: what the control socket's commands show of the counters, for people and as JSON.
+ */
+#ifndef WEIR_REPORT_H
+#define WEIR_REPORT_H
+
+#include "engine/stats.h"
+
+void report_status(const struct stats_view *view, struct text *text, struct text *json);
+void report_pools(const struct stats_view *view, struct text *text, struct text *json);
+/* One sample of raw counters: cumulative, so that whoever polls makes rates of two. */
+void report_top(const struct stats_view *view, struct text *text, struct text *json);
+void report_metrics(const struct stats_view *view, struct text *text, struct text *json);
+void report_version(const struct stats_view *view, struct text *text, struct text *json);
+
+/* The time below which a share (0..1) of what a histogram holds lies, in microseconds; 0 when it is empty. */
+uint64_t latency_quantile(const _Atomic uint64_t buckets[LATENCY_BUCKETS], double share);
+
+#endif

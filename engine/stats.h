@@ -1,0 +1,100 @@
+/*
+ * stats: what is counted, one table of rows, and how it is shown.
+ *
+ * Each worker counts in its own struct worker_stats: written by that worker only (plain additions through relaxed atomics, no lock prefix), read by
+ * the control thread whenever somebody asks. Totals are sums at reading time. Servers' counters are in pool/upstream.h.
+ */
+#ifndef WEIR_STATS_H
+#define WEIR_STATS_H
+
+#include "engine/base/text.h"
+#include "pool/upstream.h"
+#include "proto/codec.h"
+
+/* name, kind (counter or gauge), help */
+/* clang-format off */
+#define STATS_ROWS(X)                                                                                  \
+    X(accepted,            counter, "client connections accepted")                                     \
+    X(accept_failures,     counter, "accepts that failed (descriptors, memory)")                       \
+    X(refused_connections, counter, "client connections closed at once: limits.connections reached")   \
+    X(clients,             gauge,   "client connections open")                                         \
+    X(clients_idle,        gauge,   "client connections between requests")                             \
+    X(requests,            counter, "requests received")                                               \
+    X(responses_1xx,       counter, "interim responses sent")                                          \
+    X(responses_2xx,       counter, "responses sent with a 2xx status")                                \
+    X(responses_3xx,       counter, "responses sent with a 3xx status")                                \
+    X(responses_4xx,       counter, "responses sent with a 4xx status")                                \
+    X(responses_5xx,       counter, "responses sent with a 5xx status")                                \
+    X(in_flight,           gauge,   "requests in progress")                                            \
+    X(client_received_bytes, counter, "bytes received from clients")                                   \
+    X(client_sent_bytes,   counter, "bytes sent to clients")                                           \
+    X(client_aborts,       counter, "clients that left before their response was complete")            \
+    X(response_cuts,       counter, "responses cut because the origin failed in their middle")         \
+    X(head_timeouts,       counter, "clients too slow with a request head")                            \
+    X(body_timeouts,       counter, "clients too slow with a request's content")                       \
+    X(send_timeouts,       counter, "clients too slow in taking a response")                           \
+    X(no_route,            counter, "requests that no route takes (404)")                              \
+    X(upgrade_refused,     counter, "requests refused for asking an upgrade or CONNECT (501)")         \
+    X(body_too_large,      counter, "requests refused for their content's length (413)")               \
+    X(origin_connect,      counter, "502: no connection to an origin could be made")                   \
+    X(origin_closed,       counter, "502: the origin closed before a response")                        \
+    X(origin_malformed,    counter, "502: the origin's response was malformed")                        \
+    X(origin_timeout,      counter, "504: the origin took too long")                                   \
+    X(pool_down,           counter, "503: no server of the pool is well")                              \
+    X(pool_full,           counter, "503: the pool and its queue are full")                            \
+    X(queue_timeouts,      counter, "503: waited too long for a place in the pool")                    \
+    X(queued,              gauge,   "requests waiting for a place in their pool")                      \
+    X(no_memory,           counter, "503: blocks, exchanges or connections used up")                   \
+    X(retries,             counter, "requests sent again after a safe failure")                        \
+    X(splice_bytes,        counter, "bytes moved by splice, never copied")                             \
+    X(no_pipe,             counter, "bodies copied because no pipe was free")                          \
+    X(log_drops,           counter, "access log lines dropped")                                        \
+    X(blocks,              gauge,   "receive and send blocks in use")                                  \
+    X(allocations,         counter, "chunks of memory mapped or allocated since the start: stands still after warm-up") \
+    X(ring_enters,         counter, "times the ring was entered")                                      \
+    X(ring_completions,    counter, "completions handled")                                             \
+    X(ring_no_buffers,     counter, "receives that found no block and waited")                         \
+    X(loop_turns,          counter, "turns of the loop")                                               \
+    X(cpu_us,              counter, "microseconds of CPU used by the worker's thread")
+/* clang-format on */
+
+#define STATS_AS_MEMBER(name, kind, help) _Atomic uint64_t name;
+struct worker_stats {
+    STATS_ROWS(STATS_AS_MEMBER)
+    _Atomic uint64_t faults[CODEC_FAULTS];        /* requests refused, by reason */
+    _Atomic uint64_t origin_faults[CODEC_FAULTS]; /* responses refused, by reason */
+    _Atomic uint64_t latency[LATENCY_BUCKETS];    /* whole exchange; buckets as in upstream.h */
+    _Atomic uint64_t latency_us_sum;
+} __attribute__((aligned(CACHE_LINE)));
+
+/* One server over all workers, gathered by the control thread (server.h fills it). */
+struct server_view {
+    struct slice pool, address;
+    uint32_t weight, max_connections;
+    enum health_state state;
+    enum health_check checked;
+    bool drained;
+    uint64_t marked_for_ms; /* still */
+    uint32_t failures;
+    enum server_outcome last_outcome;
+    struct server_counters counters; /* sums */
+};
+
+/* The whole engine at one moment. Arrays are owned by whoever gathered them. */
+struct stats_view {
+    const char *version;
+    uint64_t pid, uptime_ms, generation;
+    int64_t started_unix, loaded_unix;
+    uint32_t worker_count;
+    struct worker_stats *workers; /* copies */
+    struct worker_stats total;
+    struct server_view *servers;
+    uint32_t server_count;
+    struct slice config_file;
+    bool draining;
+};
+
+/* Prometheus text format 0.0.4: all of it; names weir_<row>_total or weir_<row>, labels worker, pool, server, reason, le. */
+void stats_prometheus(const struct stats_view *view, struct text *out);
+
+#endif

@@ -1,0 +1,191 @@
+/* A worker's side of a generation: see generation.h. */
+#include <stdlib.h>
+
+#include "engine/back.h"
+#include "engine/exchange.h"
+#include "engine/server.h"
+#include "engine/worker.h"
+
+/* Origins ------------------------------------------------------------------------------------------------------ */
+
+static void origin_free(struct origin *origin)
+{
+    free((char *)(uintptr_t)origin->key.at);
+    free((char *)(uintptr_t)origin->address.text.at);
+    free(origin);
+}
+
+void origin_unref(struct origin *origin)
+{
+    MUST(origin->server.references > 0);
+    if (--origin->server.references == 0)
+        origin_free(origin);
+}
+
+static bool copy_text(struct slice from, struct slice *to)
+{
+    char *copy = FAULT("origin") ? NULL : strndup(from.at, from.length);
+    *to = slice_of(copy, copy ? from.length : 0);
+    return copy != NULL;
+}
+
+static struct origin *origin_new(struct worker *worker, const struct config_server *from, struct server_record *record)
+{
+    struct origin *origin = calloc(1, sizeof *origin);
+    if (!origin)
+        return NULL;
+    origin->address = from->address;
+    origin->address.text = SLICE_NONE;
+    bool copied = copy_text(from->key, &origin->key) && copy_text(from->address.text, &origin->address.text);
+    origin->worker = worker;
+    origin->record = record;
+    origin->server = (struct server){ .name = origin->key, .health = &record->health, .references = 1,
+                                      .counters = &record->counters[worker->loop.number], .owner = origin };
+    if (!copied || map_add(&worker->origins, origin->key, origin) != ERR_OK) {
+        origin_free(origin);
+        return NULL;
+    }
+    return origin;
+}
+
+static struct origin *origin_for(struct worker *worker, const struct config_server *from, struct server_record *record)
+{
+    struct origin *origin = map_find(&worker->origins, from->key);
+    if (!origin)
+        return origin_new(worker, from, record);
+    struct slice text = origin->address.text; /* the name's address may have changed */
+    origin->address = from->address;
+    origin->address.text = text;
+    return origin;
+}
+
+/* Pools -------------------------------------------------------------------------------------------------------- */
+
+static bool fill_members(struct worker *worker, struct view_pool *pool, struct generation *generation, uint32_t index)
+{
+    const struct config_pool *config = pool->config;
+    for (uint32_t i = 0; i < config->server_count; i++) {
+        struct origin *origin = origin_for(worker, &config->servers[i], generation->records[index][i]);
+        if (!origin)
+            return false;
+        origin->server.references++;
+        pool->members[i] = (struct member){ .server = &origin->server, .weight = config->servers[i].weight,
+                                            .max_connections = config->servers[i].max_connections };
+    }
+    return true;
+}
+
+/* What outlives this view takes its new limits only now that the view is sure to be built. */
+static void settle_origins(struct view_pool *pool, uint64_t number)
+{
+    for (uint32_t i = 0; i < pool->config->server_count; i++) {
+        struct origin *origin = pool->members[i].server->owner;
+        origin->seen = number;
+        origin->idle_limits = pool->config->idle;
+    }
+}
+
+static void line_poll_fired(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    struct view_pool *pool = CONTAINER_OF(timer, struct view_pool, line_poll);
+    exchange_wake_line(pool);
+    view_poll_line(pool, pool->worker);
+}
+
+void view_poll_line(struct view_pool *pool, struct worker *worker)
+{
+    if (pool->line.first)
+        timer_set(&worker->loop.wheel, &pool->line_poll, worker->loop.now_ms + LINE_POLL_MS);
+}
+
+static bool pool_init(struct worker *worker, struct view_pool *pool, struct generation *generation, uint32_t index)
+{
+    const struct config_pool *config = &generation->config->pools[index];
+    pool->config = config;
+    pool->record = generation->pool_records[index];
+    pool->worker = worker;
+    pool->line.tail = &pool->line.first;
+    pool->line_poll.fire = line_poll_fired;
+    pool->members = FAULT("view") ? NULL : calloc(config->server_count ? config->server_count : 1, sizeof *pool->members);
+    if (!pool->members || !fill_members(worker, pool, generation, index))
+        return false;
+    if (upstream_init(&pool->upstream, config->name, pool->members, config->server_count, config->balance) != ERR_OK)
+        return false;
+    pool->upstream.health_limits = config->health;
+    pool->upstream.idle_limits = config->idle;
+    return true;
+}
+
+static void pool_release(struct view_pool *pool)
+{
+    MUST(!pool->line.first);
+    timer_cancel(&pool->worker->loop.wheel, &pool->line_poll);
+    if (pool->upstream.balance)
+        upstream_release(&pool->upstream);
+    for (uint32_t i = 0; pool->members && i < pool->config->server_count; i++)
+        if (pool->members[i].server)
+            origin_unref(pool->members[i].server->owner);
+    free(pool->members);
+}
+
+/* Views -------------------------------------------------------------------------------------------------------- */
+
+static void view_free(struct view *view)
+{
+    for (uint32_t i = 0; view->pools && i < view->config->pool_count && view->pools[i].worker; i++)
+        pool_release(&view->pools[i]);
+    free(view->pools);
+    free(view);
+}
+
+struct view *view_new(struct worker *worker, struct generation *generation)
+{
+    const struct config *config = generation->config;
+    struct view *view = calloc(1, sizeof *view);
+    if (!view)
+        return NULL;
+    *view = (struct view){ .generation = generation, .config = config, .worker = worker };
+    view->pools = calloc(config->pool_count ? config->pool_count : 1, sizeof *view->pools);
+    for (uint32_t i = 0; view->pools && i < config->pool_count; i++) {
+        if (!pool_init(worker, &view->pools[i], generation, i)) {
+            view_free(view);
+            return NULL;
+        }
+    }
+    if (!view->pools) {
+        view_free(view);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < config->pool_count; i++)
+        settle_origins(&view->pools[i], generation->number);
+    return view;
+}
+
+static void take_down(struct view *view)
+{
+    struct worker *worker = view->worker;
+    struct generation *generation = view->generation;
+    struct letter *letter = server_view_released(generation, worker->loop.number);
+    view_free(view);
+    mailbox_send(&worker->loop, worker->control, letter);
+}
+
+void view_unpin(struct view *view)
+{
+    MUST(view->pins > 0);
+    if (--view->pins == 0 && unlikely(!view->current))
+        take_down(view);
+}
+
+void view_retire(struct view *view)
+{
+    view->current = false;
+    if (view->pins == 0)
+        take_down(view);
+}
+
+void view_drop(struct view *view)
+{
+    view_free(view);
+}

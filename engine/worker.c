@@ -1,0 +1,407 @@
+#include "engine/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "engine/back.h"
+#include "engine/exchange.h"
+#include "engine/front.h"
+#include "engine/listener.h"
+#include "engine/splice.h"
+
+#define WORKER_RING_ENTRIES 4096u
+
+/* While it starts: the starter waits until the thread has its ring, or knows why not. */
+struct worker_setup {
+    const struct worker_plan *plan;
+    sem_t done;
+    enum err result;
+    char *why;
+};
+
+/* The end of a turn -------------------------------------------------------------------------------------------- */
+
+void worker_flush_later(struct worker *worker, struct conn *conn)
+{
+    if (conn->flushing)
+        return;
+    conn->flushing = true;
+    conn->next_flush = NULL;
+    *worker->flush_tail = conn;
+    worker->flush_tail = &conn->next_flush;
+}
+
+static void run_runnable(struct worker *worker)
+{
+    struct exchange *list = worker->runnable;
+    worker->runnable = NULL;
+    while (list) {
+        struct exchange *x = list;
+        list = x->next_runnable;
+        x->runnable = false;
+        exchange_run(x);
+    }
+}
+
+/* Every queued connection sends once; those that found no vector stay for the next turn, in order. */
+static void send_queued(struct worker *worker)
+{
+    struct conn *list = worker->flush_first;
+    worker->flush_first = NULL;
+    worker->flush_tail = &worker->flush_first;
+    worker->vectors->used = 0;
+    while (list) {
+        struct conn *conn = list;
+        struct conn *next = conn->next_flush;
+        if (unlikely(!conn_send(conn, worker->vectors))) {
+            worker->flush_first = conn;
+            while (conn->next_flush)
+                conn = conn->next_flush;
+            worker->flush_tail = &conn->next_flush;
+            worker->loop.again = true;
+            return;
+        }
+        list = next;
+    }
+}
+
+/* Copies of what the loop, the slabs and the ring count by themselves, for readers on other threads. */
+static void publish(struct worker *worker)
+{
+    struct worker_stats *stats = worker->stats;
+    struct ring *ring = &worker->loop.ring;
+    struct timespec used;
+    atomic_store_explicit(&stats->blocks, worker->blocks.taken - ring->lent, memory_order_relaxed);
+    atomic_store_explicit(&stats->allocations, worker->conns.grown + worker->exchanges.grown + worker->blocks.made, memory_order_relaxed);
+    atomic_store_explicit(&stats->ring_enters, ring->enters, memory_order_relaxed);
+    atomic_store_explicit(&stats->ring_completions, ring->completions, memory_order_relaxed);
+    atomic_store_explicit(&stats->ring_no_buffers, ring->no_buffers, memory_order_relaxed);
+    atomic_store_explicit(&stats->loop_turns, worker->loop.turns, memory_order_relaxed);
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) == 0)
+        atomic_store_explicit(&stats->cpu_us, (uint64_t)used.tv_sec * 1000000u + (uint64_t)used.tv_nsec / 1000u, memory_order_relaxed);
+    worker->published_ms = worker->loop.now_ms;
+}
+
+static void end_of_turn(struct loop *loop)
+{
+    struct worker *worker = worker_of(loop);
+    if (unlikely(worker->runnable != NULL))
+        run_runnable(worker);
+    send_queued(worker);
+    access_log_end_of_turn(worker->log);
+    if (unlikely(loop->now_ms - worker->published_ms >= WORKER_PUBLISH_MS))
+        publish(worker);
+}
+
+struct slice worker_date(struct worker *worker)
+{
+    int64_t seconds = loop_unix_seconds(&worker->loop);
+    if (unlikely(seconds != worker->date_seconds)) {
+        http_date(worker->date, seconds);
+        worker->date_seconds = seconds;
+    }
+    return slice_of(worker->date, HTTP_DATE_BYTES);
+}
+
+/* Sleeping workers publish too: an idle minute must not show the counters of the last busy moment as current. */
+static void tick(struct timer *timer, uint64_t now_ms)
+{
+    struct worker *worker = CONTAINER_OF(timer, struct worker, ticker);
+    publish(worker);
+    timer_set(&worker->loop.wheel, timer, now_ms + WORKER_TICK_MS);
+}
+
+/* Starting ----------------------------------------------------------------------------------------------------- */
+
+static void dump(void *argument)
+{
+    trace_dump(argument, 2, 64);
+}
+
+static void pin(int core)
+{
+    if (core < 0)
+        return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)core, &set);
+    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+static enum err take_memory(struct worker *worker, const struct worker_plan *plan)
+{
+    enum err e = block_pool_init(&worker->blocks, WORKER_BLOCKS);
+    if (e != ERR_OK)
+        return e;
+    slab_init(&worker->conns, sizeof(struct conn), plan->conns_max);
+    slab_init(&worker->exchanges, sizeof(struct exchange), WORKER_EXCHANGES);
+    map_init(&worker->origins, WORKER_ORIGINS, loop_random(&worker->loop), loop_random(&worker->loop));
+    worker->response = calloc(1, sizeof *worker->response);
+    worker->vectors = calloc(1, sizeof *worker->vectors);
+    worker->pipes = pipe_pool_new();
+    worker->log = access_log_new(&worker->loop, &worker->stats->log_drops);
+    if (!worker->response || !worker->vectors || !worker->pipes || !worker->log)
+        return ERR_MEMORY;
+    return ring_buffers_init(&worker->loop.ring, &worker->blocks);
+}
+
+static enum err start_work(struct worker *worker, const struct worker_plan *plan)
+{
+    enum err e = take_memory(worker, plan);
+    if (e != ERR_OK)
+        return e;
+    struct view *view = view_new(worker, plan->generation);
+    if (!view)
+        return ERR_MEMORY;
+    worker_adopt(worker, view);
+    worker->ticker.fire = tick;
+    timer_set(&worker->loop.wheel, &worker->ticker, worker->loop.now_ms + WORKER_TICK_MS);
+    return ERR_OK;
+}
+
+static void release_memory(struct worker *worker)
+{
+    pipe_pool_free(worker->pipes);
+    if (worker->log)
+        access_log_free(worker->log);
+    free(worker->vectors);
+    free(worker->response);
+    map_release(&worker->origins);
+    uint32_t lent = worker->loop.ring.lent;
+    loop_release(&worker->loop);
+    block_pool_release(&worker->blocks, lent);
+    slab_release(&worker->exchanges);
+    slab_release(&worker->conns);
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker *worker = argument;
+    struct worker_setup *setup = worker->setup;
+    const struct worker_plan *plan = setup->plan;
+    pin(plan->core);
+    setup->result = loop_init(&worker->loop, plan->number, WORKER_RING_ENTRIES, setup->why);
+    if (setup->result == ERR_OK) {
+        worker->loop.end_of_turn = end_of_turn;
+        worker->loop.spin_us = plan->spin_us;
+        check_set_dump(dump, worker->loop.trace);
+        setup->result = start_work(worker, plan);
+    }
+    bool well = setup->result == ERR_OK;
+    worker->setup = NULL;
+    sem_post(&setup->done);
+    if (well)
+        loop_run(&worker->loop);
+    return NULL;
+}
+
+enum err worker_start(struct worker **made, const struct worker_plan *plan, char why[256])
+{
+    struct worker *worker = FAULT("worker") ? NULL : calloc(1, sizeof *worker);
+    *made = NULL;
+    if (!worker)
+        return ERR_MEMORY;
+    struct worker_setup setup = { .plan = plan, .why = why };
+    worker->stats = plan->stats;
+    worker->shared = plan->shared;
+    worker->process = plan->process;
+    worker->control = plan->control;
+    worker->core = plan->core;
+    worker->flush_tail = &worker->flush_first;
+    worker->setup = &setup;
+    sem_init(&setup.done, 0, 0);
+    int error = pthread_create(&worker->thread, NULL, worker_main, worker);
+    if (error) {
+        snprintf(why, 256, "no thread for worker %u: %s", plan->number, strerror(error));
+        free(worker);
+        return ERR_SYSTEM;
+    }
+    while (sem_wait(&setup.done) < 0 && errno == EINTR)
+        continue;
+    sem_destroy(&setup.done);
+    if (setup.result != ERR_OK) {
+        if (!why[0])
+            snprintf(why, 256, "worker %u could not start: %s", plan->number, err_text(setup.result));
+        worker_join(worker);
+        return setup.result;
+    }
+    *made = worker;
+    return ERR_OK;
+}
+
+/* Configuration ------------------------------------------------------------------------------------------------ */
+
+static struct listener *listener_at(struct worker *worker, struct slice address)
+{
+    for (struct listener *l = worker->listeners; l; l = l->next)
+        if (slice_equal(l->address, address))
+            return l;
+    return NULL;
+}
+
+static const struct config_listener *configured(const struct config *config, struct slice address)
+{
+    for (uint32_t i = 0; i < config->listener_count; i++)
+        if (slice_equal(config->listeners[i].address.text, address))
+            return &config->listeners[i];
+    return NULL;
+}
+
+static void adopt_listeners(struct worker *worker, struct generation *generation)
+{
+    const struct config *config = generation->config;
+    struct listener *next;
+    for (struct listener *l = worker->listeners; l; l = next) {
+        next = l->next;
+        if (!configured(config, l->address))
+            listener_stop(l);
+    }
+    for (uint32_t i = 0; i < config->listener_count; i++) {
+        struct listener *present = listener_at(worker, config->listeners[i].address.text);
+        int fd = generation->listen_fds[worker->loop.number][i];
+        if (present)
+            present->admin = config->listeners[i].admin;
+        else if (fd >= 0 && !listener_start(worker, fd, &config->listeners[i]))
+            COUNT(worker, no_memory);
+    }
+}
+
+static struct origin *origin_left_behind(struct worker *worker)
+{
+    uint32_t cursor = 0;
+    struct map_entry *entry;
+    while ((entry = map_next(&worker->origins, &cursor))) {
+        struct origin *origin = entry->value;
+        if (origin->seen != worker->view->generation->number)
+            return origin;
+    }
+    return NULL;
+}
+
+/* Servers that only the old configuration had keep no idle connection. */
+static void forget_origins(struct worker *worker)
+{
+    struct origin *origin;
+    while ((origin = origin_left_behind(worker))) {
+        map_remove(&worker->origins, origin->key);
+        back_forget(origin);
+        origin_unref(origin);
+    }
+}
+
+void worker_adopt(struct worker *worker, struct view *view)
+{
+    struct view *old = worker->view;
+    worker->view = view;
+    view->current = true;
+    access_log_use(worker->log, view->generation->access_fd, view->config->log.format);
+    adopt_listeners(worker, view->generation);
+    if (!old)
+        return;
+    forget_origins(worker);
+    view_retire(old);
+}
+
+/* Stopping ----------------------------------------------------------------------------------------------------- */
+
+static void drain_client(void *object, void *argument)
+{
+    (void)argument;
+    struct conn *conn = object;
+    if (conn->magic == CONN_MAGIC && conn->client_side)
+        front_drain(conn);
+}
+
+static void close_client(void *object, void *argument)
+{
+    (void)argument;
+    struct conn *conn = object;
+    if (conn->magic != CONN_MAGIC || !conn->client_side || !conn->client.listener)
+        return;
+    if (conn->exchange)
+        exchange_client_broken(conn->exchange);
+    else
+        front_close(conn, true);
+}
+
+void worker_drained(struct worker *worker)
+{
+    if (worker->client_count > 0 || worker->drained_told || !worker->drained_letter.deliver)
+        return;
+    worker->drained_told = true;
+    mailbox_send(&worker->loop, worker->control, &worker->drained_letter);
+}
+
+void worker_drain(struct worker *worker)
+{
+    worker->draining = true;
+    while (worker->listeners)
+        listener_stop(worker->listeners);
+    slab_each(&worker->conns, drain_client, NULL);
+    worker_drained(worker);
+}
+
+void worker_cut(struct worker *worker)
+{
+    slab_each(&worker->conns, close_client, NULL);
+}
+
+/* Looks whether everything has come to rest; then, or after WORKER_END_MS, the loop ends. */
+static void ending(struct timer *timer, uint64_t now_ms)
+{
+    struct worker *worker = CONTAINER_OF(timer, struct worker, ticker);
+    bool quiet = worker->conns.taken == 0 && access_log_quiet(worker->log);
+    if (quiet || now_ms >= worker->end_ms) {
+        publish(worker);
+        worker->loop.stop = true;
+    } else
+        timer_set(&worker->loop.wheel, timer, now_ms + 2);
+}
+
+static void close_any(void *object, void *argument)
+{
+    (void)argument;
+    struct conn *conn = object;
+    if (conn->magic == CONN_MAGIC)
+        conn_close(conn, false);
+}
+
+void worker_end(struct worker *worker)
+{
+    struct map_entry *entry;
+    uint32_t cursor = 0;
+    worker_drain(worker);
+    worker_cut(worker);
+    while ((entry = map_next(&worker->origins, &cursor)))
+        back_forget(entry->value);
+    slab_each(&worker->conns, close_any, NULL); /* those that were finishing */
+    access_log_flush(worker->log);
+    worker->end_ms = worker->loop.now_ms + WORKER_END_MS;
+    timer_cancel(&worker->loop.wheel, &worker->ticker);
+    worker->ticker.fire = ending;
+    timer_set(&worker->loop.wheel, &worker->ticker, worker->loop.now_ms);
+}
+
+/* After the loop: the view and the origins, whose memory outlives the loop's. */
+static void release_view(struct worker *worker)
+{
+    uint32_t cursor = 0;
+    struct map_entry *entry;
+    if (worker->view)
+        view_drop(worker->view);
+    while ((entry = map_next(&worker->origins, &cursor)))
+        origin_unref(entry->value);
+}
+
+void worker_join(struct worker *worker)
+{
+    pthread_join(worker->thread, NULL);
+    release_view(worker);
+    release_memory(worker);
+    free(worker);
+}

@@ -1,0 +1,105 @@
+/*
+ * worker: one core's share of the engine: a loop, its blocks, connections and exchanges, and its view of the configuration.
+ *
+ * Workers share nothing while they serve: each has its own listening sockets (SO_REUSEPORT), kept connections to
+ * origins, counters and log buffer. What holds for the whole process is atomic and kept by the control thread's side (struct process_shared,
+ * struct health). A worker learns of everything else by letter.
+ */
+#ifndef WEIR_WORKER_H
+#define WEIR_WORKER_H
+
+#include <pthread.h>
+#include <sys/uio.h>
+
+#include "engine/base/slab.h"
+#include "engine/conn.h"
+#include "engine/generation.h"
+#include "engine/log.h"
+#include "engine/loop.h"
+#include "engine/stats.h"
+
+/* Message headers for sends of several spans, used anew each turn. */
+#define SEND_VECTORS 512u
+struct send_vector {
+    struct msghdr message;
+    struct iovec runs[CHAIN_SPANS];
+};
+struct send_vectors {
+    struct send_vector list[SEND_VECTORS];
+    unsigned used;
+};
+
+/* Shared by all workers; relaxed atomics. */
+struct process_shared {
+    _Atomic uint64_t clients; /* for limits.connections */
+    _Atomic bool draining;
+} __attribute__((aligned(CACHE_LINE)));
+
+#define WORKER_BLOCKS 16384u    /* 256 MiB of address space; memory as it is touched */
+#define WORKER_EXCHANGES 65536u
+#define WORKER_ORIGINS 16384u
+#define WORKER_PUBLISH_MS 100u /* how old gauges that others read may be, busy */
+#define WORKER_TICK_MS 1000u   /* and idle */
+#define WORKER_END_MS 1000u
+
+struct worker {
+    struct loop loop; /* first: a loop's owner is found from it */
+    struct block_pool blocks;
+    struct slab conns, exchanges;
+    struct pipe_pool *pipes;
+    struct view *view; /* the newest */
+    struct access_log *log;
+    struct worker_stats *stats; /* in the process's array */
+    struct process_shared *shared;
+    struct server_process *process; /* for letters to the control thread only */
+    struct loop *control;
+    struct conn *flush_first, **flush_tail;
+    struct exchange *runnable; /* to be run next turn (splice budget) */
+    struct listener *listeners; /* list */
+    struct map origins;         /* key -> struct origin */
+    struct response *response;  /* scratch for the response head being read */
+    struct send_vectors *vectors;
+    char date[32]; /* IMF-fixdate of date_seconds */
+    int64_t date_seconds;
+    uint64_t next_number;
+    uint64_t client_count;
+    uint64_t published_ms;
+    struct timer ticker;
+    uint64_t end_ms; /* ending: the loop ends by then whatever is left */
+    bool draining;
+    int core; /* pinned to; -1: not */
+    pthread_t thread;
+    struct letter drained_letter; /* to the control thread: draining, and the last client left; prepared by server.c */
+    bool drained_told;
+    struct worker_setup *setup; /* while starting */
+};
+
+static inline struct worker *worker_of(struct loop *loop) { return (struct worker *)loop; }
+
+/* Makes and starts the thread; the ring is made in it. ERR_*: why says what failed. */
+struct worker_plan {
+    uint32_t number;
+    int core; /* -1: not pinned */
+    struct worker_stats *stats;
+    struct process_shared *shared;
+    struct server_process *process;
+    struct loop *control;
+    struct generation *generation; /* the first */
+    uint32_t conns_max;            /* descriptors to be had */
+    uint32_t spin_us;
+};
+enum err must_use worker_start(struct worker **worker, const struct worker_plan *plan, char why[256]);
+void worker_join(struct worker *worker); /* after its loop was told to stop; frees it */
+
+/* From here on worker's thread only. */
+void worker_adopt(struct worker *worker, struct view *view); /* the view becomes the current one */
+void worker_drain(struct worker *worker);                    /* no new connection; idle clients are closed */
+void worker_drained(struct worker *worker);                  /* tells the control thread, if so */
+void worker_cut(struct worker *worker);                      /* closes all clients, their requests with them */
+void worker_end(struct worker *worker);                      /* closes everything and ends the loop */
+void worker_flush_later(struct worker *worker, struct conn *conn);
+struct slice worker_date(struct worker *worker);
+#define COUNT(worker, row) counter_add(&(worker)->stats->row, 1)
+#define COUNT_BYTES(worker, row, n) counter_add(&(worker)->stats->row, (n))
+
+#endif
