@@ -97,11 +97,10 @@ static void timeout(struct conn *conn)
         return;
     }
     struct origin *origin = conn->origin.origin;
+    uint64_t now_ms = conn->worker->loop.now_ms;
+    conn_deadline(conn, u64_max(conn->origin.idle.since_ms + origin->idle_limits.idle_ms_max, now_ms) + 1); /* a reload may have lengthened it */
     origin->server.references++;
-    uint64_t due = idle_next_expiry(&origin->server.idle, &origin->idle_limits);
-    if (due > conn->worker->loop.now_ms)
-        conn_deadline(conn, due);
-    expire(origin);
+    expire(origin); /* perhaps this one too, and its deadline with it */
     origin_unref(origin);
 }
 

@@ -71,6 +71,7 @@ static void compare_row(struct differ *differ, const struct row *row, const char
     if (!slice_equal(keep(differ, &old), keep(differ, &new))) {
         struct text inner = { 0 };
         text_format(&inner, "%s%s.", path, row->word);
+        differ->failed |= inner.failed;
         if (row->type == TYPE_SECTION && old.length && new.length)
             compare_section(differ, row->section, text_slice(&inner).at, row_member_const(row, from), row_member_const(row, to));
         else

@@ -58,6 +58,8 @@ static uint64_t hash_of(struct exchange *x)
     if (pool->balance != BALANCE_CONSISTENT_HASH)
         return 0;
     struct slice key = key_of(x, pool);
+    if (key.length == 0)
+        return loop_random(&x->worker->loop); /* requests without a key are spread */
     uint64_t hash = siphash13(key.at, key.length, HASH_SEED_0, HASH_SEED_1);
     if (pool->hash_key == HASH_URI && x->request.query.at)
         hash ^= siphash13(x->request.query.at, x->request.query.length, HASH_SEED_1, HASH_SEED_0);

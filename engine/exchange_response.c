@@ -217,7 +217,6 @@ enum step_verdict exchange_await(struct exchange *x)
         return origin_is_silent(x);
     if (unlikely(verdict == H1_BAD)) {
         counter_add(&x->worker->stats->origin_faults[fault], 1);
-        counter_add(&x->member->server->counters->malformed, 1);
         return exchange_origin_failed(x, SERVER_BAD, 0);
     }
     if (unlikely(response->interim))

@@ -15,6 +15,8 @@
 #include "engine/splice.h"
 
 #define WORKER_RING_ENTRIES 4096u
+#define TRIM_BLOCKS_KEPT 256u
+#define TRIM_BLOCKS_MAX 2048u /* a tick: about a millisecond */
 
 /* While it starts: the starter waits until the thread has its ring, or knows why not. */
 struct worker_setup {
@@ -108,11 +110,18 @@ struct slice worker_date(struct worker *worker)
     return slice_of(worker->date, HTTP_DATE_BYTES);
 }
 
-/* Sleeping workers publish too: an idle minute must not show the counters of the last busy moment as current. */
+/*
+ * Sleeping workers publish too: an idle minute must not show the counters of the last busy moment as current. And what a
+ * burst has touched is given back once it has not been needed for a while.
+ */
 static void tick(struct timer *timer, uint64_t now_ms)
 {
     struct worker *worker = CONTAINER_OF(timer, struct worker, ticker);
     publish(worker);
+    block_pool_trim(&worker->blocks, TRIM_BLOCKS_KEPT, TRIM_BLOCKS_MAX);
+    if (worker->exchanges.taken == 0 && worker->exchanges.taken_max == 0)
+        slab_trim(&worker->exchanges);
+    worker->exchanges.taken_max = worker->exchanges.taken;
     timer_set(&worker->loop.wheel, timer, now_ms + WORKER_TICK_MS);
 }
 

@@ -49,6 +49,15 @@ static struct block *make(struct block_pool *pool)
     return block;
 }
 
+static struct block *take_cold(struct block_pool *pool)
+{
+    if (!pool->cold_head)
+        return pool->made < pool->cap ? make(pool) : NULL;
+    struct block *block = &pool->blocks[pool->cold_head - 1];
+    pool->cold_head = block->next_free;
+    return block;
+}
+
 struct block *block_take(struct block_pool *pool)
 {
     struct block *block;
@@ -57,8 +66,10 @@ struct block *block_take(struct block_pool *pool)
     else if (likely(pool->free_head)) {
         block = &pool->blocks[pool->free_head - 1];
         pool->free_head = block->next_free;
+        if (--pool->free_count < pool->free_least)
+            pool->free_least = pool->free_count;
     } else
-        block = pool->made < pool->cap ? make(pool) : NULL;
+        block = take_cold(pool);
     if (unlikely(!block)) {
         pool->failures++;
         return NULL;
@@ -83,7 +94,29 @@ void block_free(struct block *block)
     MUST(pool->taken > 0);
     block->next_free = pool->free_head;
     pool->free_head = block->index + 1;
+    pool->free_count++;
     pool->taken--;
+}
+
+/* The list is walked past the blocks that were in use; behind them stand those that were not. */
+void block_pool_trim(struct block_pool *pool, uint32_t keep, uint32_t most)
+{
+    uint32_t idle = pool->free_least > keep ? pool->free_least - keep : 0;
+    uint32_t *link = &pool->free_head;
+    pool->free_least = pool->free_count;
+    if (idle == 0)
+        return;
+    for (uint32_t i = pool->free_count - idle; i > 0; i--)
+        link = &pool->blocks[*link - 1].next_free;
+    for (uint32_t i = 0; i < idle && i < most; i++) {
+        struct block *block = &pool->blocks[*link - 1];
+        madvise(block->data, BLOCK_BYTES, MADV_DONTNEED);
+        *link = block->next_free;
+        block->next_free = pool->cold_head;
+        pool->cold_head = block->index + 1;
+        pool->free_count--;
+    }
+    pool->free_least = pool->free_count;
 }
 
 /* Chains ------------------------------------------------------------------------------------------------------- */

@@ -40,7 +40,10 @@ struct block_pool {
     struct block *blocks;
     uint32_t cap;       /* blocks at most */
     uint32_t made;      /* blocks ever touched */
-    uint32_t free_head; /* index + 1, 0 for none */
+    uint32_t free_head; /* index + 1, 0 for none: given back last, first out */
+    uint32_t free_count;
+    uint32_t free_least; /* the fewest that lay free since the last trim: so many at the list's end were not needed */
+    uint32_t cold_head;  /* free, and their memory given back to the system */
     uint32_t taken;     /* blocks out now */
     uint32_t taken_max; /* high-water mark */
     uint64_t failures;  /* block_take calls that answered NULL */
@@ -53,6 +56,12 @@ void block_pool_release(struct block_pool *pool, uint32_t lent);
 
 /* A block with one reference and used == 0, or NULL when the cap is reached (fault point "block"). */
 struct block *block_take(struct block_pool *pool);
+/*
+ * Gives the memory of up to `most` blocks back to the system: those that lay free all the time since the last call, but for `keep`.
+ * Called now and then (worker.c), so that a burst does not stay resident for ever.
+ */
+void block_pool_trim(struct block_pool *pool, uint32_t keep, uint32_t most);
+
 struct block *block_at(struct block_pool *pool, uint32_t index);
 void block_free(struct block *block); /* the last reference went; use block_unref */
 

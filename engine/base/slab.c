@@ -87,6 +87,24 @@ void slab_return(struct slab *slab, void *object)
     slab->taken--;
 }
 
+void slab_trim(struct slab *slab)
+{
+    struct chunk *kept = slab->chunks;
+    if (slab->taken > 0 || !kept || !kept->next)
+        return;
+    for (struct chunk *chunk = kept->next, *next; chunk; chunk = next) {
+        next = chunk->next;
+        munmap(chunk, chunk->bytes);
+    }
+    kept->next = NULL;
+    kept->end = NULL;
+    slab->free_head = NULL;
+    slab->made = 0;
+    slab->chunk_at = (char *)kept + CHUNK_HEAD;
+    slab->chunk_end = (char *)kept + kept->bytes;
+    madvise(slab->chunk_at - CHUNK_HEAD + 4096, kept->bytes - 4096, MADV_DONTNEED);
+}
+
 void slab_each(struct slab *slab, void (*visit)(void *object, void *argument), void *argument)
 {
     for (struct chunk *chunk = slab->chunks; chunk; chunk = chunk->next)

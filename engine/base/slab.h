@@ -33,6 +33,9 @@ void slab_release(struct slab *slab);
 void *slab_take(struct slab *slab); /* NULL at the cap or when mmap fails (fault point "slab") */
 void slab_return(struct slab *slab, void *object);
 
+/* Gives all chunks but one back when no object is out: only for objects that no completion can name afterwards. */
+void slab_trim(struct slab *slab);
+
 /* Calls visit for every object ever made, free or taken (the visitor tells them apart by their own state). */
 void slab_each(struct slab *slab, void (*visit)(void *object, void *argument), void *argument);
 
