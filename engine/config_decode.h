@@ -21,7 +21,21 @@ struct decoder {
 /* Decodes the file's root and checks the whole. Out of memory is one of the problems. */
 void config_decode(struct decoder *decoder);
 
-/* For the value types that are more than a scalar (config_decode_route.c). target is the section's struct. */
+/* Decoders of values: row's value from node into target, the section's struct; or a problem told. Scalars: config_decode_value.c. */
+void decode_number(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_flag(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_word(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_text(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_name(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_prefix(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_forwarded(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_status_range(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_hash_key(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_address(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_networks(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_pool(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+
+/* Of routes, more than a scalar: config_decode_route.c. */
 void decode_hosts(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_paths(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_methods(struct decoder *decoder, const struct row *row, const struct node *node, void *target);

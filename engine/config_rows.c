@@ -32,13 +32,14 @@ static const struct row listener_rows[] = {
       .example = "address: 127.0.0.1:8080",
       .doc = "Where to listen: host:port, [IPv6]:port, :port for every address of both families, or unix:/path." },
     { .word = "name", .type = TYPE_NAME, MEMBER(config_listener, name), .applies = listener_is_named,
-      .doc = "What logs and counters call it, and what keeps its socket over reloads. Otherwise that is its address." },
+      .doc = "What messages call it. Otherwise that is its address." },
     { .word = "serve", .type = TYPE_WORD, MEMBER(config_listener, admin), .words = serve_words, .usual = "proxy",
       .doc = "proxy: the routes. admin: metrics in Prometheus' format at /metrics and nothing else." },
     { .word = "backlog", .type = TYPE_COUNT, MEMBER(config_listener, backlog), .least = 1, .most = 65535, .usual = "4096",
+      .reload = RELOAD_RESTART,
       .doc = "Connections that may wait to be accepted, per worker. The kernel caps it at net.core.somaxconn." },
     { .word = "mode", .type = TYPE_MODE, MEMBER(config_listener, unix_mode), .most = 0777, .usual = "0660",
-      .applies = listener_is_local,
+      .applies = listener_is_local, .reload = RELOAD_RESTART,
       .doc = "File mode of a unix: socket." },
     { .word = "tls", .type = TYPE_LATER, .doc = "TLS" },
     { .word = "proxy-protocol", .type = TYPE_LATER, .doc = "the PROXY protocol" },
@@ -411,12 +412,13 @@ static const struct row log_rows[] = {
     { .word = "format", .type = TYPE_WORD, MEMBER(config_log, format), .words = format_words, .usual = "json",
       .doc = "json: an object per line. combined: the line that web servers have always written." },
     { .word = "error", .type = TYPE_TEXT, MEMBER(config_log, error), .check = value_check_error_log, .usual = "stderr",
+      .reload = RELOAD_RESTART,
       .doc = "Where events go: a file, stderr or stdout." },
     { .word = "level", .type = TYPE_WORD, MEMBER(config_log, level), .words = level_words, .usual = "notice",
       .doc = "The least important events that are told: error, warn, notice, info or debug." },
 };
 static const struct section section_log = {
-    .noun = "log", SECTION(config_log, log_rows), .always = true, .doc = "Access log and error log. Files are opened anew by a reload.",
+    .noun = "log", SECTION(config_log, log_rows), .always = true, .doc = "Access log and error log. A reload opens the access log anew.",
 };
 
 static const struct row control_rows[] = {
@@ -456,9 +458,10 @@ static const struct row top_rows[] = {
       .zero = "off", .doc = "Server field of the proxy's own answers, or off." },
     { .word = "control", .type = TYPE_SECTION, .section = &section_control },
     { .word = "busy-poll", .type = TYPE_MICROSECONDS, MEMBER(config, busy_poll_us), .most = 30, .usual = "off", .zero = "off",
+      .reload = RELOAD_RESTART,
       .doc = "How long a worker spins before it sleeps. Buys a little latency with CPU time." },
     { .word = "congestion-control", .type = TYPE_TEXT, MEMBER(config, congestion_control), .check = value_check_congestion,
-      .usual = "auto",
+      .usual = "auto", .reload = RELOAD_RESTART,
       .doc = "Of TCP sockets. system: what the system has chosen. auto: the same, but cubic on loopback, where pacing costs up to twice "
              "the CPU time. Or the kernel's name of an algorithm." },
     { .word = "tls", .type = TYPE_LATER, .doc = "TLS" },

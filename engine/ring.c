@@ -13,6 +13,7 @@
 #include <liburing.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define BUFFER_GROUP 0
@@ -96,6 +97,7 @@ static int try_all(struct ring *ring, unsigned entries)
         for (unsigned n = entries; n >= 256; n /= 2) {
             result = try_flags(&ring->private->uring, n, flag_sets[i].flags);
             if (result == 0) {
+                ring->deferred = (flag_sets[i].flags & IORING_SETUP_DEFER_TASKRUN) != 0;
                 snprintf(ring->obtained, sizeof ring->obtained, "%s, sq %u, cq %u", flag_sets[i].words, n, n * COMPLETIONS_PER_SUBMISSION);
                 return 0;
             }
@@ -362,6 +364,7 @@ struct block *ring_block(struct ring *ring, int32_t result, uint32_t flags)
 {
     struct block *block = block_at(ring->pool, flags >> IORING_CQE_BUFFER_SHIFT);
     ring->lent--;
+    block->lent = block->cold = false;
     block->used = (uint32_t)result;
     return block;
 }
@@ -387,6 +390,7 @@ void ring_refill(struct ring *ring)
         struct block *block = block_take(ring->pool);
         if (!block)
             break;
+        block->lent = true;
         io_uring_buf_ring_add(p->buffers, block->data, BLOCK_BYTES, (unsigned short)block->index, p->buffer_mask, added++);
         ring->lent++;
     }
@@ -394,6 +398,32 @@ void ring_refill(struct ring *ring)
         io_uring_buf_ring_advance(p->buffers, added);
     if (unlikely(ring->starved) && ring->lent > 0)
         wake_starved(ring);
+}
+
+/* Only with DEFER_TASKRUN: else the kernel may fill a block while we give its memory back. */
+static void cool_lent(struct ring *ring)
+{
+    struct block_pool *pool = ring->pool;
+    for (uint32_t i = 0; i < pool->made; i++) {
+        struct block *block = &pool->blocks[i];
+        if (!block->lent || block->cold)
+            continue;
+        madvise(block->data, BLOCK_BYTES, MADV_DONTNEED);
+        block->cold = true;
+    }
+}
+
+void ring_trim(struct ring *ring)
+{
+    bool dry = ring->no_buffers != ring->trimmed_no_buffers;
+    uint64_t completions = ring->completions - ring->trimmed_completions;
+    ring->trimmed_no_buffers = ring->no_buffers;
+    ring->trimmed_completions = ring->completions;
+    if (dry || ring->lent_target == RING_LENT_MIN)
+        return;
+    ring->lent_target /= 2;
+    if (ring->deferred && completions < ring->lent)
+        cool_lent(ring);
 }
 
 void ring_wait_buffer(struct ring *ring, struct ring_waiter *waiter)

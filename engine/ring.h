@@ -49,6 +49,8 @@ struct ring {
     uint32_t lent_target;
     struct ring_waiter *starved; /* FIFO */
     struct ring_waiter **starved_tail;
+    uint64_t trimmed_completions, trimmed_no_buffers; /* as they were at the last ring_trim */
+    bool deferred;               /* completions run in our enter only (DEFER_TASKRUN) */
     uint64_t early_submits, enters, completions, stale, no_buffers;
 };
 
@@ -72,6 +74,11 @@ bool ring_ready(const struct ring *ring);
 
 /* Gives blocks back to the kernel up to the target and wakes who waits for one. Once a turn, after dispatch. */
 void ring_refill(struct ring *ring);
+/*
+ * Now and then (worker.c): when the kernel never ran dry since the last call the target is halved; and when hardly anything was received,
+ * the memory of blocks that lie with the kernel unused is given back to the system.
+ */
+void ring_trim(struct ring *ring);
 void ring_wait_buffer(struct ring *ring, struct ring_waiter *waiter);
 void ring_wait_buffer_cancel(struct ring *ring, struct ring_waiter *waiter);
 struct block *ring_block(struct ring *ring, int32_t result, uint32_t flags);

@@ -118,6 +118,7 @@ static void tick(struct timer *timer, uint64_t now_ms)
 {
     struct worker *worker = CONTAINER_OF(timer, struct worker, ticker);
     publish(worker);
+    ring_trim(&worker->loop.ring);
     block_pool_trim(&worker->blocks, TRIM_BLOCKS_KEPT, TRIM_BLOCKS_MAX);
     if (worker->exchanges.taken == 0 && worker->exchanges.taken_max == 0)
         slab_trim(&worker->exchanges);

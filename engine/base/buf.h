@@ -33,6 +33,8 @@ struct block {
     uint32_t used;       /* bytes written by whoever appends; appending behind `used` is safe only at references == 1 */
     uint32_t index;      /* place in the pool, also the kernel's buffer id */
     uint32_t next_free;
+    bool lent;           /* in the kernel's provided-buffer ring: nobody's bytes are in it (ring.c) */
+    bool cold;           /* its memory was given back and not touched since (ring.c) */
 };
 
 struct block_pool {

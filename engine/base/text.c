@@ -43,7 +43,7 @@ void text_add(struct text *text, struct slice bytes)
     text->at[text->length] = '\0';
 }
 
-static int format_into(struct text *text, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static int format_into(struct text *text, const char *format, va_list arguments)
 {
     size_t room = text->cap - text->length;
     return vsnprintf(room ? text->at + text->length : NULL, room, format, arguments);

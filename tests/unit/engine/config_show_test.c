@@ -112,11 +112,17 @@ Test(config_diff, what_needs_a_restart_is_refused)
             "control.socket: /run/weir.sock -> /run/w.sock needs a restart\n");
 }
 
+Test(config_diff, what_a_socket_was_opened_with_needs_a_restart)
+{
+    changes(BASE, POOL_ROUTE POOL "listeners: [ { address: 127.0.0.1:8080, backlog: 5 } ]\n", ERR_REFUSED,
+            "listener 127.0.0.1:8080: backlog: 4096 -> 5 needs a restart\n");
+}
+
 Test(config_diff, listeners)
 {
     changes(POOL_ROUTE POOL "listeners: [ { address: 127.0.0.1:80 }, { address: 127.0.0.1:81 } ]\n",
-            POOL_ROUTE POOL "listeners: [ { address: 127.0.0.1:82 }, { address: 127.0.0.1:81, backlog: 5 } ]\n", ERR_OK,
-            "listener 127.0.0.1:80 removed\nlistener 127.0.0.1:82 added\nlistener 127.0.0.1:81: backlog: 4096 -> 5\n");
+            POOL_ROUTE POOL "listeners: [ { address: 127.0.0.1:82 }, { address: 127.0.0.1:81, serve: admin } ]\n", ERR_OK,
+            "listener 127.0.0.1:80 removed\nlistener 127.0.0.1:82 added\nlistener 127.0.0.1:81: serve: proxy -> admin\n");
 }
 
 Test(config_diff, pools_and_servers)
