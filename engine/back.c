@@ -64,19 +64,23 @@ static void drained(struct conn *conn)
         exchange_run(x);
 }
 
+/*
+ * An origin may answer before it has read the request and close: our send fails then, while its answer waits to be
+ * received. So a failed send is only the end when nothing can come any more.
+ */
 static void broken(struct conn *conn, int error)
 {
     if (on_shelf(conn)) {
         drop_kept(conn);
         return;
     }
-    struct exchange *x = conn->exchange;
-    if (!queue_empty(&conn->in) && !conn->ended) {
-        conn->ended = true; /* what came before the reset is read first: an early answer to a long upload */
-        exchange_run(x);
+    if (conn->deaf && op_armed(&conn->receive))
         return;
-    }
-    exchange_origin_failed(x, SERVER_CLOSED, error);
+    struct exchange *x = conn->exchange;
+    if (!queue_empty(&conn->in) && !conn->ended)
+        conn->ended = true; /* what came before the reset is read first */
+    else
+        exchange_origin_failed(x, SERVER_CLOSED, error);
     exchange_run(x);
 }
 

@@ -194,6 +194,8 @@ static void send_done(struct op *op, int32_t result, uint32_t flags)
         return;
     }
     if (unlikely(result < 0 && result != -EINTR && result != -EAGAIN)) {
+        conn->deaf = true;
+        chain_clear(&conn->out);
         if (conn->state == CONN_FINISHING)
             conn_close(conn, false);
         else

@@ -43,7 +43,7 @@ struct conn_events {
     void (*connected)(struct conn *conn, int error); /* error: 0 or errno; then the owner closes */
     void (*input)(struct conn *conn);                /* `in` grew, or `ended` was set */
     void (*drained)(struct conn *conn);              /* a send was completed: there is room in `out` */
-    void (*broken)(struct conn *conn, int error);    /* reset, or a send failed; the owner closes */
+    void (*broken)(struct conn *conn, int error);    /* reset, or a send failed (then `deaf` is set); the owner closes, now or later */
     void (*timeout)(struct conn *conn);              /* the deadline passed */
     void (*ready)(struct conn *conn);                /* an asked-for poll fired, or conn_hold took effect */
 };
@@ -80,6 +80,7 @@ struct conn {
     bool held;            /* not receiving: the owner takes the bytes by itself (splice.c) */
     bool flushing;        /* on the worker's list */
     bool shut;            /* FIN was sent */
+    bool deaf;            /* a send failed: the peer takes nothing more, but what it sent before may still come */
     bool client_side;     /* which member of the union */
     bool armed_once;      /* a first receive was armed */
     const struct conn_events *events;

@@ -56,6 +56,8 @@ static enum step_verdict request_cut(struct exchange *x)
 
 bool exchange_pump_request(struct exchange *x)
 {
+    if (unlikely(x->origin->deaf))
+        return true; /* its answer is awaited, or its end */
     struct h1_limits limits = request_limits(x);
     struct content_move move = {
         .from = x->client, .to = x->origin, .body = &x->request_body, .limits = &limits, .arena = &x->arena,
@@ -120,7 +122,7 @@ static void plan_response(struct exchange *x, const struct response *response, s
         plan->framing = old_client ? FRAMING_UNTIL_CLOSE : FRAMING_CHUNKED;
     if (plan->framing == FRAMING_UNTIL_CLOSE || x->worker->draining)
         x->client_keep = false;
-    plan->keep_alive = x->client_keep && (x->request_done || !x->request.expects_continue);
+    plan->keep_alive = x->client_keep && x->request_done; /* an early answer: who knows whether the rest ever comes */
     x->client_keep = plan->keep_alive;
     x->chunked_out = plan->framing == FRAMING_CHUNKED;
 }
