@@ -65,6 +65,7 @@ struct exchange {
     uint8_t step;          /* enum exchange_step */
     uint8_t relay_mode;    /* enum relay_mode */
     uint8_t attempts;      /* servers asked */
+    uint8_t failure;       /* enum server_outcome of the last one that failed */
     bool running;          /* exchange_run is on the stack */
     bool waiting;          /* stands in its pool's wait line */
     bool runnable;         /* on the worker's list for the next turn */

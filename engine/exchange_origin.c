@@ -121,6 +121,53 @@ static enum step_verdict wait_in_line(struct exchange *x)
     return exchange_answer(x, 503, "pool_full", SLICE("The pool and its queue are full\n"));
 }
 
+/* Answers for failures ----------------------------------------------------------------------------------------- */
+
+struct failure {
+    enum server_outcome outcome;
+    unsigned status;
+    const char *why; /* the counter's row */
+    struct slice text;
+};
+
+static const struct failure failures[] = {
+    { SERVER_CONNECT, 502, "origin_connect", { "No connection to the origin could be made\n", 42 } },
+    { SERVER_CLOSED, 502, "origin_closed", { "The origin closed before its response\n", 38 } },
+    { SERVER_BAD, 502, "origin_malformed", { "The origin's response was malformed\n", 36 } },
+    { SERVER_TIMEOUT, 504, "origin_timeout", { "The origin took too long\n", 25 } },
+};
+
+static const struct failure *failure_of(enum server_outcome outcome)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(failures); i++)
+        if (failures[i].outcome == outcome)
+            return &failures[i];
+    return &failures[1];
+}
+
+static void count_failure(struct exchange *x, enum server_outcome outcome)
+{
+    struct worker_stats *stats = x->worker->stats;
+    switch (outcome) {
+    case SERVER_CONNECT: counter_add(&stats->origin_connect, 1); break;
+    case SERVER_BAD: counter_add(&stats->origin_malformed, 1); break;
+    case SERVER_TIMEOUT: counter_add(&stats->origin_timeout, 1); break;
+    default: counter_add(&stats->origin_closed, 1); break;
+    }
+}
+
+/* No further attempt: the client is told, or cut off when it has part of a response already. */
+static enum step_verdict give_up(struct exchange *x, enum server_outcome outcome)
+{
+    const struct failure *failure = failure_of(outcome);
+    count_failure(x, outcome);
+    if (x->response_begun) {
+        COUNT(x->worker, response_cuts);
+        return exchange_abort(x, failure->why, true);
+    }
+    return exchange_answer(x, failure->status, failure->why, failure->text);
+}
+
 /* SELECT ------------------------------------------------------------------------------------------------------- */
 
 static enum step_verdict none_to_pick(struct exchange *x, enum pick_verdict verdict)
@@ -128,6 +175,8 @@ static enum step_verdict none_to_pick(struct exchange *x, enum pick_verdict verd
     if (verdict == PICK_FULL)
         return wait_in_line(x);
     exchange_leave_line(x);
+    if (x->failure != SERVER_OK)
+        return give_up(x, x->failure); /* what happened says more than that nobody is left */
     COUNT(x->worker, pool_down);
     log_line(LOG_WARN, "pool \"%.*s\": %s", (int)x->pool->upstream.name.length, x->pool->upstream.name.at, pick_text(verdict));
     return exchange_answer(x, 503, "pool_down", SLICE("No server of the pool is available\n"));
@@ -232,40 +281,7 @@ void exchange_release_origin(struct exchange *x, bool keep)
         back_close(origin);
 }
 
-/* Failure ------------------------------------------------------------------------------------------------------ */
-
-struct failure {
-    enum server_outcome outcome;
-    unsigned status;
-    const char *why; /* the counter's row */
-    struct slice text;
-};
-
-static const struct failure failures[] = {
-    { SERVER_CONNECT, 502, "origin_connect", { "No connection to the origin could be made\n", 42 } },
-    { SERVER_CLOSED, 502, "origin_closed", { "The origin closed before its response\n", 38 } },
-    { SERVER_BAD, 502, "origin_malformed", { "The origin's response was malformed\n", 36 } },
-    { SERVER_TIMEOUT, 504, "origin_timeout", { "The origin took too long\n", 25 } },
-};
-
-static const struct failure *failure_of(enum server_outcome outcome)
-{
-    for (size_t i = 0; i < ARRAY_LENGTH(failures); i++)
-        if (failures[i].outcome == outcome)
-            return &failures[i];
-    return &failures[1];
-}
-
-static void count_failure(struct exchange *x, enum server_outcome outcome)
-{
-    struct worker_stats *stats = x->worker->stats;
-    switch (outcome) {
-    case SERVER_CONNECT: counter_add(&stats->origin_connect, 1); break;
-    case SERVER_BAD: counter_add(&stats->origin_malformed, 1); break;
-    case SERVER_TIMEOUT: counter_add(&stats->origin_timeout, 1); break;
-    default: counter_add(&stats->origin_closed, 1); break;
-    }
-}
+/* Failing ------------------------------------------------------------------------------------------------------ */
 
 static bool retry_is_safe(const struct exchange *x, enum server_outcome outcome)
 {
@@ -309,19 +325,15 @@ enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome
     MUST(x->leased);
     bool stale = outcome == SERVER_CLOSED && x->origin && x->origin->origin.reused && x->first_byte_ns == 0;
     bool safe = retry_is_safe(x, outcome);
-    if (!stale)
+    if (!stale) {
+        x->failure = (uint8_t)outcome;
         log_failure(x, outcome, os_error);
+    }
     close_origin(x);
     exchange_release_member(x, stale ? SERVER_UNTOLD : outcome);
     if (safe)
         return retry(x, stale);
-    count_failure(x, outcome);
-    const struct failure *failure = failure_of(outcome);
-    if (x->response_begun) {
-        COUNT(x->worker, response_cuts);
-        return exchange_abort(x, failure->why, true);
-    }
-    return exchange_answer(x, failure->status, failure->why, failure->text);
+    return give_up(x, outcome);
 }
 
 void exchange_origin_timeout(struct exchange *x)

@@ -51,14 +51,6 @@ bool uri_path_is_canonical(struct slice path)
     return true;
 }
 
-bool uri_query_is_canonical(struct slice query)
-{
-    for (size_t i = 0; i < query.length; i++)
-        if (!(kinds[(unsigned char)query.at[i]] & (URI_PLAIN | URI_QUERY)))
-            return false;
-    return true;
-}
-
 struct out {
     char *at, *end;
 };
@@ -86,6 +78,18 @@ static int escaped_byte(struct slice s, size_t i)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
+bool uri_query_is_canonical(struct slice query)
+{
+    for (size_t i = 0; i < query.length; i++) {
+        if (kinds[(unsigned char)query.at[i]] & (URI_PLAIN | URI_QUERY))
+            continue;
+        if (query.at[i] != '%' || escaped_byte(query, i) <= 0)
+            return false;
+        i += 2;
+    }
+    return true;
+}
+
 /* One character of input, canonical. *used: bytes of input. */
 static enum err put_canonical(struct out *out, struct slice s, size_t i, bool query, size_t *used)
 {
@@ -97,7 +101,10 @@ static enum err put_canonical(struct out *out, struct slice s, size_t i, bool qu
         if (byte <= 0)
             return ERR_SYNTAX;
         *used = 3;
-        fits = kinds[byte] & URI_UNRESERVED ? put(out, (char)byte) : put_escape(out, (unsigned)byte);
+        if (query) /* nothing is matched against it: escapes stay as they came */
+            fits = put(out, '%') && put(out, s.at[i + 1]) && put(out, s.at[i + 2]);
+        else
+            fits = kinds[byte] & URI_UNRESERVED ? put(out, (char)byte) : put_escape(out, (unsigned)byte);
     } else if (kinds[c] & URI_PLAIN || (query && kinds[c] & URI_QUERY))
         fits = put(out, (char)c);
     else if (kinds[c] & URI_ENCODE)

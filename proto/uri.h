@@ -21,7 +21,7 @@ bool uri_path_is_canonical(struct slice path);
  */
 enum err must_use uri_path_canonicalise(struct slice path, char *out, size_t cap, struct slice *canonical);
 
-/* Same for a query: escapes checked, raw exceptions encoded; '?' and '/' may stand. */
+/* Same for a query, but its escapes are only checked and stay as they came: nothing is matched against it. */
 bool uri_query_is_canonical(struct slice query);
 enum err must_use uri_query_canonicalise(struct slice query, char *out, size_t cap, struct slice *canonical);
 
