@@ -159,6 +159,10 @@ struct conn *back_connect(struct origin *origin, const struct config *config)
 void back_keep(struct conn *conn)
 {
     struct origin *origin = conn->origin.origin;
+    if (unlikely(origin->seen != origin->worker->view->generation->number)) {
+        back_close(conn); /* a reload took its server away meanwhile */
+        return;
+    }
     conn->exchange = NULL;
     conn->origin.idle.requests++;
     struct idle_entry *out = idle_put(&origin->server.idle, &conn->origin.idle, &origin->idle_limits, origin->worker->loop.now_ms);

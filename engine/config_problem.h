@@ -16,7 +16,7 @@ struct reporter {
     struct config_problem spare; /* what goes beyond the cap is written here */
 };
 
-/* Never NULL. place.line == 0: not about a place. */
+/* Never NULL; lives as long as reporter and problems. place.line == 0: not about a place. */
 struct config_problem *problem_error(struct reporter *reporter, struct place place, const char *format, ...) printf_like(3, 4);
 struct config_problem *problem_warning(struct reporter *reporter, struct place place, const char *format, ...) printf_like(3, 4);
 void problem_help(struct config_problem *problem, const char *format, ...) printf_like(2, 3);

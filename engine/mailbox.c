@@ -8,8 +8,8 @@
 
 static void post(struct letter *letter)
 {
-    atomic_store_explicit(&letter->posted, 1, memory_order_release);
     ring_post(&letter->from->ring, &letter->op, letter->to->ring.fd, letter);
+    atomic_store_explicit(&letter->posted, 1, memory_order_release); /* it leaves with the next enter: all that was written comes first */
 }
 
 /*

@@ -3,10 +3,11 @@
 #include "engine/config_problem.h"
 
 static struct config_problems problems;
+static struct reporter reporter; /* holds what goes beyond the cap */
 
 static struct config_problem *problem_at(struct slice file, uint32_t line, uint32_t column, uint32_t width)
 {
-    struct reporter reporter = { .text = file, .problems = &problems };
+    reporter = (struct reporter){ .text = file, .problems = &problems };
     return problem_error(&reporter, (struct place){ line, column, width }, "something is wrong");
 }
 
@@ -134,7 +135,7 @@ Test(config_problem, come_in_the_order_of_the_file_and_without_place_last)
 
 Test(config_problem, a_warning_is_no_error)
 {
-    struct reporter reporter = { .text = SLICE("a"), .problems = &problems };
+    reporter = (struct reporter){ .text = SLICE("a"), .problems = &problems };
     problem_warning(&reporter, (struct place){ 0 }, "look");
     cr_assert_eq(problems.errors, 0);
     prints("weir.yaml: warning: look\n");

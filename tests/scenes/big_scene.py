@@ -1,0 +1,1 @@
+"""Large bodies pass unchanged, in bounded memory."""

@@ -1,0 +1,1 @@
+"""Who dies when: origins and clients that leave in the middle of something."""

@@ -1,0 +1,1 @@
+"""Every fallible call fails once; the engine copes."""
