@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/generation.h"
 #include "engine/worker.h"
 
 #define FINISH_MS 2000u                  /* how long a peer may go on sending after our FIN */
@@ -65,6 +66,15 @@ static bool settle(struct conn *conn)
     return true;
 }
 
+/* Bytes to and from origins; those of clients are counted by their exchanges. */
+static void count_moved(struct conn *conn, uint32_t bytes, bool received)
+{
+    if (conn->client_side)
+        return;
+    struct server_counters *counters = conn->origin.origin->server.counters;
+    counter_add(received ? &counters->received_bytes : &counters->sent_bytes, bytes);
+}
+
 /* Receiving ---------------------------------------------------------------------------------------------------- */
 
 static void receive_arm(struct conn *conn)
@@ -98,6 +108,7 @@ static void accept_bytes(struct conn *conn, int32_t result, uint32_t flags)
         return;
     }
     queue_append(&conn->in, block);
+    count_moved(conn, (uint32_t)result, true);
     if (unlikely(conn->in.bytes >= QUEUE_BYTES_STOP || conn->in.blocks >= QUEUE_BYTES_STOP / BLOCK_BYTES) && !conn->paused) {
         conn->paused = true;
         op_cancel(ring_of(conn), &conn->receive);
@@ -202,8 +213,10 @@ static void send_done(struct op *op, int32_t result, uint32_t flags)
             conn->events->broken(conn, -result);
         return;
     }
-    if (result > 0)
+    if (result > 0) {
         chain_consume(&conn->out, (uint32_t)result);
+        count_moved(conn, (uint32_t)result, false);
+    }
     conn->sending = 0;
     if (unlikely(!chain_empty(&conn->out)))
         worker_flush_later(conn->worker, conn);

@@ -130,8 +130,10 @@ static enum move fill(struct exchange *x)
     if (left == 0)
         return ENDED;
     enum move result = move_bytes(x->origin->fd, pipe->in, u64_min(left, pipe->cap - pipe->bytes), &moved);
-    if (result == MOVED)
+    if (result == MOVED) {
         pipe->bytes += (uint32_t)moved;
+        counter_add(&x->member->server->counters->received_bytes, (uint64_t)moved);
+    }
     return result;
 }
 

@@ -300,7 +300,7 @@ static bool parse_method(struct cursor *c, struct request *request)
     if (at == c->end)
         return false;
     if (*at != ' ' || at == c->at) {
-        bool control = (unsigned char)*at < ' ' && *at != '\t';
+        bool control = (unsigned char)*at < ' ' && *at != '\t' && *at != '\r';
         return bad(c, control ? control_fault(*at) : FAULT_METHOD);
     }
     request->method_token = slice_of(c->at, (size_t)(at - c->at));

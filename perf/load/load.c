@@ -107,7 +107,7 @@ struct cpu {
 };
 
 struct options {
-    const char *proxy;
+    const char *proxy, *host;
     unsigned origin_port, connections, idle;
     uint64_t body_bytes;
     double seconds, warmup_seconds;
@@ -115,7 +115,7 @@ struct options {
     pid_t pid;
 };
 
-static struct options options = { .connections = 64, .body_bytes = 1024, .seconds = 1.0, .warmup_seconds = 0.3 };
+static struct options options = { .host = "www.example.com", .connections = 64, .body_bytes = 1024, .seconds = 1.0, .warmup_seconds = 0.3 };
 
 static struct run {
     int epoll, listener, body_file;
@@ -824,10 +824,10 @@ static void hold(void)
 static void request_build(void)
 {
     int length = snprintf(run.request, sizeof run.request,
-                          "GET /articles/2026/weir.html?page=1 HTTP/1.1\r\nHost: www.example.com\r\n"
+                          "GET /articles/2026/weir.html?page=1 HTTP/1.1\r\nHost: %s\r\n"
                           "User-Agent: Mozilla/5.0 (X11; Linux x86_64) load/1.0\r\n"
                           "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n%s\r\n",
-                          options.close ? "Connection: close\r\n" : "");
+                          options.host, options.close ? "Connection: close\r\n" : "");
 
     run.request_bytes = (size_t)length;
 }
@@ -843,6 +843,7 @@ static void options_read(int count, char **words)
         { "warmup", required_argument, NULL, 'w' },
         { "close", no_argument, NULL, 'x' },
         { "idle", required_argument, NULL, 'i' },
+        { "host", required_argument, NULL, 'h' },
         { "pid", required_argument, NULL, 'P' },
         { NULL, 0, NULL, 0 },
     };
@@ -858,6 +859,7 @@ static void options_read(int count, char **words)
         case 'w': options.warmup_seconds = strtod(optarg, NULL); break;
         case 'x': options.close = true; break;
         case 'i': options.idle = (unsigned)strtoul(optarg, NULL, 10); break;
+        case 'h': options.host = optarg; break;
         case 'P': options.pid = (pid_t)strtol(optarg, NULL, 10); break;
         default: exit(2);
         }
@@ -865,7 +867,7 @@ static void options_read(int count, char **words)
     if (!options.proxy || !options.origin_port || options.origin_port > 65535 || optind != count) {
         fputs(
             "usage: load --proxy HOST:PORT --origin-port N [--connections N] [--body BYTES] [--seconds S] [--warmup S]\n"
-            "            [--close] [--pid PID] [--idle N]\n",
+            "            [--close] [--pid PID] [--idle N] [--host NAME]\n",
             stderr);
         exit(2);
     }
