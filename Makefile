@@ -63,7 +63,7 @@ UNIT_SOURCES_proto  := $(BASE_SOURCES) $(PROTO_SOURCES)
 UNIT_SOURCES_pool   := $(BASE_SOURCES) $(POOL_SOURCES)
 UNIT_SOURCES_cache  := $(BASE_SOURCES) $(PROTO_SOURCES) $(CACHE_SOURCES)
 UNIT_SOURCES_policy := $(BASE_SOURCES) $(PROTO_SOURCES) $(POOL_SOURCES) $(POLICY_SOURCES)
-UNIT_SOURCES_engine := $(PARTS)
+UNIT_SOURCES_engine := $(filter-out $(CLI_SOURCES),$(PARTS))
 UNIT_SOURCES_cli    := $(PARTS)
 
 # Folders that have unit tests; tests/unit/*.c are helpers shared by all of them.
@@ -74,13 +74,13 @@ UNIT_HELPERS := $(sort $(wildcard tests/unit/*.c))
 # The simulation is one binary. A file tests/sim/<name>.c stands in for engine/<name>.c: so a seeded ring or clock takes
 # the place of the real one at link time, and nothing else in the engine knows.
 SIM_TESTS := $(sort $(wildcard tests/sim/*.c))
-SIM_SOURCES := $(filter-out $(patsubst tests/sim/%,engine/%,$(SIM_TESTS)),$(PARTS))
+SIM_SOURCES := $(filter-out $(CLI_SOURCES) $(patsubst tests/sim/%,engine/%,$(SIM_TESTS)),$(PARTS))
 
 # A fuzzer is named for the file it feeds: tests/fuzz/<name>_fuzz.c. It is linked with all rooms but the engine, unless
 # engine/<name>.c is what it feeds; other files in tests/fuzz are helpers shared by all of them.
 FUZZERS := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 FUZZ_HELPERS := $(filter-out %_fuzz.c,$(sort $(wildcard tests/fuzz/*.c)))
-fuzz_sources = $(if $(wildcard engine/$1.c),$(PARTS),$(filter-out $(ENGINE_SOURCES) $(CLI_SOURCES),$(PARTS)))
+fuzz_sources = $(filter-out $(if $(wildcard engine/$1.c),,$(ENGINE_SOURCES)) $(CLI_SOURCES),$(PARTS))
 
 # Tests that need ThreadSanitizer: those of tests/tsan, and the engine's unit tests (tests/run picks their suites).
 TSAN_RUNNER := $(wildcard tests/tsan/runner.c)

@@ -185,7 +185,7 @@ static void write_log(struct exchange *x)
         .user_agent = field_text(&x->request, FIELD_USER_AGENT),
         .route = x->route ? x->route->name : SLICE_NONE,
         .pool = x->pool ? x->pool->upstream.name : SLICE_NONE,
-        .server = slice_of_text(x->origin_address),
+        .server = x->forwarding.server, /* the last one asked; its name lives with the view */
         .attempts = x->attempts,
         .why = x->why,
         .complete = x->response_done,

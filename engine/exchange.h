@@ -111,7 +111,7 @@ struct exchange {
 
     struct arena arena;
     struct block *head_block;
-    char origin_address[64];
+    char port_text[8], id_text[17]; /* for placeholders */
     struct request request; /* last: large, mostly untouched */
 };
 

@@ -138,6 +138,18 @@ static bool count_forwards(struct exchange *x)
     return true;
 }
 
+/* What placeholders may ask for and nobody else does. */
+static void fill_placeholders(struct exchange *x)
+{
+    struct h1_writer port = h1_writer_of(x->port_text, sizeof x->port_text);
+    h1_put_number(&port, x->client->client.port);
+    x->forwarding.client_port = slice_of(x->port_text, (size_t)(port.at - x->port_text));
+    uint64_t id = loop_random(&x->worker->loop);
+    for (unsigned i = 0; i < 16; i++)
+        x->id_text[i] = "0123456789abcdef"[id >> (4 * i) & 15];
+    x->forwarding.request_id = slice_of(x->id_text, 16);
+}
+
 static enum step_verdict to_pool(struct exchange *x)
 {
     x->pool = &x->view->pools[x->route->pool];
@@ -165,6 +177,8 @@ enum step_verdict exchange_route(struct exchange *x)
         COUNT(x->worker, no_route);
         return exchange_answer(x, 404, "no_route", SLICE("No route takes this request\n"));
     }
+    if (x->route->request_edits.count || x->route->response_edits.count || x->route->location_part_count)
+        fill_placeholders(x);
     if (likely(x->route->action == ROUTE_POOL))
         return to_pool(x);
     return exchange_go(x, STEP_REPLY);

@@ -47,7 +47,9 @@ static int bind_unix(int fd, const struct config_listener *listener)
 
 static void set_options(int fd, const struct config *config, const struct address *address)
 {
-    const int on = 1;
+    const int on = 1, off = 0;
+    if (address->socket.any.sa_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off); /* ":port" is both families whatever the system's default */
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* accepted sockets inherit it */

@@ -260,7 +260,7 @@ static void put_response_connection(struct h1_writer *w, const struct h1_respons
 void h1_write_response(struct h1_writer *w, const struct response *response, const struct request *request,
                        const struct forwarding *forwarding, const struct h1_response_plan *plan)
 {
-    const struct field_edits *edits = forwarding->edits;
+    const struct field_edits *edits = response->interim ? NULL : forwarding->edits; /* a route speaks of the answer itself */
     uint64_t skip = 0;
     if (plan->framing != FRAMING_LENGTH && !plan->send_content_length)
         skip |= BIT(FIELD_CONTENT_LENGTH);
