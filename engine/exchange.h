@@ -154,6 +154,6 @@ enum step_verdict exchange_abort(struct exchange *x, const char *why, bool reset
 
 /* Removes it from its pool's wait line; and wakes the first of a line. */
 void exchange_leave_line(struct exchange *x);
-void exchange_wake_line(struct view_pool *pool);
+void exchange_wake_line(struct wait_line *line);
 
 #endif

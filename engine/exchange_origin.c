@@ -70,7 +70,7 @@ static uint64_t hash_of(struct exchange *x)
 
 static void join_line(struct exchange *x)
 {
-    struct wait_line *line = &x->pool->line;
+    struct wait_line *line = x->pool->line;
     x->waiting = true;
     x->next = NULL;
     *line->tail = x;
@@ -84,7 +84,7 @@ void exchange_leave_line(struct exchange *x)
 {
     if (!x->waiting)
         return;
-    struct wait_line *line = &x->pool->line;
+    struct wait_line *line = x->pool->line;
     struct exchange **at = &line->first;
     while (*at != x)
         at = &(*at)->next;
@@ -100,10 +100,19 @@ void exchange_leave_line(struct exchange *x)
         timer_set(&x->worker->loop.wheel, &x->timer, x->begun_ns / 1000000 + x->pool->config->total_ms);
 }
 
-void exchange_wake_line(struct view_pool *pool)
+/* As many as find a place; the first that does not goes on standing there. One that fails at once gives its place to the next in this
+ * loop, not in one call inside the other. */
+void exchange_wake_line(struct wait_line *line)
 {
-    if (pool->line.first)
-        exchange_run(pool->line.first);
+    if (line->waking)
+        return;
+    line->waking = true;
+    for (struct exchange *x = line->first; x; x = line->first) {
+        exchange_run(x);
+        if (line->first == x)
+            break;
+    }
+    line->waking = false;
 }
 
 static enum step_verdict wait_in_line(struct exchange *x)
@@ -113,7 +122,7 @@ static enum step_verdict wait_in_line(struct exchange *x)
     uint32_t before = atomic_fetch_add_explicit(&x->pool->record->waiting, 1, memory_order_relaxed);
     if (before < x->pool->config->queue_max) {
         join_line(x);
-        view_poll_line(x->pool, x->worker);
+        wait_line_poll(x->pool->line);
         return STEP_WAIT;
     }
     atomic_fetch_sub_explicit(&x->pool->record->waiting, 1, memory_order_relaxed);
@@ -190,6 +199,11 @@ enum step_verdict exchange_select(struct exchange *x)
         COUNT(x->worker, retries);
     x->pick.random = loop_random(&x->worker->loop);
     x->pick.now_ms = x->worker->loop.now_ms;
+    struct wait_line *line = x->pool->line;
+    if (unlikely(line->first && line->first != x))
+        return wait_in_line(x); /* who came first is served first */
+    uint32_t waiting = atomic_load_explicit(&x->pool->record->waiting, memory_order_relaxed);
+    x->pick.others_wait = waiting > line->count;
     enum pick_verdict verdict = upstream_pick(&x->pool->upstream, &x->pick, &x->member);
     if (unlikely(verdict != PICK_OK && verdict != PICK_LAST_RESORT))
         return none_to_pick(x, verdict);
@@ -208,8 +222,8 @@ void exchange_release_member(struct exchange *x, enum server_outcome outcome)
         struct slice name = x->member->server->name;
         log_line(LOG_WARN, "server \"%.*s\" is marked as dead: %s", (int)name.length, name.at, server_outcome_word(outcome));
     }
-    if (unlikely(x->pool->line.first))
-        exchange_wake_line(x->pool);
+    if (unlikely(x->pool->line->first != NULL))
+        exchange_wake_line(x->pool->line);
 }
 
 /* ATTACH ------------------------------------------------------------------------------------------------------- */

@@ -68,22 +68,27 @@ struct origin {
     uint64_t seen;                  /* number of the newest generation that has it */
 };
 
-/* Exchanges that wait for a place in a full pool, on one worker; FIFO. */
+/*
+ * Exchanges that wait for a place in a full pool, on one worker; first in, first out. It belongs to the pool's name and not to a
+ * view, so that who came before a reload is not overtaken by who came after.
+ */
 struct wait_line {
     struct exchange *first, **tail;
     uint32_t count;
+    bool waking; /* exchange_wake_line is on the stack */
+    struct timer poll; /* places may become free on other workers */
+    struct worker *worker;
 };
+#define LINE_POLL_MS 5u
 
 struct view_pool {
     struct upstream upstream;
     struct member *members;
     const struct config_pool *config;
     struct pool_record *record;
-    struct wait_line line;
-    struct timer line_poll; /* places may become free on other workers */
+    struct wait_line *line; /* worker->lines' */
     struct worker *worker;
 };
-#define LINE_POLL_MS 5u
 
 struct view {
     struct generation *generation;
@@ -133,8 +138,8 @@ void view_unpin(struct view *view); /* may take it down */
 void view_retire(struct view *view); /* no longer current */
 void view_drop(struct view *view);   /* at the end of the worker, when nothing is in flight; tells nobody */
 
-/* Looks at the pool's line every LINE_POLL_MS while somebody stands in it. */
-void view_poll_line(struct view_pool *pool, struct worker *worker);
+/* Looks at the line every LINE_POLL_MS while somebody stands in it. */
+void wait_line_poll(struct wait_line *line);
 
 void origin_unref(struct origin *origin);
 

@@ -69,8 +69,9 @@ static bool fill_members(struct worker *worker, struct view_pool *pool, struct g
         if (!origin)
             return false;
         origin->server.references++;
-        pool->members[i] = (struct member){ .server = &origin->server, .weight = config->servers[i].weight,
-                                            .max_connections = config->servers[i].max_connections };
+        uint32_t most = config->servers[i].max_connections;
+        pool->members[i] = (struct member){ .server = &origin->server, .weight = config->servers[i].weight, .max_connections = most,
+                                            .fair_share = (most + generation->worker_count - 1) / generation->worker_count };
     }
     return true;
 }
@@ -85,18 +86,36 @@ static void settle_origins(struct view_pool *pool, uint64_t number)
     }
 }
 
-static void line_poll_fired(struct timer *timer, uint64_t now_ms)
+static void poll_fired(struct timer *timer, uint64_t now_ms)
 {
     (void)now_ms;
-    struct view_pool *pool = CONTAINER_OF(timer, struct view_pool, line_poll);
-    exchange_wake_line(pool);
-    view_poll_line(pool, pool->worker);
+    struct wait_line *line = CONTAINER_OF(timer, struct wait_line, poll);
+    exchange_wake_line(line);
+    wait_line_poll(line);
 }
 
-void view_poll_line(struct view_pool *pool, struct worker *worker)
+void wait_line_poll(struct wait_line *line)
 {
-    if (pool->line.first)
-        timer_set(&worker->loop.wheel, &pool->line_poll, worker->loop.now_ms + LINE_POLL_MS);
+    if (line->first)
+        timer_set(&line->worker->loop.wheel, &line->poll, line->worker->loop.now_ms + LINE_POLL_MS);
+}
+
+/* The line of this pool's name; made with the first pool of that name, kept until the worker ends. */
+static struct wait_line *line_for(struct worker *worker, struct slice name)
+{
+    struct wait_line *line = map_find(&worker->lines, name);
+    if (line)
+        return line;
+    line = FAULT("line") ? NULL : calloc(1, sizeof *line);
+    if (!line)
+        return NULL;
+    line->tail = &line->first;
+    line->poll.fire = poll_fired;
+    line->worker = worker;
+    if (map_add(&worker->lines, name, line) == ERR_OK)
+        return line;
+    free(line);
+    return NULL;
 }
 
 static bool pool_init(struct worker *worker, struct view_pool *pool, struct generation *generation, uint32_t index)
@@ -105,10 +124,9 @@ static bool pool_init(struct worker *worker, struct view_pool *pool, struct gene
     pool->config = config;
     pool->record = generation->pool_records[index];
     pool->worker = worker;
-    pool->line.tail = &pool->line.first;
-    pool->line_poll.fire = line_poll_fired;
+    pool->line = line_for(worker, pool->record->name);
     pool->members = FAULT("view") ? NULL : calloc(config->server_count ? config->server_count : 1, sizeof *pool->members);
-    if (!pool->members || !fill_members(worker, pool, generation, index))
+    if (!pool->line || !pool->members || !fill_members(worker, pool, generation, index))
         return false;
     if (upstream_init(&pool->upstream, config->name, pool->members, config->server_count, config->balance) != ERR_OK)
         return false;
@@ -119,8 +137,6 @@ static bool pool_init(struct worker *worker, struct view_pool *pool, struct gene
 
 static void pool_release(struct view_pool *pool)
 {
-    MUST(!pool->line.first);
-    timer_cancel(&pool->worker->loop.wheel, &pool->line_poll);
     if (pool->upstream.balance)
         upstream_release(&pool->upstream);
     for (uint32_t i = 0; pool->members && i < pool->config->server_count; i++)

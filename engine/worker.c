@@ -151,6 +151,7 @@ static enum err take_memory(struct worker *worker, const struct worker_plan *pla
     slab_init(&worker->conns, sizeof(struct conn), plan->conns_max);
     slab_init(&worker->exchanges, sizeof(struct exchange), WORKER_EXCHANGES);
     map_init(&worker->origins, WORKER_ORIGINS, loop_random(&worker->loop), loop_random(&worker->loop));
+    map_init(&worker->lines, RECORDS_MAX, loop_random(&worker->loop), loop_random(&worker->loop));
     worker->response = calloc(1, sizeof *worker->response);
     worker->vectors = calloc(1, sizeof *worker->vectors);
     worker->pipes = pipe_pool_new();
@@ -406,6 +407,10 @@ static void release_view(struct worker *worker)
         view_drop(worker->view);
     while ((entry = map_next(&worker->origins, &cursor)))
         origin_unref(entry->value);
+    cursor = 0;
+    while ((entry = map_next(&worker->lines, &cursor)))
+        free(entry->value);
+    map_release(&worker->lines);
 }
 
 void worker_join(struct worker *worker)

@@ -57,6 +57,7 @@ struct worker {
     struct exchange *runnable; /* to be run next turn (splice budget) */
     struct listener *listeners; /* list */
     struct map origins;         /* key -> struct origin */
+    struct map lines;           /* name of a pool -> struct wait_line */
     struct response *response;  /* scratch for the response head being read */
     struct send_vectors *vectors;
     char date[32]; /* IMF-fixdate of date_seconds */

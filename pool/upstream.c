@@ -66,10 +66,14 @@ static bool was_tried(const struct member *member, const struct pick_request *re
     return false;
 }
 
-static bool is_full(const struct member *member)
+/* While others wait nobody takes more than its share, or a worker that once had most of the places would keep them. */
+static bool is_full(const struct member *member, const struct pick_request *request)
 {
-    return member->max_connections &&
-           atomic_load_explicit(&member->server->health->leases, memory_order_relaxed) >= member->max_connections;
+    if (likely(member->max_connections == 0))
+        return false;
+    if (request->others_wait && member->fair_share && member->server->in_flight >= member->fair_share)
+        return true;
+    return atomic_load_explicit(&member->server->health->leases, memory_order_relaxed) >= member->max_connections;
 }
 
 bool upstream_usable(const struct upstream *upstream, const struct member *member, const struct pick_request *request)
@@ -78,7 +82,7 @@ bool upstream_usable(const struct upstream *upstream, const struct member *membe
     enum health_state state = health_state(member->server->health, request->now_ms);
     if (unlikely(state != HEALTH_UP && state != HEALTH_TRIAL_DUE))
         return false;
-    return likely(request->tried_count == 0 || !was_tried(member, request)) && likely(!is_full(member));
+    return likely(request->tried_count == 0 || !was_tried(member, request)) && likely(!is_full(member, request));
 }
 
 /* Leases ------------------------------------------------------------------------------------------------------- */
@@ -158,7 +162,7 @@ static void look_into(struct shortage *shortage, struct member *member, const st
         shortage->tried++;
     else if (state == HEALTH_UP)
         shortage->full++; /* or was a moment ago: the caller waits, and not for long */
-    else if (is_full(member))
+    else if (is_full(member, request))
         shortage->marked_full++;
     else if (!shortage->last_resort || sooner(member, shortage->last_resort))
         shortage->last_resort = member;

@@ -80,6 +80,7 @@ struct member {
     struct server *server;
     uint32_t weight;          /* 1..SERVER_WEIGHT_MAX */
     uint32_t max_connections; /* exchanges at once, whole process; 0: no limit */
+    uint32_t fair_share;      /* of max_connections for one worker, kept to while others wait; 0: all of it */
     int32_t round_robin;      /* smooth weighted round-robin's current weight */
 };
 

@@ -109,7 +109,7 @@ class Failing(Scene):
         self.assertEqual(seen.count("GET /g HTTP/1.1"), 2)
 
     def test_silence_is_a_504(self):
-        engine = self.before(self.origin(lambda e: time.sleep(1)), pool="    timeouts: { first-byte: 200ms }\n    retries: 0")
+        engine = self.before(self.origin(lambda e: time.sleep(1) or False), pool="    timeouts: { first-byte: 200ms }\n    retries: 0")
         response = engine.get()
         self.assertEqual((response.status, engine.counter("origin_timeout")), (504, 1))
 
@@ -187,7 +187,7 @@ class Full(Scene):
         self.assertEqual((statuses, most[0]), ([200] * 40, 3))
 
     def test_a_full_queue_and_a_long_wait_are_503(self):
-        origin = self.origin(lambda e: time.sleep(1.5))
+        origin = self.origin(lambda e: time.sleep(1.5) or False)
         engine = self.weir(f"{ONE_WORKER}\nroutes: [ {{ pool: app }} ]\npools:\n  app:\n"
                            f"    servers: [ {{ address: {origin.address}, max-connections: 1 }} ]\n    queue: {{ max: 1, wait: 300ms }}\n")
         with engine.connect() as first, engine.connect() as second:
