@@ -272,7 +272,7 @@ void exchange_client_timeout(struct exchange *x)
     const struct config_timeouts *timeouts = &x->view->config->timeouts;
     uint64_t now_ms = x->worker->loop.now_ms;
     uint64_t due_ms = TIMER_NEVER;
-    if (!chain_empty(&x->client->out)) {
+    if (!chain_empty(&x->client->out) || splice_waits_for_client(x)) {
         due_ms = x->client_moved_ms + timeouts->send_ms;
         if (due_ms <= now_ms) {
             COUNT(x->worker, send_timeouts);

@@ -11,6 +11,7 @@
 #include "engine/back.h"
 #include "engine/content.h"
 #include "engine/exchange.h"
+#include "engine/splice.h"
 
 #define HASH_SEED_0 0x77656972u /* the same everywhere and for ever, so that a key keeps its server */
 #define HASH_SEED_1 0x68617368u
@@ -353,7 +354,7 @@ enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome
 void exchange_origin_timeout(struct exchange *x)
 {
     uint64_t now_ms = x->worker->loop.now_ms;
-    bool client_is_slow = !chain_empty(&x->client->out) || (!x->request_done && queue_empty(&x->client->in));
+    bool client_is_slow = !chain_empty(&x->client->out) || splice_waits_for_client(x) || (!x->request_done && queue_empty(&x->client->in));
     if (x->origin->state == CONN_OPEN && client_is_slow) {
         conn_deadline(x->origin, now_ms + x->pool->config->between_ms);
         return;

@@ -83,6 +83,7 @@ static bool accept_kind(struct exchange *x)
         exchange_answer(x, 413, "body_too_large", SLICE("The request's content is too large\n"));
     } else
         return true;
+    x->client_keep = false; /* what follows was meant for a tunnel, or is content: it must not be read as a request */
     return false;
 }
 

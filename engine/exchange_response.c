@@ -241,7 +241,7 @@ static enum step_verdict response_complete(struct exchange *x)
 static enum step_verdict response_waits(struct exchange *x, struct content_move *move)
 {
     uint64_t now_ms = x->worker->loop.now_ms;
-    if (x->origin->ended && queue_empty(&x->origin->in)) {
+    if (x->origin->ended) { /* what waits, if anything, is half a line of framing */
         if (content_end_by_close(move))
             return response_complete(x);
         return exchange_origin_failed(x, SERVER_CLOSED, 0);

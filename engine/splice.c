@@ -100,6 +100,11 @@ void splice_abandon(struct exchange *x)
     x->relay_mode = RELAY_COPY;
 }
 
+bool splice_waits_for_client(const struct exchange *x)
+{
+    return x->pipe && x->pipe->bytes > 0;
+}
+
 void splice_end(struct exchange *x)
 {
     splice_abandon(x);

@@ -34,6 +34,9 @@ enum step_verdict splice_quiesce(struct exchange *x);
 /* RELAY_SPLICE: moves what can be moved. NEXT: the content is complete (or failed), relay_mode is RELAY_COPY again. */
 enum step_verdict splice_run(struct exchange *x);
 
+/* Bytes wait in the pipe for a client that takes none. */
+bool splice_waits_for_client(const struct exchange *x);
+
 /* Back to copying: the pipe is returned and receiving taken up again. */
 void splice_end(struct exchange *x);
 

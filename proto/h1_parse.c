@@ -213,6 +213,8 @@ static enum codec_fault read_length(struct framing_fields *f, struct slice value
         return FAULT_LENGTH_REPEATED;
     if (slice_to_u64(value, &f->length) != ERR_OK || f->length > INT64_MAX)
         return FAULT_LENGTH;
+    if (value.length > 1 && value.at[0] == '0')
+        return FAULT_LENGTH; /* the grammar lets it pass, but some read it as octal */
     return FAULT_NONE;
 }
 
