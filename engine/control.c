@@ -16,6 +16,9 @@
 #include "engine/process.h"
 #include "engine/report.h"
 
+#define CLIENT_BYTES 1024u /* room for a client's first frame; grows with what comes */
+#define ACCEPT_BACKOFF_MS 100u
+
 enum client_state { CLIENT_READING, CLIENT_WORKING, CLIENT_WRITING };
 
 struct client {
@@ -37,6 +40,7 @@ struct control {
     struct server_process *process;
     int fd;
     struct op accept;
+    struct timer backoff; /* descriptors have run out: accepting waits */
     struct client *clients;
     unsigned count;
     char path[108];
@@ -95,17 +99,21 @@ static void timed_out(struct timer *timer, uint64_t now_ms)
         client_close(client);
 }
 
+/* From here a client has CONTROL_IDLE_MS for a whole frame or to take a whole answer, not for each piece. */
+static void allow_time(struct client *client)
+{
+    timer_set(&loop_of(client)->wheel, &client->timer, loop_of(client)->now_ms + CONTROL_IDLE_MS);
+}
+
 static void read_more(struct client *client)
 {
     client->state = CLIENT_READING;
-    timer_set(&loop_of(client)->wheel, &client->timer, loop_of(client)->now_ms + CONTROL_IDLE_MS);
     op_recv(&loop_of(client)->ring, &client->op, client->fd, client->in + client->in_length, client->in_room - client->in_length, 0);
 }
 
 static void write_more(struct client *client)
 {
     client->state = CLIENT_WRITING;
-    timer_set(&loop_of(client)->wheel, &client->timer, loop_of(client)->now_ms + CONTROL_IDLE_MS);
     op_send(&loop_of(client)->ring, &client->op, client->fd, client->out + client->out_sent,
             size_min(client->out_length - client->out_sent, 256u * 1024u));
 }
@@ -120,6 +128,7 @@ static void send_reply(struct client *client, struct reply *reply)
     client->out_sent = 0;
     text_release(&reply->text);
     text_release(&reply->json);
+    allow_time(client);
     if (client->out)
         write_more(client);
     else
@@ -316,7 +325,8 @@ static void frame_complete(struct client *client)
 {
     struct wire_request request;
     enum err e = wire_decode_request(slice_of(client->in + WIRE_HEAD_BYTES, client->in_wanted - WIRE_HEAD_BYTES), &request);
-    client->in_length = 0; /* what a client sent ahead of its answer is not looked at */
+    client->in_length -= client->in_wanted; /* the next frame may have come already; it waits for this one's answer */
+    memmove(client->in, client->in + client->in_wanted, client->in_length);
     client->in_wanted = 0;
     if (e == ERR_OK)
         run_command(client, &request);
@@ -324,9 +334,8 @@ static void frame_complete(struct client *client)
         refuse_frame(client, e);
 }
 
-static void received(struct client *client, size_t bytes)
+static void look_at_input(struct client *client)
 {
-    client->in_length += bytes;
     if (client->in_wanted == 0 && client->in_length >= WIRE_HEAD_BYTES) {
         size_t length = 0;
         enum err e = wire_decode_head(client->in, CONTROL_FRAME_BYTES, &length);
@@ -353,10 +362,17 @@ static void sent(struct client *client, size_t bytes)
     }
     free(client->out);
     client->out = NULL;
+    allow_time(client);
     if (client->in_wanted == SIZE_MAX)
         client_close(client);
     else
-        read_more(client);
+        look_at_input(client);
+}
+
+static void received(struct client *client, size_t bytes)
+{
+    client->in_length += bytes;
+    look_at_input(client);
 }
 
 static void op_done(struct op *op, int32_t result, uint32_t flags)
@@ -382,32 +398,74 @@ static bool may_command(int fd)
     return peer.uid == 0 || peer.uid == geteuid();
 }
 
-static void take_client(struct control *control, int fd)
+/* Says why in a frame, without waiting: a client that is not reading loses the words. */
+static void refuse_client(int fd, uint32_t code, struct slice text, struct slice json)
 {
-    struct client *client = NULL;
-    if (control->count < CONTROL_CLIENTS && may_command(fd) && !FAULT("control"))
-        client = calloc(1, sizeof *client);
-    if (!client || (client->control = control, !make_room(client, 1024))) {
+    size_t length;
+    char *frame = wire_encode_answer(code, text, json, &length);
+    if (frame)
+        (void)!send(fd, frame, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    free(frame);
+    close(fd);
+}
+
+static struct client *client_new(struct control *control, int fd)
+{
+    struct client *client = FAULT("control") ? NULL : calloc(1, sizeof *client);
+    if (!client || !make_room(client, CLIENT_BYTES)) {
         free(client);
-        close(fd);
-        return;
+        return NULL;
     }
+    client->control = control;
     client->fd = fd;
     client->op.done = op_done;
     client->timer.fire = timed_out;
     client->next = control->clients;
     control->clients = client;
     control->count++;
+    return client;
+}
+
+static void take_client(struct control *control, int fd)
+{
+    if (!may_command(fd)) {
+        refuse_client(fd, 5, SLICE("only the engine's own user and root may command it\n"),
+                      SLICE("{\"error\":\"only the engine's own user and root may command it\"}"));
+        return;
+    }
+    struct client *client = control->count < CONTROL_CLIENTS ? client_new(control, fd) : NULL;
+    if (!client) {
+        refuse_client(fd, 75, SLICE("too many commands at once\n"), SLICE("{\"error\":\"too many commands at once\"}"));
+        return;
+    }
+    allow_time(client);
     read_more(client);
 }
 
+static void accept_more(struct control *control)
+{
+    op_accept_multishot(&server_loop(control->process)->ring, &control->accept, control->fd);
+}
+
+static void backoff_over(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    accept_more(CONTAINER_OF(timer, struct control, backoff));
+}
+
+/* An accept that failed would fail again at once as long as descriptors or memory are short. */
 static void accept_done(struct op *op, int32_t result, uint32_t flags)
 {
     struct control *control = CONTAINER_OF(op, struct control, accept);
+    struct loop *loop = server_loop(control->process);
     if (result >= 0)
         take_client(control, result);
-    if (!(flags & RING_MORE) && result != -ECANCELED && result != -EBADF)
-        op_accept_multishot(&server_loop(control->process)->ring, op, control->fd);
+    if (flags & RING_MORE || result == -ECANCELED || result == -EBADF)
+        return;
+    if (result >= 0)
+        accept_more(control);
+    else
+        timer_set(&loop->wheel, &control->backoff, loop->now_ms + ACCEPT_BACKOFF_MS);
 }
 
 /* Life --------------------------------------------------------------------------------------------------------- */
@@ -415,57 +473,71 @@ static void accept_done(struct op *op, int32_t result, uint32_t flags)
 static enum err fail(struct control *control, const char *what, char why[256])
 {
     enum err e = errno == EACCES || errno == EPERM ? ERR_PERMISSION : errno == EADDRINUSE ? ERR_EXISTS : ERR_SYSTEM;
-    snprintf(why, 256, "control socket \"%s\": %s: %s", control->path, what, e == ERR_EXISTS ? "another engine answers there" : strerror(errno));
+    snprintf(why, 256, "control socket \"%s\": %s: %s", control->path, what, strerror(errno));
     if (control->fd >= 0)
         close(control->fd);
     free(control);
     return e;
 }
 
-static bool nobody_answers(const struct sockaddr_un *address)
+/* What stands in the way may be removed only if it is a socket that nobody listens on: connecting to any other file is refused too. */
+static const char *remove_stale(const struct sockaddr_un *address)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct stat file;
+    if (lstat(address->sun_path, &file) < 0 || !S_ISSOCK(file.st_mode))
+        return "something that is no socket stands there";
+    int fd = FAULT("control") ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return false;
+        return "cannot ask who is there";
     bool dead = connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED;
     close(fd);
-    return dead;
+    if (!dead)
+        return "another engine answers there";
+    return unlink(address->sun_path) == 0 ? NULL : "a socket left over there cannot be removed";
 }
 
-/* The mode holds from the first moment: the umask is narrowed around bind. */
-static int bind_with_mode(int fd, const struct sockaddr_un *address, uint32_t mode)
+/* The mode holds from the first moment: the umask is narrowed around bind. NULL, or what went wrong, with errno. */
+static const char *bind_with_mode(int fd, const struct sockaddr_un *address, uint32_t mode)
 {
+    const struct sockaddr *any = (const struct sockaddr *)address;
+    const char *trouble = NULL;
     mode_t before = umask(0777 & ~(mode_t)mode);
-    int result = bind(fd, (const struct sockaddr *)address, sizeof *address);
-    if (result < 0 && errno == EADDRINUSE && nobody_answers(address) && unlink(address->sun_path) == 0)
-        result = bind(fd, (const struct sockaddr *)address, sizeof *address);
-    else if (result < 0 && errno != EACCES && errno != EPERM && errno != ENOENT)
+    bool bound = bind(fd, any, sizeof *address) == 0;
+    if (!bound && errno == EADDRINUSE) {
+        trouble = remove_stale(address);
         errno = EADDRINUSE;
+        bound = !trouble && bind(fd, any, sizeof *address) == 0;
+    }
     int error = errno;
     umask(before);
     errno = error;
-    return result < 0 ? result : chmod(address->sun_path, (mode_t)mode);
+    if (!bound)
+        return trouble ? trouble : "bind";
+    return chmod(address->sun_path, (mode_t)mode) == 0 ? NULL : "chmod";
 }
 
 enum err control_open(struct control **made, struct server_process *process, struct slice path, uint32_t mode, char why[256])
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     struct control *control = FAULT("control") ? NULL : calloc(1, sizeof *control);
+    const char *trouble;
     *made = NULL;
+    snprintf(why, 256, "control socket: %s", err_text(ERR_MEMORY));
     if (!control)
         return ERR_MEMORY;
     control->process = process;
     control->accept.done = accept_done;
+    control->backoff.fire = backoff_over;
     snprintf(control->path, sizeof control->path, "%.*s", (int)path.length, path.at);
     memcpy(address.sun_path, control->path, sizeof address.sun_path);
-    control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    control->fd = FAULT("control") ? (errno = EMFILE, -1) : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (control->fd < 0)
         return fail(control, "socket", why);
-    if (bind_with_mode(control->fd, &address, mode) < 0)
-        return fail(control, "bind", why);
+    if ((trouble = bind_with_mode(control->fd, &address, mode)))
+        return fail(control, trouble, why);
     if (listen(control->fd, (int)CONTROL_CLIENTS) < 0)
         return fail(control, "listen", why);
-    op_accept_multishot(&server_loop(process)->ring, &control->accept, control->fd);
+    accept_more(control);
     *made = control;
     return ERR_OK;
 }
@@ -474,6 +546,7 @@ void control_close(struct control *control)
 {
     while (control->clients)
         client_free(control->clients);
+    timer_cancel(&server_loop(control->process)->wheel, &control->backoff);
     close(control->fd);
     unlink(control->path);
     free(control);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "engine/base/check.h"
+#include "engine/base/text.h"
 
 /* The scan ----------------------------------------------------------------------------------------------------- */
 
@@ -34,6 +35,29 @@ static bool read_head(struct scan *s, unsigned *major, uint64_t *argument, bool 
     return true;
 }
 
+/* Texts are UTF-8 (RFC 8949 3.1). Some versions of libcbor refuse others and some do not, so it is judged here. */
+static bool is_utf8(struct slice text)
+{
+    uint32_t character;
+    while (text.length) {
+        unsigned bytes = text_utf8_next(text, &character);
+        if (bytes == 0)
+            return false;
+        text = slice_of(text.at + bytes, text.length - bytes);
+    }
+    return true;
+}
+
+/* The bytes of a string; its length is the sender's word. */
+static bool scan_string(struct scan *s, unsigned major, uint64_t length)
+{
+    if (length > (uint64_t)(s->end - s->at))
+        return false;
+    struct slice bytes = slice_of((const char *)s->at, (size_t)length);
+    s->at += length;
+    return major == 2 || is_utf8(bytes);
+}
+
 /* Only what a frame of ours may hold: no tags, no indefinite lengths, no floats. */
 static bool scan_item(struct scan *s, unsigned depth)
 {
@@ -46,11 +70,7 @@ static bool scan_item(struct scan *s, unsigned depth)
     case 0:
     case 1: return true;
     case 2:
-    case 3:
-        if (argument > (uint64_t)(s->end - s->at))
-            return false;
-        s->at += argument;
-        return true;
+    case 3: return scan_string(s, major, argument);
     case 4:
     case 5:
         if (argument > WIRE_ITEMS_MAX)
@@ -83,9 +103,19 @@ static bool add(cbor_item_t *map, const char *key, cbor_item_t *value)
     return added;
 }
 
+/* A text may quote what is no UTF-8, such as the name of a file: each byte of that becomes a question mark. */
 static cbor_item_t *text_item(struct slice text)
 {
-    return cbor_build_stringn(text.length ? text.at : "", text.length);
+    cbor_item_t *item = cbor_build_stringn(text.length ? text.at : "", text.length);
+    char *at = item ? (char *)cbor_string_handle(item) : NULL;
+    for (size_t i = 0; item && i < text.length;) {
+        uint32_t character;
+        unsigned bytes = text_utf8_next(slice_of(at + i, text.length - i), &character);
+        if (bytes == 0)
+            at[i] = '?';
+        i += bytes ? bytes : 1;
+    }
+    return item;
 }
 
 static char *serialised(cbor_item_t *map, size_t most, size_t *length)
@@ -116,9 +146,9 @@ char *wire_encode_request(const struct wire_request *request, size_t *length)
     cbor_item_t *map = cbor_new_definite_map(4);
     if (!map)
         return NULL;
-    bool well = add(map, "version", cbor_build_uint8(WIRE_VERSION)) && add(map, "command", cbor_build_string(request->command));
+    bool well = add(map, "version", cbor_build_uint8(WIRE_VERSION)) && add(map, "command", text_item(slice_of_text(request->command)));
     if (request->argument[0])
-        well = well && add(map, "argument", cbor_build_string(request->argument));
+        well = well && add(map, "argument", text_item(slice_of_text(request->argument)));
     if (request->deadline_ms != UINT64_MAX)
         well = well && add(map, "deadline-ms", cbor_build_uint64(request->deadline_ms));
     return finish(map, well, WIRE_REQUEST_BYTES_MAX, length);
@@ -240,7 +270,7 @@ static enum err copy_text(const cbor_item_t *map, const char *key, char **out, s
     if (!item || !cbor_isa_string(item))
         return ERR_SYNTAX;
     *length = cbor_string_length(item);
-    *out = malloc(*length + 1);
+    *out = FAULT("control") ? NULL : malloc(*length + 1);
     if (!*out)
         return ERR_MEMORY;
     if (*length)
@@ -266,6 +296,8 @@ enum err wire_decode_answer(struct slice bytes, struct wire_answer *answer)
         e = copy_text(map, "json", &answer->json, &answer->json_length);
     cbor_decref(&map);
     answer->code = (uint32_t)code;
+    if (e == ERR_OK && code > WIRE_CODE_MAX)
+        e = ERR_RANGE;
     if (e != ERR_OK)
         wire_answer_release(answer);
     return e == ERR_NONE ? ERR_SYNTAX : e;

@@ -5,8 +5,9 @@
  * names a command and may have one argument of text and flags; an answer has an exit code and two texts, one for people and
  * one of JSON for machines: the engine renders both, so that the tool need not know what a status is made of.
  *
- * Decoding takes any bytes: before libcbor sees them a scan of our own has checked nesting, counts and that every length stays inside
- * the frame, so no lying length can make it allocate. Strings in a decoded frame are the frame's own copies.
+ * Decoding takes any bytes: before libcbor sees them a scan of our own has checked nesting, counts, that every length stays inside
+ * the frame, so no lying length can make it allocate, and that texts are UTF-8. Lengths are definite, as in RFC 8949 4.2.1.
+ * Strings in a decoded frame are the frame's own copies. In texts to be encoded, bytes that are no UTF-8 become "?".
  */
 #ifndef WEIR_CONTROL_WIRE_H
 #define WEIR_CONTROL_WIRE_H
@@ -19,6 +20,7 @@
 #define WIRE_ANSWER_BYTES_MAX (64u * 1024u * 1024u)
 #define WIRE_DEPTH_MAX 8u
 #define WIRE_ITEMS_MAX 1000u
+#define WIRE_CODE_MAX 255u /* an exit code */
 
 struct wire_request {
     char command[32];
@@ -27,7 +29,7 @@ struct wire_request {
 };
 
 struct wire_answer {
-    uint32_t code; /* as the tool's exit code */
+    uint32_t code; /* the tool's exit code; at most WIRE_CODE_MAX */
     char *text;    /* for people; owned, ended by NUL; may be empty, not NULL */
     char *json;
     size_t text_length, json_length;
@@ -40,7 +42,7 @@ char *wire_encode_answer(uint32_t code, struct slice text, struct slice json, si
 /* The length that a head announces; ERR_CAP above most, ERR_SYNTAX for an empty frame. */
 enum err must_use wire_decode_head(const char head[WIRE_HEAD_BYTES], size_t most, size_t *length);
 
-/* The map behind the head. ERR_SYNTAX, ERR_VERSION, ERR_RANGE (a text too long), ERR_MEMORY. */
+/* The map behind the head. ERR_SYNTAX, ERR_VERSION, ERR_RANGE (a text too long, no exit code), ERR_MEMORY. Unknown keys are ignored. */
 enum err must_use wire_decode_request(struct slice map, struct wire_request *request);
 enum err must_use wire_decode_answer(struct slice map, struct wire_answer *answer);
 void wire_answer_release(struct wire_answer *answer);
