@@ -2,8 +2,8 @@
  * generation: one configuration at work, and each worker's view of it.
  *
  * The control thread builds a generation: the checked configuration with everything opened that it names (listening
- * sockets, log files) and the process's records of its servers. It goes to the workers by letter; each builds a view of its own
- * (upstreams with their members) and makes it current between two turns. An exchange pins the view it began with; a view
+ * sockets, log files) and the process's records of its servers. It goes to the workers by letter twice: first each builds a view of its
+ * own (upstreams with their members), and when all could, each makes it current between two turns. An exchange pins the view it began with; a view
  * that is neither current nor pinned is taken down and the control thread told, which frees the generation when all
  * workers have said so.
  *
@@ -48,11 +48,11 @@ struct generation {
     struct pool_record **pool_records;
     int access_fd;
     uint32_t views;           /* workers that still have a view of it; control thread only */
-    struct generation_letter { /* one per worker: first "adopt this", at its end "my view of it is gone" */
+    struct generation_letter { /* one per worker: "prepare this", "adopt it" or "forget it", at its end "my view of it is gone" */
         struct letter letter;
         struct generation *generation;
         struct worker *worker;
-        bool adopted;
+        bool prepared;
     } *letters;
     struct generation *next; /* the process's list */
 };
@@ -127,8 +127,9 @@ void generation_close_unix(const struct generation *old, const struct generation
 /* The letter that tells the control thread that the worker's view is gone; server.c's. */
 struct letter *server_view_released(struct generation *generation, uint32_t worker);
 
-/* On a worker's thread. NULL: out of memory, nothing changed. */
+/* On a worker's thread. NULL: out of memory, nothing changed. Servers take their new addresses and limits from it with view_settle. */
 struct view *view_new(struct worker *worker, struct generation *generation);
+void view_settle(struct view *view); /* it is about to become current */
 static inline struct view *view_pin(struct view *view)
 {
     view->pins++;
@@ -136,7 +137,7 @@ static inline struct view *view_pin(struct view *view)
 }
 void view_unpin(struct view *view); /* may take it down */
 void view_retire(struct view *view); /* no longer current */
-void view_drop(struct view *view);   /* at the end of the worker, when nothing is in flight; tells nobody */
+void view_drop(struct view *view);   /* never was current, or the worker ends and nothing is in flight; tells nobody */
 
 /* Looks at the line every LINE_POLL_MS while somebody stands in it. */
 void wait_line_poll(struct wait_line *line);

@@ -79,6 +79,7 @@ static void settle(struct listener *listener)
 {
     if (!listener->leaving || op_armed(&listener->accept) || listener->clients > 0)
         return;
+    listener->worker->listener_count--;
     free((char *)(uintptr_t)listener->address.at);
     free(listener);
 }
@@ -146,6 +147,7 @@ struct listener *listener_start(struct worker *worker, int fd, const struct conf
     listener->backoff.fire = backoff_over;
     listener->next = worker->listeners;
     worker->listeners = listener;
+    worker->listener_count++;
     op_accept_multishot(&worker->loop.ring, &listener->accept, fd);
     return listener;
 }

@@ -40,7 +40,7 @@ struct server_process {
 
     /* Reload under way: reload.c. */
     struct server_answer *reload_answer;
-    struct generation *reload_from;
+    struct generation *reload_from, *reload_to;
     uint32_t reload_acks, reload_failures;
 
     /* Signals. */
@@ -55,8 +55,9 @@ struct server_process {
     int64_t started_unix, loaded_unix;
 };
 
-/* reload.c: SIGHUP. */
+/* reload.c: SIGHUP; and when the workers have ended, a reload that they had not all prepared is answered and forgotten. */
 void reload_on_signal(struct server_process *process);
+void reload_at_end(struct server_process *process);
 
 /* systemd (sd_notify(3)): one datagram to $NOTIFY_SOCKET, if there is one. */
 void notify(const char *state);

@@ -1,8 +1,8 @@
 /*
- * Reload: a new generation beside the old one, told to every worker, answered when all have taken it.
+ * Reload: a new generation beside the old one, prepared by every worker, then adopted by every worker, then answered.
  *
- * Anything wrong before the workers are told leaves everything as it was. A worker that has no memory for its view keeps the old
- * one and says so; the answer is an error then, and the next reload tries again from the new configuration.
+ * Anything wrong before the last worker has prepared it leaves everything as it was: a worker that lacks the memory for its view says so
+ * and the others drop theirs. Adopting cannot fail.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -98,7 +98,7 @@ static void all_acknowledged(struct server_process *process)
     struct server_answer *answer = process->reload_answer;
     struct generation *from = process->reload_from;
     process->reload_answer = NULL;
-    process->reload_from = NULL;
+    process->reload_from = process->reload_to = NULL;
     generation_close_unix(from, process->generation);
     process->loaded_unix = loop_unix_seconds(&process->loop);
     log_open(-1, process->generation->config->log.level);
@@ -107,54 +107,119 @@ static void all_acknowledged(struct server_process *process)
     if (from->views == 0)
         forget_generation(process, from);
     log_line(LOG_NOTICE, "configuration %llu is in use", (unsigned long long)process->generation->number);
-    if (process->reload_failures)
-        refuse(answer, ERR_MEMORY, "out of memory on at least one worker, which goes on with the old configuration");
+    finish_answer(answer, ERR_OK);
+}
+
+/* It will not be: no worker has a view of it any more. */
+static void give_up(struct server_process *process)
+{
+    struct server_answer *answer = process->reload_answer;
+    struct config *config = process->reload_to->config;
+    bool stopping = process->state != PROCESS_RUNNING;
+    generation_discard(process->reload_to);
+    config_free(config);
+    process->reload_answer = NULL;
+    process->reload_to = NULL;
+    text_release(&answer->text);
+    if (stopping)
+        refuse(answer, ERR_AGAIN, "the engine is stopping");
     else
-        finish_answer(answer, ERR_OK);
+        refuse(answer, ERR_MEMORY, "out of memory on at least one worker; the running configuration stays");
 }
 
 /* Workers ------------------------------------------------------------------------------------------------------ */
 
-static void acknowledged(struct letter *letter, struct loop *here)
+/* One step on every worker; each sends its letter back, and the last is known by reload_acks. */
+static void tell_workers(struct server_process *process, void (*deliver)(struct letter *letter, struct loop *here))
+{
+    process->reload_acks = 0;
+    for (uint32_t i = 0; i < process->worker_count; i++) {
+        struct generation_letter *mine = &process->reload_to->letters[i];
+        mine->letter.deliver = deliver;
+        mailbox_send(&process->loop, &process->workers[i]->loop, &mine->letter);
+    }
+}
+
+static void answer_letter(struct letter *letter, struct loop *here, void (*deliver)(struct letter *letter, struct loop *here))
+{
+    struct loop *control = letter->from;
+    letter->deliver = deliver;
+    mailbox_send(here, control, letter);
+}
+
+static void adopted(struct letter *letter, struct loop *here)
 {
     struct server_process *process = (struct server_process *)here;
-    struct generation_letter *mine = CONTAINER_OF(letter, struct generation_letter, letter);
-    if (mine->adopted)
-        mine->generation->views++;
-    else
-        process->reload_failures++;
+    CONTAINER_OF(letter, struct generation_letter, letter)->generation->views++;
     if (++process->reload_acks == process->worker_count)
         all_acknowledged(process);
 }
 
 static void adopt(struct letter *letter, struct loop *here)
 {
-    struct generation_letter *mine = CONTAINER_OF(letter, struct generation_letter, letter);
-    struct loop *control = letter->from;
-    struct worker *worker = worker_of(here);
-    struct view *view = worker->draining ? NULL : view_new(worker, mine->generation);
-    mine->adopted = view != NULL;
-    letter->deliver = acknowledged;
-    mailbox_send(here, control, letter); /* before the old view's letter, so that it is not counted down too early */
-    if (view)
-        worker_adopt(worker, view);
+    answer_letter(letter, here, adopted); /* before the old view's letter, so that it is not counted down too early */
+    worker_adopt(worker_of(here));
 }
 
-static void tell_workers(struct server_process *process, struct server_answer *answer, struct generation *generation)
+static void abandoned(struct letter *letter, struct loop *here)
 {
-    process->reload_answer = answer;
+    (void)letter;
+    struct server_process *process = (struct server_process *)here;
+    if (++process->reload_acks == process->worker_count)
+        give_up(process);
+}
+
+static void abandon(struct letter *letter, struct loop *here)
+{
+    worker_abandon(worker_of(here));
+    answer_letter(letter, here, abandoned);
+}
+
+static void put_in_force(struct server_process *process)
+{
     process->reload_from = process->generation;
-    process->reload_acks = process->reload_failures = 0;
-    generation->next = NULL;
     process->generation->next = process->old;
     process->old = process->generation;
-    process->generation = generation;
+    process->generation = process->reload_to;
     notify("RELOADING=1");
-    for (uint32_t i = 0; i < process->worker_count; i++) {
-        struct generation_letter *letter = &generation->letters[i];
-        *letter = (struct generation_letter){ .letter.deliver = adopt, .generation = generation, .worker = process->workers[i] };
-        mailbox_send(&process->loop, &process->workers[i]->loop, &letter->letter);
-    }
+    tell_workers(process, adopt);
+}
+
+/* When all have answered: workers that are told to end take no more letters, and drop what they prepared by themselves. */
+static void prepared(struct letter *letter, struct loop *here)
+{
+    struct server_process *process = (struct server_process *)here;
+    if (!CONTAINER_OF(letter, struct generation_letter, letter)->prepared)
+        process->reload_failures++;
+    if (++process->reload_acks < process->worker_count || process->state == PROCESS_CUTTING)
+        return;
+    if (process->reload_failures == 0 && process->state == PROCESS_RUNNING)
+        put_in_force(process);
+    else
+        tell_workers(process, abandon);
+}
+
+static void prepare(struct letter *letter, struct loop *here)
+{
+    struct generation_letter *mine = CONTAINER_OF(letter, struct generation_letter, letter);
+    mine->prepared = worker_prepare(worker_of(here), mine->generation);
+    answer_letter(letter, here, prepared);
+}
+
+static void begin(struct server_process *process, struct server_answer *answer, struct generation *generation)
+{
+    process->reload_answer = answer;
+    process->reload_to = generation;
+    process->reload_failures = 0;
+    for (uint32_t i = 0; i < process->worker_count; i++)
+        generation->letters[i] = (struct generation_letter){ .generation = generation, .worker = process->workers[i] };
+    tell_workers(process, prepare);
+}
+
+void reload_at_end(struct server_process *process)
+{
+    if (process->reload_to && process->reload_to != process->generation)
+        give_up(process);
 }
 
 /* The request -------------------------------------------------------------------------------------------------- */
@@ -205,7 +270,7 @@ void server_reload(struct server_process *process, struct server_answer *answer)
         refuse(answer, ERR_SYSTEM, why);
         return;
     }
-    tell_workers(process, answer, generation);
+    begin(process, answer, generation);
 }
 
 /* SIGHUP ------------------------------------------------------------------------------------------------------- */

@@ -143,6 +143,12 @@ enum err ring_buffers_init(struct ring *ring, struct block_pool *pool)
     return ring->lent ? ERR_OK : ERR_MEMORY;
 }
 
+void ring_detach(struct ring *ring)
+{
+    if (ring->private)
+        io_uring_unregister_ring_fd(&ring->private->uring);
+}
+
 void ring_release(struct ring *ring)
 {
     if (!ring->private)

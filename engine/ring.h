@@ -5,7 +5,7 @@
  * DEFER_TASKRUN, 6.0 for SINGLE_ISSUER, 5.18 SUBMIT_ALL), ring fd registered (5.18); `obtained` says what was had. Where io_uring is denied
  * ring_init fills `why` with who denied it and how to allow it.
  *
- * Every call must come from the thread that called ring_init. Preparing never fails: a full submission queue is submitted on the
+ * Every call must come from the thread that called ring_init (but see ring_detach). Preparing never fails: a full submission queue is submitted on the
  * spot (counted in `early_submits`), without running completions.
  *
  * Received bytes come in blocks of the pool given to ring_buffers_init: a completion with RING_BUFFER in its flags
@@ -61,7 +61,12 @@ struct ring_options {
 /* ERR_PERMISSION, ERR_MEMORY, ERR_SYSTEM; why: a sentence for the log, always ended by NUL. */
 enum err must_use ring_init(struct ring *ring, const struct ring_options *options, char why[256]);
 enum err must_use ring_buffers_init(struct ring *ring, struct block_pool *pool);
-void ring_release(struct ring *ring);
+/*
+ * A thread that made a ring and ends before it is released calls ring_detach last. The kernel keeps registered ring descriptors per
+ * thread, so a release by another thread would take away that thread's own (index 0 is everybody's first).
+ */
+void ring_detach(struct ring *ring);
+void ring_release(struct ring *ring); /* by the thread that made it, or after ring_detach */
 
 /* Submits what was prepared and waits for a completion until wait_ns have passed (0: does not wait; UINT64_MAX: for ever). */
 void ring_enter(struct ring *ring, uint64_t wait_ns);

@@ -423,6 +423,7 @@ static void release(struct server_process *process)
     for (uint32_t i = 0; process->workers && i < process->worker_count; i++)
         if (process->workers[i])
             worker_join(process->workers[i]);
+    reload_at_end(process);
     if (process->control)
         control_close(process->control);
     free_generations(process);

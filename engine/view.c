@@ -51,12 +51,7 @@ static struct origin *origin_new(struct worker *worker, const struct config_serv
 static struct origin *origin_for(struct worker *worker, const struct config_server *from, struct server_record *record)
 {
     struct origin *origin = map_find(&worker->origins, from->key);
-    if (!origin)
-        return origin_new(worker, from, record);
-    struct slice text = origin->address.text; /* the name's address may have changed */
-    origin->address = from->address;
-    origin->address.text = text;
-    return origin;
+    return origin ? origin : origin_new(worker, from, record);
 }
 
 /* Pools -------------------------------------------------------------------------------------------------------- */
@@ -76,11 +71,13 @@ static bool fill_members(struct worker *worker, struct view_pool *pool, struct g
     return true;
 }
 
-/* What outlives this view takes its new limits only now that the view is sure to be built. */
 static void settle_origins(struct view_pool *pool, uint64_t number)
 {
     for (uint32_t i = 0; i < pool->config->server_count; i++) {
         struct origin *origin = pool->members[i].server->owner;
+        struct slice text = origin->address.text; /* its own memory; what the name resolves to may have changed */
+        origin->address = pool->config->servers[i].address;
+        origin->address.text = text;
         origin->seen = number;
         origin->idle_limits = pool->config->idle;
     }
@@ -173,9 +170,13 @@ struct view *view_new(struct worker *worker, struct generation *generation)
         view_free(view);
         return NULL;
     }
-    for (uint32_t i = 0; i < config->pool_count; i++)
-        settle_origins(&view->pools[i], generation->number);
     return view;
+}
+
+void view_settle(struct view *view)
+{
+    for (uint32_t i = 0; i < view->config->pool_count; i++)
+        settle_origins(&view->pools[i], view->generation->number);
 }
 
 static void take_down(struct view *view)

@@ -166,10 +166,9 @@ static enum err start_work(struct worker *worker, const struct worker_plan *plan
     enum err e = take_memory(worker, plan);
     if (e != ERR_OK)
         return e;
-    struct view *view = view_new(worker, plan->generation);
-    if (!view)
+    if (!worker_prepare(worker, plan->generation))
         return ERR_MEMORY;
-    worker_adopt(worker, view);
+    worker_adopt(worker);
     worker->ticker.fire = tick;
     timer_set(&worker->loop.wheel, &worker->ticker, worker->loop.now_ms + WORKER_TICK_MS);
     return ERR_OK;
@@ -208,6 +207,7 @@ static void *worker_main(void *argument)
     sem_post(&setup->done);
     if (well)
         loop_run(&worker->loop);
+    ring_detach(&worker->loop.ring); /* worker_join releases it, from another thread */
     return NULL;
 }
 
@@ -277,8 +277,11 @@ static void adopt_listeners(struct worker *worker, struct generation *generation
         int fd = generation->listen_fds[worker->loop.number][i];
         if (present)
             present->admin = config->listeners[i].admin;
-        else if (fd >= 0 && !listener_start(worker, fd, &config->listeners[i]))
+        else if (fd >= 0 && !listener_start(worker, fd, &config->listeners[i])) {
             COUNT(worker, no_memory);
+            if (config->listeners[i].address.socket.any.sa_family != AF_UNIX)
+                ring_close(&worker->loop.ring, fd); /* the kernel gives its share of connections to the other workers */
+        }
     }
 }
 
@@ -305,11 +308,28 @@ static void forget_origins(struct worker *worker)
     }
 }
 
-void worker_adopt(struct worker *worker, struct view *view)
+bool worker_prepare(struct worker *worker, struct generation *generation)
 {
-    struct view *old = worker->view;
+    worker->next_view = worker->draining ? NULL : view_new(worker, generation);
+    return worker->next_view != NULL;
+}
+
+void worker_abandon(struct worker *worker)
+{
+    if (!worker->next_view)
+        return;
+    view_drop(worker->next_view);
+    worker->next_view = NULL;
+    forget_origins(worker);
+}
+
+void worker_adopt(struct worker *worker)
+{
+    struct view *old = worker->view, *view = worker->next_view;
     worker->view = view;
+    worker->next_view = NULL;
     view->current = true;
+    view_settle(view);
     access_log_use(worker->log, view->generation->access_fd, view->config->log.format);
     adopt_listeners(worker, view->generation);
     if (!old)
@@ -366,7 +386,7 @@ void worker_cut(struct worker *worker)
 static void ending(struct timer *timer, uint64_t now_ms)
 {
     struct worker *worker = CONTAINER_OF(timer, struct worker, ticker);
-    bool quiet = worker->conns.taken == 0 && access_log_quiet(worker->log);
+    bool quiet = worker->conns.taken == 0 && worker->listener_count == 0 && access_log_quiet(worker->log);
     if (quiet || now_ms >= worker->end_ms) {
         publish(worker);
         worker->loop.stop = true;
@@ -403,6 +423,8 @@ static void release_view(struct worker *worker)
 {
     uint32_t cursor = 0;
     struct map_entry *entry;
+    if (worker->next_view)
+        view_drop(worker->next_view);
     if (worker->view)
         view_drop(worker->view);
     while ((entry = map_next(&worker->origins, &cursor)))

@@ -47,7 +47,8 @@ struct worker {
     struct block_pool blocks;
     struct slab conns, exchanges;
     struct pipe_pool *pipes;
-    struct view *view; /* the newest */
+    struct view *view;      /* the one in force */
+    struct view *next_view; /* of a reload that is not yet sure to happen */
     struct access_log *log;
     struct worker_stats *stats; /* in the process's array */
     struct process_shared *shared;
@@ -56,6 +57,7 @@ struct worker {
     struct conn *flush_first, **flush_tail;
     struct exchange *runnable; /* to be run next turn (splice budget) */
     struct listener *listeners; /* list */
+    uint32_t listener_count;    /* with those that are leaving */
     struct map origins;         /* key -> struct origin */
     struct map lines;           /* name of a pool -> struct wait_line */
     struct response *response;  /* scratch for the response head being read */
@@ -93,7 +95,9 @@ enum err must_use worker_start(struct worker **worker, const struct worker_plan 
 void worker_join(struct worker *worker); /* after its loop was told to stop; frees it */
 
 /* From here on worker's thread only. */
-void worker_adopt(struct worker *worker, struct view *view); /* the view becomes the current one */
+bool worker_prepare(struct worker *worker, struct generation *generation); /* builds the next view; false: no memory, or draining */
+void worker_adopt(struct worker *worker);                    /* the next view becomes the one in force */
+void worker_abandon(struct worker *worker);                  /* or it does not */
 void worker_drain(struct worker *worker);                    /* no new connection; idle clients are closed */
 void worker_drained(struct worker *worker);                  /* tells the control thread, if so */
 void worker_cut(struct worker *worker);                      /* closes all clients, their requests with them */
