@@ -13,6 +13,7 @@
 #include "engine/back.h"
 #include "engine/front.h"
 #include "engine/metrics.h"
+#include "engine/socket.h"
 #include "engine/splice.h"
 
 /* The driver --------------------------------------------------------------------------------------------------- */
@@ -258,6 +259,24 @@ void exchange_client_broken(struct exchange *x)
     exchange_run(x);
 }
 
+/* True while it goes on taking what was sent, however slowly. */
+static bool still_takes(struct conn *conn, uint64_t *taken_before)
+{
+    uint64_t taken = socket_taken(conn->fd), before = *taken_before;
+    *taken_before = taken;
+    return taken != 0 && taken != before;
+}
+
+bool exchange_origin_takes(struct exchange *x)
+{
+    return still_takes(x->origin, &x->origin_taken);
+}
+
+void exchange_await_client(struct exchange *x)
+{
+    conn_deadline(x->client, x->worker->loop.now_ms + x->view->config->timeouts.send_ms / 4);
+}
+
 static bool content_awaited(const struct exchange *x)
 {
     return !x->request_done && queue_empty(&x->client->in) && x->step != STEP_SELECT && x->step != STEP_ATTACH;
@@ -273,8 +292,10 @@ void exchange_client_timeout(struct exchange *x)
     uint64_t now_ms = x->worker->loop.now_ms;
     uint64_t due_ms = TIMER_NEVER;
     if (!chain_empty(&x->client->out) || splice_waits_for_client(x)) {
-        due_ms = x->client_moved_ms + timeouts->send_ms;
-        if (due_ms <= now_ms) {
+        if (still_takes(x->client, &x->client_taken))
+            x->client_moved_ms = now_ms;
+        due_ms = now_ms + timeouts->send_ms / 4 + 1;
+        if (x->client_moved_ms + timeouts->send_ms <= now_ms) {
             COUNT(x->worker, send_timeouts);
             exchange_abort(x, "send_timeouts", true);
             exchange_run(x);

@@ -96,6 +96,7 @@ struct exchange {
 
     uint64_t begun_ns, forwarded_ns, first_byte_ns;
     uint64_t client_moved_ms; /* when the client last sent or took something */
+    uint64_t client_taken, origin_taken; /* socket_taken when a deadline last passed */
     uint64_t request_content, response_content; /* bytes moved */
 
     struct h1_progress response_progress;
@@ -128,6 +129,11 @@ void exchange_run_later(struct exchange *x);
 void exchange_client_broken(struct exchange *x);
 void exchange_client_timeout(struct exchange *x);
 void exchange_origin_timeout(struct exchange *x);
+
+/* The client has to take something first: sets its deadline. It is looked at each quarter of its time. */
+void exchange_await_client(struct exchange *x);
+/* Asked when the origin's deadline has passed: true while it goes on taking what was sent to it. */
+bool exchange_origin_takes(struct exchange *x);
 
 /* Steps, and what they share. */
 #define STEP_AS_PROTOTYPE(id, function) enum step_verdict function(struct exchange *x);

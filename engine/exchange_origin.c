@@ -355,7 +355,7 @@ void exchange_origin_timeout(struct exchange *x)
 {
     uint64_t now_ms = x->worker->loop.now_ms;
     bool client_is_slow = !chain_empty(&x->client->out) || splice_waits_for_client(x) || (!x->request_done && queue_empty(&x->client->in));
-    if (x->origin->state == CONN_OPEN && client_is_slow) {
+    if (x->origin->state == CONN_OPEN && (client_is_slow || exchange_origin_takes(x))) {
         conn_deadline(x->origin, now_ms + x->pool->config->between_ms);
         return;
     }

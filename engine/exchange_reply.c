@@ -131,7 +131,7 @@ static enum step_verdict send_rest(struct exchange *x)
             conn_flush(x->client);
             if (chain_empty(&x->client->out))
                 return exchange_abort(x, "no_memory", true);
-            conn_deadline(x->client, x->client_moved_ms + x->view->config->timeouts.send_ms);
+            exchange_await_client(x);
             return STEP_WAIT;
         }
         x->answer_sent += run.length;

@@ -271,7 +271,7 @@ enum step_verdict exchange_relay(struct exchange *x)
     case CONTENT_MORE:
         return response_waits(x, &move);
     case CONTENT_FULL:
-        conn_deadline(x->client, x->client_moved_ms + x->view->config->timeouts.send_ms);
+        exchange_await_client(x);
         return STEP_WAIT;
     case CONTENT_BAD:
         counter_add(&x->worker->stats->origin_faults[move.fault], 1);

@@ -2,8 +2,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h> /* for tcpi_bytes_acked, which <netinet/tcp.h> does not know */
+#include <stddef.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "engine/base/check.h"
@@ -77,4 +80,19 @@ size_t socket_peer(int fd, char out[46], uint16_t *port, uint8_t address16[16])
     if (!inet_ntop(family, at, out, 46))
         out[0] = 0;
     return strlen(out);
+}
+
+/* Of a unix socket it is what lies in the buffer: it shrinks as the peer reads, and grows only when more was sent. */
+uint64_t socket_taken(int fd)
+{
+    struct tcp_info info;
+    socklen_t bytes = sizeof info;
+    int waiting = 0;
+    if (ioctl(fd, SIOCOUTQ, &waiting) < 0 || waiting == 0)
+        return 0;
+    memset(&info, 0, sizeof info);
+    bool tcp = getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0 && bytes >= (socklen_t)(offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked);
+    if (tcp)
+        return info.tcpi_bytes_acked + 1;
+    return (uint64_t)waiting;
 }

@@ -20,4 +20,11 @@ int socket_for_origin(const struct address *address, struct slice congestion);
 /* Text of a socket's peer without port (IPv4 also when it came v4-mapped) and its port; a unix peer is "unix", port 0. */
 size_t socket_peer(int fd, char out[46], uint16_t *port, uint8_t address16[16]);
 
+/*
+ * For deadlines. The kernel says nothing while a peer takes what lies in the socket's buffer (a send waits until a third of it is
+ * free: megabytes on a fast path), so a peer that is slow looks like one that is dead. socket_taken is a number that changes with
+ * every byte that the peer takes, and 0 when it has all that was sent. Two system calls: for when a deadline has passed only.
+ */
+uint64_t socket_taken(int fd);
+
 #endif

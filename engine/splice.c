@@ -159,7 +159,7 @@ static enum move empty(struct exchange *x)
 
 static enum step_verdict client_is_full(struct exchange *x)
 {
-    conn_deadline(x->client, x->client_moved_ms + x->view->config->timeouts.send_ms);
+    exchange_await_client(x);
     conn_poll(x->client, POLLOUT);
     return STEP_WAIT;
 }

@@ -365,6 +365,45 @@ class BackPressure(Scene):
                 time.sleep(0.04)
             self.assertEqual(got, data)
 
+    def test_a_slow_origin_takes_a_long_upload(self):
+        """Its time for the first byte begins when it has the request; until then it only must go on taking."""
+        size = 4000000
+
+        def script(exchange):
+            exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+            taken = len(exchange.buffer)
+            while taken < size:
+                part = exchange.connection.recv(30000)
+                if not part:
+                    return False
+                taken += len(part)
+                time.sleep(0.02)
+            exchange.buffer = b""
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nall")
+            return None
+        engine = self.before(self.origin(script), pool="    timeouts: { first-byte: 700ms, between: 700ms }", top="timeouts: { body: 1s }")
+        with engine.connect(30) as client:
+            client.send_request(method="POST", body=content(size))
+            self.assertEqual(client.response().body, b"all")
+
+    def test_an_origin_that_stops_taking_an_upload_is_left_after_its_time(self):
+        release = threading.Event()
+        engine = self.before(self.origin(lambda exchange: (release.wait(30), False)[1]), pool="    timeouts: { first-byte: 500ms, between: 500ms }")
+        with engine.connect(30) as client:
+            client.socket.settimeout(30)
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000000\r\n\r\n")
+            threading.Thread(target=self.feed, args=(client,), daemon=True).start()
+            self.assertEqual(client.head()[0], 504)
+        release.set()
+
+    @staticmethod
+    def feed(client):
+        try:
+            while True:
+                client.socket.send(b"x" * 65536)
+        except OSError:
+            pass
+
     def test_a_slow_writer_delivers_everything(self):
         engine = self.before(self.origin(digest), top="timeouts: { body: 500ms }")
         with engine.connect(30) as client:
