@@ -64,6 +64,7 @@ class Limits(Scene):
 
     def test_connections_are_capped_for_the_process(self):
         engine = self.engine("limits: { connections: 5 }")
+        wait_for("those who asked whether it listens to be gone", lambda: engine.counter("clients") == 0)
         held = [engine.connect() for _ in range(5)]
         wait_for("five to be open", lambda: engine.counter("clients") == 5)
         with engine.connect() as sixth:

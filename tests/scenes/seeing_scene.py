@@ -21,7 +21,8 @@ def command(*words, **more):
 class Logs(Scene):
     def lines(self, form):
         origin = self.origin(ok)
-        engine = self.weir(f"log: {{ access: {{folder}}/access.log, format: {form} }}\nroutes: [ {{ name: all, pool: app }} ]\n"
+        # One worker: each writes its own lines together, so that only those of one come in order.
+        engine = self.weir(f"workers: 1\npin: false\nlog: {{ access: {{folder}}/access.log, format: {form} }}\nroutes: [ {{ name: all, pool: app }} ]\n"
                            f"pools: {{ app: {{ servers: [ {origin.address} ] }} }}\n")
         engine.get("/a?b=c", headers=['User-Agent: he said "x"\\ \xff\x01'.replace("\x01", "\t"), "Referer: http://r/"])
         engine.get("/post", "POST", body=b"x" * 10)
