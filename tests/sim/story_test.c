@@ -1,0 +1,335 @@
+/*
+ * The engine on the awkward kernel of ring.c: clients and an origin on threads of their own exchange seeded content of all sizes, in
+ * lengths and chunks, pipelined, cut off; every byte is compared. WEIR_SEED repeats the decisions.
+ */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "engine/server.h"
+#include "tests/unit/seed.h"
+
+#define CLIENTS 6
+#define REQUESTS 25
+
+extern uint64_t sim_seed, sim_oddities;
+
+static int origin_listener;
+static uint16_t origin_port, weir_port;
+static pthread_t engine, origin;
+
+static uint16_t port_of(int fd)
+{
+    struct sockaddr_in address;
+    socklen_t bytes = sizeof address;
+    getsockname(fd, (struct sockaddr *)&address, &bytes);
+    return ntohs(address.sin_port);
+}
+
+static int listen_anywhere(void)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(listen(fd, 64), 0);
+    return fd;
+}
+
+static char byte_at(size_t i, unsigned salt)
+{
+    return (char)('!' + (i * 7 + salt * 13 + i / 251) % 90);
+}
+
+static bool send_all(int fd, const char *at, size_t length)
+{
+    while (length) {
+        ssize_t sent = send(fd, at, length, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return false;
+        at += sent;
+        length -= (size_t)sent;
+    }
+    return true;
+}
+
+/* Reads up to and with the end of a head; the bytes behind it stay in the buffer. */
+struct reader {
+    int fd;
+    size_t length;
+    char bytes[400000];
+};
+
+static ssize_t find_end(const struct reader *r)
+{
+    for (size_t i = 0; i + 4 <= r->length; i++)
+        if (memcmp(r->bytes + i, "\r\n\r\n", 4) == 0)
+            return (ssize_t)i + 4;
+    return -1;
+}
+
+static bool fill(struct reader *r)
+{
+    ssize_t got = recv(r->fd, r->bytes + r->length, sizeof r->bytes - r->length - 1, 0);
+    if (got <= 0)
+        return false;
+    r->length += (size_t)got;
+    r->bytes[r->length] = 0;
+    return true;
+}
+
+static void drop(struct reader *r, size_t n)
+{
+    memmove(r->bytes, r->bytes + n, r->length - n);
+    r->length -= n;
+    r->bytes[r->length] = 0;
+}
+
+/* The origin: answers each request with as much content as its path says, in chunks when that is odd; checks what it is sent. */
+static bool answer(struct reader *r, size_t head)
+{
+    unsigned size = 0, salt = 0, sent_size = 0;
+    char head_text[256];
+    bool is_post = r->bytes[0] == 'P';
+    if (sscanf(strchr(r->bytes, '/'), "/%u/%u/%u", &size, &salt, &sent_size) != 3)
+        return false;
+    drop(r, head);
+    while (is_post && r->length < sent_size)
+        if (!fill(r))
+            return false;
+    for (size_t i = 0; is_post && i < sent_size; i++)
+        cr_assert_eq(r->bytes[i], byte_at(i, salt), "request content differs at %zu of %u", i, sent_size);
+    drop(r, is_post ? sent_size : 0);
+    bool chunked = size % 2;
+    int length = chunked ? snprintf(head_text, sizeof head_text, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                         : snprintf(head_text, sizeof head_text, "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n", size);
+    if (!send_all(r->fd, head_text, (size_t)length))
+        return false;
+    for (size_t at = 0; at < size;) {
+        char run[3000];
+        size_t n = size_min(size - at, 1 + (at * 31 + salt) % sizeof run);
+        for (size_t i = 0; i < n; i++)
+            run[i] = byte_at(at + i, salt);
+        length = snprintf(head_text, sizeof head_text, "%zx\r\n", n);
+        if ((chunked && !send_all(r->fd, head_text, (size_t)length)) || !send_all(r->fd, run, n) || (chunked && !send_all(r->fd, "\r\n", 2)))
+            return false;
+        at += n;
+    }
+    return !chunked || send_all(r->fd, "0\r\n\r\n", 5);
+}
+
+static void *serve(void *argument)
+{
+    struct reader *r = calloc(1, sizeof *r);
+    r->fd = (int)(intptr_t)argument;
+    for (;;) {
+        ssize_t end;
+        while ((end = find_end(r)) < 0)
+            if (!fill(r))
+                goto out;
+        if (!answer(r, (size_t)end))
+            break;
+    }
+out:
+    close(r->fd);
+    free(r);
+    return NULL;
+}
+
+static void *run_origin(void *argument)
+{
+    (void)argument;
+    int fd;
+    while ((fd = accept(origin_listener, NULL, NULL)) >= 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd);
+        pthread_detach(thread);
+    }
+    return NULL;
+}
+
+static int connect_to_weir(void)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(weir_port) };
+    struct timeval limit = { .tv_sec = 60 };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    for (unsigned tries = 0; connect(fd, (struct sockaddr *)&address, sizeof address) < 0; tries++) {
+        cr_assert_lt(tries, 200);
+        usleep(20000);
+    }
+    return fd;
+}
+
+static void *run_engine(void *argument)
+{
+    server_run(argument, NULL);
+    return NULL;
+}
+
+static void setup(void)
+{
+    char yaml[800];
+    static struct config_problems problems;
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &ending, NULL); /* for the engine's own descriptor */
+    seed_take("sim");
+    sim_seed = random_state;
+    origin_listener = listen_anywhere();
+    origin_port = port_of(origin_listener);
+    int probe = listen_anywhere();
+    weir_port = port_of(probe);
+    close(probe);
+    snprintf(yaml, sizeof yaml,
+             "workers: 1\npin: false\nlisteners: [ { address: 127.0.0.1:%u } ]\nroutes: [ { pool: app } ]\nlog: { level: error }\n"
+             "pools: { app: { servers: [ 127.0.0.1:%u ], timeouts: { first-byte: 20m, between: 20m, connect: 5m } } }\n"
+             "timeouts: { body: 20m, send: 20m, head: 10s, idle: 20m }\ncontrol: { socket: off }\n",
+             weir_port, origin_port);
+    struct config *config = config_parse(slice_of_text(yaml), "sim", &problems);
+    cr_assert_not_null(config, "%s", problems.list[0].message);
+    pthread_create(&origin, NULL, run_origin, NULL);
+    pthread_create(&engine, NULL, run_engine, config);
+    close(connect_to_weir());
+}
+
+static void teardown(void)
+{
+    kill(getpid(), SIGTERM);
+    pthread_join(engine, NULL);
+}
+
+TestSuite(sim, .init = setup, .fini = teardown, .timeout = 120);
+
+static bool read_chunked(struct reader *r, size_t size, unsigned salt)
+{
+    for (size_t at = 0;;) {
+        char *end;
+        while (!strstr(r->bytes, "\r\n"))
+            if (!fill(r))
+                return false;
+        size_t n = strtoul(r->bytes, &end, 16);
+        drop(r, (size_t)(strstr(r->bytes, "\r\n") - r->bytes) + 2);
+        while (r->length < n + 2)
+            if (!fill(r))
+                return false;
+        for (size_t i = 0; i < n; i++, at++)
+            cr_assert_eq(r->bytes[i], byte_at(at, salt), "chunked content differs at %zu", at);
+        drop(r, n + 2);
+        if (n == 0)
+            return at == size;
+    }
+}
+
+static bool read_response(struct reader *r, size_t size, unsigned salt)
+{
+    ssize_t end;
+    while ((end = find_end(r)) < 0)
+        if (!fill(r))
+            return false;
+    cr_assert_eq(strncmp(r->bytes, "HTTP/1.1 200 OK\r\n", 17), 0, "%.60s", r->bytes);
+    char saved = r->bytes[end];
+    r->bytes[end] = 0;
+    bool chunked = strstr(r->bytes, "Transfer-Encoding: chunked") != NULL;
+    r->bytes[end] = saved;
+    drop(r, (size_t)end);
+    if (chunked)
+        return read_chunked(r, size, salt);
+    while (r->length < size)
+        if (!fill(r))
+            return false;
+    for (size_t i = 0; i < size; i++)
+        cr_assert_eq(r->bytes[i], byte_at(i, salt), "content differs at %zu of %zu", i, size);
+    drop(r, size);
+    return true;
+}
+
+static size_t some_size(unsigned i)
+{
+    return mix64(sim_seed + i * 77u) % (1u << (4 + mix64(sim_seed ^ i) % 14));
+}
+
+static bool send_request(int fd, unsigned i)
+{
+    char head[300], body[140000];
+    size_t size = some_size(i), sent_size = i % 3 ? 0 : some_size(i + 1000);
+    int length = snprintf(head, sizeof head, "%s /%zu/%u/%zu HTTP/1.1\r\nHost: sim\r\nContent-Length: %zu\r\n\r\n", sent_size ? "POST" : "GET", size, i, sent_size, sent_size);
+    for (size_t k = 0; k < sent_size; k++)
+        body[k] = byte_at(k, i);
+    return send_all(fd, head, (size_t)length) && send_all(fd, body, sent_size);
+}
+
+static void *run_client(void *argument)
+{
+    unsigned number = (unsigned)(intptr_t)argument;
+    struct reader *r = calloc(1, sizeof *r);
+    r->fd = connect_to_weir();
+    for (unsigned n = 0; n < REQUESTS; n++) {
+        unsigned i = number * 1000 + n * 2;
+        bool pipelined = n % 4 == 0;
+        cr_assert(send_request(r->fd, i), "request %u", i);
+        if (pipelined)
+            cr_assert(send_request(r->fd, i + 1));
+        cr_assert(read_response(r, some_size(i), i), "response %u of %zu bytes is cut", i, some_size(i));
+        if (pipelined)
+            cr_assert(read_response(r, some_size(i + 1), i + 1), "pipelined response %u is cut", i + 1);
+    }
+    close(r->fd);
+    free(r);
+    return NULL;
+}
+
+Test(sim, every_byte_arrives_through_an_awkward_kernel)
+{
+    pthread_t clients[CLIENTS];
+    for (intptr_t i = 0; i < CLIENTS; i++)
+        pthread_create(&clients[i], NULL, run_client, (void *)i);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        pthread_join(clients[i], NULL);
+    cr_assert_gt(sim_oddities, 1000);
+}
+
+static void *run_deserter(void *argument)
+{
+    unsigned number = (unsigned)(intptr_t)argument;
+    struct linger now = { .l_onoff = 1 };
+    for (unsigned n = 0; n < 12; n++) {
+        int fd = connect_to_weir();
+        send_request(fd, number * 100 + n * 3);
+        usleep((useconds_t)(mix64(sim_seed + n) % 20000));
+        if (n % 2)
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+        close(fd);
+    }
+    return NULL;
+}
+
+Test(sim, clients_that_leave_at_any_moment_hurt_nobody)
+{
+    pthread_t deserters[4], client;
+    for (intptr_t i = 0; i < 4; i++)
+        pthread_create(&deserters[i], NULL, run_deserter, (void *)i);
+    pthread_create(&client, NULL, run_client, (void *)(intptr_t)9);
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(deserters[i], NULL);
+    pthread_join(client, NULL);
+}
+
+Test(sim, time_passes_for_a_slow_head)
+{
+    struct reader *r = calloc(1, sizeof *r);
+    r->fd = connect_to_weir();
+    cr_assert(send_all(r->fd, "GET / HT", 8));
+    while (fill(r)) /* ten seconds of the engine's clock */
+        continue;
+    cr_assert_eq(strncmp(r->bytes, "HTTP/1.1 408 ", 13), 0, "%.40s", r->bytes);
+    close(r->fd);
+    free(r);
+}
