@@ -173,6 +173,14 @@ void conn_consume(struct conn *conn, uint64_t bytes)
     }
 }
 
+void conn_need_more(struct conn *conn)
+{
+    if (likely(!conn->paused))
+        return;
+    conn->paused = false;
+    receive_arm(conn);
+}
+
 void conn_hold(struct conn *conn)
 {
     conn->held = true;

@@ -5,8 +5,8 @@
  * reads `in`, writes `out`, and calls conn_flush. One receive (multishot) and at most one send are in flight; what is
  * queued goes out with the next turn's end in one send, so a head and its small body make one packet.
  *
- * Back-pressure: receiving stops while `in` holds QUEUE_BYTES_STOP or more and is taken up again by conn_consume; sending is
- * limited by the chain: a producer looks at conn_room.
+ * Back-pressure: receiving stops while `in` holds QUEUE_BYTES_STOP or more and is taken up again by conn_consume, or by conn_need_more
+ * when what waits is one thing that is not complete; sending is limited by the chain: a producer looks at conn_room.
  *
  * Life: conn_new takes over a descriptor; conn_close ends it from any state: no event comes any more, operations are
  * cancelled, and memory goes back when the last completion has come. A conn belongs to one worker.
@@ -82,7 +82,6 @@ struct conn {
     bool shut;            /* FIN was sent */
     bool deaf;            /* a send failed: the peer takes nothing more, but what it sent before may still come */
     bool client_side;     /* which member of the union */
-    bool armed_once;      /* a first receive was armed */
     const struct conn_events *events;
     struct worker *worker;
     struct exchange *exchange; /* the one this conn serves now */
@@ -113,6 +112,9 @@ void conn_flush(struct conn *conn);
 
 /* bytes of `in` were used; takes receiving up again. */
 void conn_consume(struct conn *conn, uint64_t bytes);
+
+/* The owner has looked at all of `in` and needs more of it: taken up again even if much waits. */
+void conn_need_more(struct conn *conn);
 
 /* Room in `out` for another head or run of content. */
 static inline unsigned conn_room(const struct conn *conn) { return chain_room(&conn->out); }

@@ -100,7 +100,7 @@ static bool put_last_chunk(struct content_move *move, const struct fields *trail
 {
     struct h1_writer w;
     struct conn_room room;
-    if (!conn_write_begin(move->to, trailers ? BLOCK_BYTES / 2 : 16, &w, &room))
+    if (!conn_write_begin(move->to, trailers ? BLOCK_BYTES : 16, &w, &room))
         return false;
     h1_write_last_chunk(&w, trailers);
     return conn_write_end(move->to, &w, &room);
@@ -128,8 +128,10 @@ static enum content_verdict read_trailers(struct content_move *move, struct fiel
         case H1_MORE: break;
         }
         enum err e = queue_gather(&move->from->in, pool_of(move->from));
-        if (e == ERR_CUT)
+        if (e == ERR_CUT) {
+            conn_need_more(move->from);
             return CONTENT_MORE;
+        }
         if (e != ERR_OK)
             return bad(move, FAULT_TRAILER_LARGE);
     }
@@ -138,9 +140,7 @@ static enum content_verdict read_trailers(struct content_move *move, struct fiel
 static enum content_verdict move_trailers(struct content_move *move)
 {
     size_t used = 0;
-    struct fields *trailers = arena_take(move->arena, sizeof *trailers);
-    if (!trailers)
-        return CONTENT_MEMORY;
+    struct fields *trailers = &move->from->worker->response->fields; /* scratch: no head is being read now */
     enum content_verdict verdict = read_trailers(move, trailers, &used);
     if (verdict != CONTENT_END)
         return verdict;

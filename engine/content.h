@@ -14,7 +14,6 @@ struct content_move {
     struct conn *from, *to;
     struct h1_body *body;
     const struct h1_limits *limits; /* of a trailer section */
-    struct arena *arena;            /* for a trailer section */
     bool chunked;                   /* frame in chunks towards `to` */
     bool trailers;                  /* forward trailer fields */
     uint64_t *moved;                /* content bytes are added */

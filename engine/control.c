@@ -43,6 +43,7 @@ struct control {
     struct timer backoff; /* descriptors have run out: accepting waits */
     struct client *clients;
     unsigned count;
+    uint32_t mode; /* of the file */
     char path[108];
 };
 
@@ -389,10 +390,13 @@ static void op_done(struct op *op, int32_t result, uint32_t flags)
 
 /* Accepting ---------------------------------------------------------------------------------------------------- */
 
-static bool may_command(int fd)
+/* A mode that lets others in means them; with 0600 a descriptor that was passed on is still no key. */
+static bool may_command(const struct control *control, int fd)
 {
     struct ucred peer;
     socklen_t bytes = sizeof peer;
+    if (control->mode & 0077)
+        return true;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0)
         return false;
     return peer.uid == 0 || peer.uid == geteuid();
@@ -428,7 +432,7 @@ static struct client *client_new(struct control *control, int fd)
 
 static void take_client(struct control *control, int fd)
 {
-    if (!may_command(fd)) {
+    if (!may_command(control, fd)) {
         refuse_client(fd, 5, SLICE("only the engine's own user and root may command it\n"),
                       SLICE("{\"error\":\"only the engine's own user and root may command it\"}"));
         return;
@@ -526,6 +530,7 @@ enum err control_open(struct control **made, struct server_process *process, str
     if (!control)
         return ERR_MEMORY;
     control->process = process;
+    control->mode = mode;
     control->accept.done = accept_done;
     control->backoff.fire = backoff_over;
     snprintf(control->path, sizeof control->path, "%.*s", (int)path.length, path.at);

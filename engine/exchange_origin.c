@@ -3,7 +3,7 @@
  *
  * A retry is safe when the origin cannot have acted on the request: no connection was made; or the method is idempotent
  * (RFC 9110 9.2.2), none of the request's content was sent, and the connection closed before any byte of a response. A
- * kept connection that turns out stale says nothing of its server: the same server is asked again on a new connection.
+ * kept connection that turns out stale says nothing of its server: a server is picked again, that one too, and asked on a new connection.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +15,6 @@
 
 #define HASH_SEED_0 0x77656972u /* the same everywhere and for ever, so that a key keeps its server */
 #define HASH_SEED_1 0x68617368u
-#define LINE_POLL_MS 5u
 
 /* The key of consistent hashing -------------------------------------------------------------------------------- */
 
@@ -69,6 +68,12 @@ static uint64_t hash_of(struct exchange *x)
 
 /* The line before a full pool ---------------------------------------------------------------------------------- */
 
+static uint64_t total_due_ms(const struct exchange *x)
+{
+    uint32_t total_ms = x->pool->config->total_ms;
+    return total_ms ? x->begun_ns / 1000000 + total_ms : TIMER_NEVER;
+}
+
 static void join_line(struct exchange *x)
 {
     struct wait_line *line = x->pool->line;
@@ -78,7 +83,7 @@ static void join_line(struct exchange *x)
     line->tail = &x->next;
     line->count++;
     counter_add(&x->worker->stats->queued, 1);
-    timer_set(&x->worker->loop.wheel, &x->timer, x->worker->loop.now_ms + x->pool->config->queue_ms);
+    timer_set(&x->worker->loop.wheel, &x->timer, u64_min(x->worker->loop.now_ms + x->pool->config->queue_ms, total_due_ms(x)));
 }
 
 void exchange_leave_line(struct exchange *x)
@@ -98,7 +103,7 @@ void exchange_leave_line(struct exchange *x)
     counter_sub(&x->worker->stats->queued, 1);
     timer_cancel(&x->worker->loop.wheel, &x->timer);
     if (x->pool->config->total_ms)
-        timer_set(&x->worker->loop.wheel, &x->timer, x->begun_ns / 1000000 + x->pool->config->total_ms);
+        timer_set(&x->worker->loop.wheel, &x->timer, total_due_ms(x));
 }
 
 /* As many as find a place; the first that does not goes on standing there. One that fails at once gives its place to the next in this

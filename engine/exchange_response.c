@@ -60,7 +60,7 @@ bool exchange_pump_request(struct exchange *x)
         return true; /* its answer is awaited, or its end */
     struct h1_limits limits = request_limits(x);
     struct content_move move = {
-        .from = x->client, .to = x->origin, .body = &x->request_body, .limits = &limits, .arena = &x->arena,
+        .from = x->client, .to = x->origin, .body = &x->request_body, .limits = &limits,
         .chunked = x->request.framing == FRAMING_CHUNKED, .trailers = true, .moved = &x->request_content,
         .bytes_max = x->view->config->limits.body_bytes_max,
     };
@@ -199,6 +199,7 @@ static enum step_verdict origin_is_silent(struct exchange *x)
 {
     if (x->origin->ended)
         return exchange_origin_failed(x, queue_empty(&x->origin->in) ? SERVER_CLOSED : SERVER_BAD, 0);
+    conn_need_more(x->origin);
     return STEP_WAIT;
 }
 
@@ -259,7 +260,7 @@ enum step_verdict exchange_relay(struct exchange *x)
     if (unlikely(x->relay_mode == RELAY_SPLICE))
         return splice_run(x);
     struct content_move move = {
-        .from = x->origin, .to = x->client, .body = &x->response_body, .limits = &response_limits, .arena = &x->arena,
+        .from = x->origin, .to = x->client, .body = &x->response_body, .limits = &response_limits,
         .chunked = x->chunked_out, .trailers = x->request.te_trailers || x->request.version_minor > 0,
         .moved = &x->response_content,
     };

@@ -69,6 +69,7 @@ static void await_rest_of_head(struct conn *client)
         ended_between(client);
         return;
     }
+    conn_need_more(client);
     conn_deadline(client, client->client.head_since_ms + config_of(client)->timeouts.head_ms);
 }
 

@@ -42,7 +42,7 @@ struct generation {
     struct config *config;
     uint64_t number;
     uint32_t worker_count;
-    int **listen_fds;                /* [worker][listener]; unix: one shared. -1 once a worker took it or kept its own */
+    int **listen_fds;                /* [worker][listener]; unix: one shared. -1: it was open already */
     int *shared_fds;                 /* [listener]: unix sockets opened for this generation, -1 otherwise */
     struct server_record ***records; /* [pool][server] */
     struct pool_record **pool_records;
@@ -124,7 +124,7 @@ void generation_discard(struct generation *generation);
 /* Closes and unlinks the unix listeners of `old` that `current` has not; current NULL: all. */
 void generation_close_unix(const struct generation *old, const struct generation *current);
 
-/* The letter that tells the control thread that the worker's view is gone; server.c's. */
+/* The letter that tells the control thread that the worker's view is gone; reload.c's. */
 struct letter *server_view_released(struct generation *generation, uint32_t worker);
 
 /* On a worker's thread. NULL: out of memory, nothing changed. Servers take their new addresses and limits from it with view_settle. */

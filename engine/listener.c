@@ -16,10 +16,12 @@
 
 static int fail(int fd, const struct config_listener *listener, const char *what, char why[256])
 {
+    int error = errno;
     snprintf(why, 256, "cannot listen on \"%.*s\": %s: %s", (int)listener->address.text.length, listener->address.text.at, what,
-             strerror(errno));
+             strerror(error));
     if (fd >= 0)
         close(fd);
+    errno = error;
     return -1;
 }
 

@@ -23,7 +23,7 @@
 
 /* What the access log says of one exchange. Slices live until the call returns. */
 struct log_entry {
-    uint64_t unix_us;         /* when the request's first byte came */
+    uint64_t unix_us;         /* when the request's head was complete; times count from here */
     struct slice client_address, client_port;
     struct slice method, target, host;
     unsigned version_minor;

@@ -61,6 +61,8 @@ struct letter *server_view_released(struct generation *generation, uint32_t work
     return &mine->letter;
 }
 
+static void signalled_again(struct server_process *process);
+
 /* Answers ------------------------------------------------------------------------------------------------------ */
 
 static void lines_to_json(const char *key, const struct text *lines, struct text *json)
@@ -108,6 +110,7 @@ static void all_acknowledged(struct server_process *process)
         forget_generation(process, from);
     log_line(LOG_NOTICE, "configuration %llu is in use", (unsigned long long)process->generation->number);
     finish_answer(answer, ERR_OK);
+    signalled_again(process);
 }
 
 /* It will not be: no worker has a view of it any more. */
@@ -125,6 +128,7 @@ static void give_up(struct server_process *process)
         refuse(answer, ERR_AGAIN, "the engine is stopping");
     else
         refuse(answer, ERR_MEMORY, "out of memory on at least one worker; the running configuration stays");
+    signalled_again(process);
 }
 
 /* Workers ------------------------------------------------------------------------------------------------------ */
@@ -232,9 +236,11 @@ static struct config *read_again(struct server_process *process, struct server_a
         return NULL;
     }
     struct config *config = config_read(process->path, problems);
-    if (config)
+    if (config) {
         config_resolve(config, problems);
-    else {
+        for (uint32_t i = 0; i < problems->count; i++)
+            log_line(LOG_WARN, "\"%s\": %s", process->path, problems->list[i].message);
+    } else {
         config_problems_print(problems, process->path, false, &answer->text);
         config_problems_json(problems, process->path, &answer->json);
         log_line(LOG_ERROR, "reload refused: \"%s\" has %u errors; the running configuration stays", process->path, problems->errors);
@@ -258,9 +264,10 @@ void server_reload(struct server_process *process, struct server_answer *answer)
     struct config *config = read_again(process, answer);
     if (!config)
         return;
-    if (config_diff(server_config(process), config, &answer->text) != ERR_OK) {
+    enum err e = config_diff(server_config(process), config, &answer->text);
+    if (e != ERR_OK) {
         config_free(config);
-        finish_answer(answer, ERR_REFUSED);
+        finish_answer(answer, e);
         return;
     }
     struct generation *generation = generation_new(&process->registry, config, process->generation, why);
@@ -283,10 +290,15 @@ static void hup_done(struct server_answer *answer)
     text_release(&answer->text);
     text_release(&answer->json);
     process->hup_busy = false;
-    if (process->hup_again && answer->result != ERR_AGAIN) {
-        process->hup_again = false;
-        reload_on_signal(process);
-    }
+    process->hup_again |= answer->result == ERR_AGAIN; /* a command's reload is under way: after it */
+}
+
+static void signalled_again(struct server_process *process)
+{
+    if (!process->hup_again || process->hup_busy || process->state != PROCESS_RUNNING)
+        return;
+    process->hup_again = false;
+    reload_on_signal(process);
 }
 
 void reload_on_signal(struct server_process *process)

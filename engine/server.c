@@ -341,7 +341,9 @@ static enum err prepare(struct server_process *process, struct config *config, c
     if (!open_signals(process))
         return ERR_SYSTEM;
     process->generation = generation_new(&process->registry, config, NULL, why);
-    return process->generation ? ERR_OK : ERR_SYSTEM;
+    if (process->generation)
+        return ERR_OK;
+    return errno == EACCES || errno == EPERM ? ERR_PERMISSION : ERR_SYSTEM; /* of what could not be opened */
 }
 
 static int open_error_log(const struct config *config)

@@ -26,8 +26,8 @@
     X(responses_4xx,       counter, "responses sent with a 4xx status")                                \
     X(responses_5xx,       counter, "responses sent with a 5xx status")                                \
     X(in_flight,           gauge,   "requests in progress")                                            \
-    X(client_received_bytes, counter, "bytes received from clients")                                   \
-    X(client_sent_bytes,   counter, "bytes sent to clients")                                           \
+    X(client_received_bytes, counter, "bytes of content received from clients")                        \
+    X(client_sent_bytes,   counter, "bytes of content sent to clients")                                \
     X(client_aborts,       counter, "clients that left before their response was complete")            \
     X(response_cuts,       counter, "responses cut because the origin failed in their middle")         \
     X(head_timeouts,       counter, "clients too slow with a request head")                            \

@@ -3,8 +3,8 @@
  *
  * The input side of a connection: the kernel fills whole blocks (buf.h), which are linked here until a parser or a pump
  * has used their bytes. Unlike a chain its length has no hard cap, because completions that were on their way when a receive
- * was cancelled must not be lost; whoever receives stops at QUEUE_BYTES_STOP, and the kernel runs at most 32 receives
- * beyond that (MULTISHOT_MAX_RETRY, io_uring/net.c, 6.18).
+ * was cancelled must not be lost; whoever receives stops at QUEUE_BYTES_STOP, and the kernel receives in rounds of at most 32 blocks
+ * (MULTISHOT_MAX_RETRY, io_uring/net.c, 6.18) until it sees the cancel: one round usually, two or three at times.
  *
  * A short run is copied behind the last block's bytes when the queue is its only owner, so that a peer who sends
  * single bytes holds one block and not thousands.

@@ -365,6 +365,45 @@ class BackPressure(Scene):
                 time.sleep(0.04)
             self.assertEqual(got, data)
 
+    def test_a_pipelined_head_in_many_pieces_is_read_to_its_end(self):
+        """Receiving stops while much waits, and goes on when what waits is too little for a head."""
+        release = threading.Event()
+        engine = self.before(self.origin(lambda exchange: (release.wait(10), ok(exchange))[1]))
+        with engine.connect() as client:
+            client.send_request()
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n")
+            for number in range(5):
+                client.send(b"X-%d: %s\r\n" % (number, b"x" * 2900))
+                time.sleep(0.05)
+            release.set()
+            self.assertEqual(client.response().status, 200)
+            time.sleep(0.2)
+            client.send(b"\r\n")
+            self.assertEqual(client.response().status, 200)
+
+    def test_a_response_head_in_many_pieces_is_read_to_its_end(self):
+        def script(exchange):
+            exchange.send(b"HTTP/1.1 200 OK\r\n")
+            for number in range(5):
+                exchange.send(b"X-%d: %s\r\n" % (number, b"x" * 2900))
+                time.sleep(0.05)
+            exchange.send(b"Content-Length: 2\r\n\r\nok")
+        with self.before(self.origin(script)).connect() as client:
+            client.send_request()
+            self.assertEqual(client.response().body, b"ok")
+
+    def test_trailers_may_come_byte_by_byte(self):
+        engine = self.before(self.origin(digest))
+        trailers = b"".join(b"X-%d: some more of it\r\n" % number for number in range(20))
+        with engine.connect() as client:
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n")
+            client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for i in range(len(trailers)):
+                client.send(trailers[i:i + 1])
+                time.sleep(0.001)
+            client.send(b"\r\n")
+            self.assertEqual(client.response().status, 200)
+
     def test_a_slow_origin_takes_a_long_upload(self):
         """Its time for the first byte begins when it has the request; until then it only must go on taking."""
         size = 4000000

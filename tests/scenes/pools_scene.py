@@ -165,6 +165,24 @@ class Failing(Scene):
 
 
 class Full(Scene):
+    def test_the_total_timeout_holds_in_the_queue_too(self):
+        """The place is held by a request that began before the reload that brought the timeout."""
+        release = threading.Event()
+        origin = self.origin(lambda exchange: (release.wait(20), ok(exchange))[1])
+        config = (f"{ONE_WORKER}\nroutes: [ {{ pool: app }} ]\npools:\n  app:\n"
+                  f"    servers: [ {{ address: {origin.address}, max-connections: 1 }} ]\n    queue: {{ wait: 15s }}\n")
+        engine = self.weir(config)
+        with engine.connect() as first, engine.connect() as second:
+            first.send_request()
+            wait_for("the place to be taken", lambda: engine.server(origin.port)["busy"] == 1)
+            engine.write(config + "    timeouts: { total: 1s }\n")
+            self.assertEqual(engine.command("reload")[0], 0)
+            second.send_request()
+            self.assertEqual(second.response().status, 503)
+            self.assertFalse(release.is_set())
+            release.set()
+            self.assertEqual(first.response().status, 200)
+
     def test_max_connections_is_exact_over_two_workers_and_the_rest_waits(self):
         now, most, lock = [0], [0], threading.Lock()
         def script(exchange):
