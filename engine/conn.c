@@ -3,8 +3,9 @@
  * (a cancel for back-pressure, or the kernel ran out of blocks). Sending is decided at the end of a turn, so that all
  * that a turn's completions produced leaves in one send per connection.
  *
- * Closing: close(2) neither ends pending operations nor sends FIN while one is armed, so what is armed is cancelled
- * first and the descriptor is closed with the last completion (facts: kernel 6.18; axboe/liburing#932, #1048).
+ * Closing: close(2) neither ends pending operations nor sends FIN while one is armed (kernel 6.18; axboe/liburing#932, #1048), so
+ * what is armed is cancelled first. A receive that waits is cancelled within the submission that also closes the descriptor; while a
+ * send or another operation is under way the descriptor is closed with the last completion.
  */
 #include "engine/conn.h"
 
@@ -59,7 +60,8 @@ static bool settle(struct conn *conn)
     if (conn->flushing)
         return false; /* on the list of this turn; conn_send settles it */
     chain_clear(&conn->out);
-    ring_close(&worker->loop.ring, conn->fd);
+    if (!conn->fd_closed)
+        ring_close(&worker->loop.ring, conn->fd);
     conn->magic = 0;
     conn->state = CONN_FREE;
     slab_return(&worker->conns, conn);
@@ -195,8 +197,13 @@ void conn_release_hold(struct conn *conn)
 
 /* Sending ------------------------------------------------------------------------------------------------------ */
 
-static void send_fin(struct conn *conn)
+/* Everything has been sent. */
+static void finish_sending(struct conn *conn)
 {
+    if (!conn->linger) {
+        conn_close(conn, false);
+        return;
+    }
     conn->shut = true;
     shutdown(conn->fd, SHUT_WR);
     if (conn->ended)
@@ -229,7 +236,7 @@ static void send_done(struct op *op, int32_t result, uint32_t flags)
     if (unlikely(!chain_empty(&conn->out)))
         worker_flush_later(conn->worker, conn);
     else if (unlikely(conn->state == CONN_FINISHING)) {
-        send_fin(conn);
+        finish_sending(conn);
         return;
     }
     if (conn->state == CONN_OPEN)
@@ -382,10 +389,14 @@ void conn_close(struct conn *conn, bool reset)
     op_cancel(ring_of(conn), &conn->send);
     op_cancel(ring_of(conn), &conn->other);
     queue_clear(&conn->in);
+    if (op_armed(&conn->receive) && !op_armed(&conn->send) && !op_armed(&conn->other)) {
+        ring_close(ring_of(conn), conn->fd);
+        conn->fd_closed = true;
+    }
     settle(conn);
 }
 
-void conn_finish(struct conn *conn)
+void conn_finish(struct conn *conn, bool linger)
 {
     MUST(conn->state == CONN_OPEN);
     set_state(conn, CONN_FINISHING);
@@ -393,11 +404,12 @@ void conn_finish(struct conn *conn)
     conn->held = false;
     conn->paused = false;
     conn->discarded = 0;
+    conn->linger = linger;
     queue_clear(&conn->in);
     conn_deadline(conn, conn->worker->loop.now_ms + FINISH_MS);
     receive_arm(conn);
     if (chain_empty(&conn->out) && !op_armed(&conn->send))
-        send_fin(conn);
+        finish_sending(conn);
     else
         conn_flush(conn);
 }

@@ -82,6 +82,8 @@ struct conn {
     bool shut;            /* FIN was sent */
     bool deaf;            /* a send failed: the peer takes nothing more, but what it sent before may still come */
     bool client_side;     /* which member of the union */
+    bool linger;          /* CONN_FINISHING: after what is queued, FIN and the peer's rest, not just the end */
+    bool fd_closed;       /* CONN_CLOSING: the descriptor's number was given back ahead of the last completion */
     const struct conn_events *events;
     struct worker *worker;
     struct exchange *exchange; /* the one this conn serves now */
@@ -133,10 +135,10 @@ void conn_poll(struct conn *conn, uint32_t events);
 void conn_close(struct conn *conn, bool reset);
 
 /*
- * Sends what is queued, then FIN, and reads on for a while before closing, so that a client still sending gets to read its answer
- * (RFC 9112 9.6). No events come any more.
+ * Sends what is queued, then ends. linger: first FIN, and it reads on for a while before closing, so that a client still sending gets
+ * to read its answer (RFC 9112 9.6); without, only where the peer is known to send nothing more. No events come any more.
  */
-void conn_finish(struct conn *conn);
+void conn_finish(struct conn *conn, bool linger);
 
 /* For worker.c: at the end of a turn. False: no vector is left, try again next turn. */
 struct send_vectors;

@@ -218,6 +218,7 @@ enum step_verdict exchange_finish(struct exchange *x)
     bool keep = client_goes_on(x);
     bool reset = x->reset_client;
     bool complete = x->response_done;
+    bool more_may_come = !x->request_done || x->request.keep_alive;
     account(x);
     exchange_leave_line(x);
     if (x->pipe)
@@ -237,7 +238,7 @@ enum step_verdict exchange_finish(struct exchange *x)
     if (!complete || reset)
         front_close(client, reset);
     else
-        front_next(client, keep);
+        front_next(client, keep, more_may_come);
     return STEP_DONE;
 }
 

@@ -32,10 +32,10 @@ void front_close(struct conn *client, bool reset)
     conn_close(client, reset);
 }
 
-static void front_finish(struct conn *client)
+static void front_finish(struct conn *client, bool linger)
 {
     count_out(client);
-    conn_finish(client);
+    conn_finish(client, linger);
 }
 
 /* Between requests --------------------------------------------------------------------------------------------- */
@@ -60,7 +60,7 @@ static void ended_between(struct conn *client)
     if (chain_empty(&client->out) && !op_armed(&client->send))
         front_close(client, false);
     else
-        front_finish(client);
+        front_finish(client, true);
 }
 
 static void await_rest_of_head(struct conn *client)
@@ -94,13 +94,13 @@ static void serve_input(struct conn *client)
         ended_between(client);
 }
 
-void front_next(struct conn *client, bool keep)
+void front_next(struct conn *client, bool keep, bool more_may_come)
 {
     const struct config *config = config_of(client);
     client->client.requests++;
     conn_flush(client);
     if (!keep) {
-        front_finish(client);
+        front_finish(client, more_may_come || !queue_empty(&client->in));
         return;
     }
     client->client.progress = (struct h1_progress){ 0 };
@@ -154,7 +154,7 @@ static void answer_timeout(struct conn *client)
     COUNT(client->worker, head_timeouts);
     COUNT(client->worker, responses_4xx);
     if (chain_append_copy(&client->out, &client->worker->blocks, SLICE(text)) == ERR_OK)
-        front_finish(client);
+        front_finish(client, true);
     else
         front_close(client, true);
 }
@@ -172,7 +172,7 @@ static void timeout(struct conn *client)
         conn_deadline(client, due_ms);
     else if (client->client.idle) {
         set_idle(client, false);
-        front_finish(client);
+        front_finish(client, true);
     } else
         answer_timeout(client);
 }
@@ -229,7 +229,7 @@ void front_drain(struct conn *client)
     if (client->state != CONN_OPEN || client->exchange || !client->client.listener)
         return;
     set_idle(client, false);
-    front_finish(client);
+    front_finish(client, true);
 }
 
 /* Who it is ---------------------------------------------------------------------------------------------------- */

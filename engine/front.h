@@ -13,8 +13,9 @@
 
 void front_accept(struct listener *listener, int fd);
 
-/* The exchange is over and gone. keep: the connection may carry another request. */
-void front_next(struct conn *client, bool keep);
+/* The exchange is over and gone. keep: the connection may carry another request; if not, more_may_come: the client did not say that
+ * this request was its last. */
+void front_next(struct conn *client, bool keep, bool more_may_come);
 
 /* Fills in client->client's address, port and trusted from the socket, once. */
 void front_name(struct conn *client);
