@@ -341,14 +341,42 @@ flamegraph: ## where the time goes, as a picture (perf/flamegraph)
 # ---- Keeping house ----------------------------------------------------------------------------------------------------
 
 .PHONY: install clean format
+# Under sudo a liburing in the user's own cache is not seen, and nothing could be compiled: what was built is installed.
+built := $(if $(LIBURING),$(BUILD)/weir,$(if $(wildcard $(BUILD)/weir),,$(BUILD)/weir))
+
+# What the binary writes itself cannot be out of date: weir.yaml(5) and the shells' completion. Where each goes:
+GENERATED := weir.yaml.5 weir.bash weir.zsh weir.fish
+weir.yaml.5_from := config manual
+weir.bash_from   := completion bash
+weir.zsh_from    := completion zsh
+weir.fish_from   := completion fish
+weir.yaml.5_to   := man/man5/weir.yaml.5
+weir.bash_to     := bash-completion/completions/weir
+weir.zsh_to      := zsh/site-functions/_weir
+weir.fish_to     := fish/vendor_completions.d/weir.fish
+
+$(GENERATED:%=$(BUILD)/install/%): $(BUILD)/install/%: $(built) FORCE
+	@mkdir -p $(@D)
+	@$(BUILD)/weir $($*_from) >$@
+
+# The unit names the binary by its place.
+$(BUILD)/install/weir.service: cli/weir.service FORCE
+	@mkdir -p $(@D)
+	@sed 's|/usr/local/bin/|$(PREFIX)/bin/|' $< >$@
+
 INSTALL := install -D -m 644
-install: $(BUILD)/weir ## into PREFIX (/usr/local), below DESTDIR
+define install_generated
+$(INSTALL) $(BUILD)/install/$1 $(SHARE)/$($1_to)
+
+endef
+SHARE = $(DESTDIR)$(PREFIX)/share
+install: $(built) $(GENERATED:%=$(BUILD)/install/%) $(BUILD)/install/weir.service ## into PREFIX (/usr/local), below DESTDIR
 	install -D -m 755 $(BUILD)/weir $(DESTDIR)$(PREFIX)/bin/weir
-	$(foreach page,$(wildcard cli/man/*.1),$(INSTALL) $(page) $(DESTDIR)$(PREFIX)/share/man/man1/$(notdir $(page)) &&) true
-	$(foreach page,$(wildcard cli/man/*.5),$(INSTALL) $(page) $(DESTDIR)$(PREFIX)/share/man/man5/$(notdir $(page)) &&) true
-	$(if $(wildcard cli/example.yaml),$(INSTALL) cli/example.yaml $(DESTDIR)$(PREFIX)/share/doc/weir/examples/weir.yaml)
-	$(if $(wildcard cli/weir.service),$(INSTALL) cli/weir.service $(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service)
-	$(INSTALL) LICENSE $(DESTDIR)$(PREFIX)/share/doc/weir/LICENSE
+	$(INSTALL) cli/man/weir.1 $(SHARE)/man/man1/weir.1
+	$(foreach file,$(GENERATED),$(call install_generated,$(file)))
+	$(INSTALL) cli/example.yaml $(SHARE)/doc/weir/examples/weir.yaml
+	$(INSTALL) LICENSE $(SHARE)/doc/weir/LICENSE
+	$(INSTALL) $(BUILD)/install/weir.service $(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
 
 clean: ## forget everything that was built
 	rm -rf $(BUILD)

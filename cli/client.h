@@ -7,7 +7,19 @@
 #include "cli/cli.h"
 #include "engine/control_wire.h"
 
-/* Connects, sends, reads the answer. EXIT_OK with *answer to be released, or an exit code after having said why on standard error. */
-int client_ask(const struct options *options, const struct wire_request *request, struct wire_answer *answer);
+/* Connects, sends, reads the answer. EXIT_OK with *answer to be released, or an exit code and why, a sentence without its full stop. */
+int client_ask(const struct options *options, const struct wire_request *request, struct wire_answer *answer, char why[256]);
+
+/* The same, and prints what the engine said, as text or JSON, or why nothing was. An error that is no JSON goes to standard error. */
+int client_ask_and_print(const struct options *options, const struct wire_request *request);
+
+struct wire_request client_request(const char *command, const char *argument);
+
+/* For tests: how long a whole answer may take; where an engine is looked for when no socket was named. */
+extern int client_patience_ms;
+extern const char *client_sockets[2];
+
+/* "500ms", "30s", "5m", "1h", as durations in the configuration; at most a day. */
+bool client_read_duration(const char *text, uint64_t *ms);
 
 #endif

@@ -2,6 +2,7 @@
  * weir demo: the engine before three origins of its own. Each origin is a process of the same engine whose one route names
  * it, so that killing one shows what happens; all end with the first.
  */
+#include <errno.h> /* program_invocation_name */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,31 +66,35 @@ static struct config *front_config(void)
 {
     struct text yaml = { 0 };
     const char *directory = getenv("XDG_RUNTIME_DIR");
-    snprintf(socket_path, sizeof socket_path, "%.80s/weir-demo.sock", directory && directory[0] ? directory : "/tmp");
+    bool fits = directory && directory[0] && strlen(directory) + sizeof "/weir-demo.sock" <= sizeof socket_path;
+    snprintf(socket_path, sizeof socket_path, "%.92s/weir-demo.sock", fits ? directory : "/tmp");
     text_format(&yaml,
                 "listeners:\n  - { address: \"127.0.0.1:8080\" }\n  - { address: \"127.0.0.1:8081\", serve: admin }\n"
                 "routes: [ { pool: demo } ]\n"
                 "pools:\n  demo:\n    balance: round-robin\n    health: { path: /healthz, interval: 2s }\n    servers:\n");
     for (int i = 0; i < ORIGINS; i++)
         text_format(&yaml, "      - 127.0.0.1:%d\n", FIRST_PORT + i);
-    text_format(&yaml, "control: { socket: \"%s\" }\n", socket_path);
+    text_add(&yaml, SLICE("control: { socket: "));
+    text_json_string(&yaml, slice_of_text(socket_path));
+    text_add(&yaml, SLICE(" }\n"));
     return parse(&yaml);
 }
 
 static void ready(const struct config *config)
 {
+    const char *weir = program_invocation_name;
     (void)config;
     printf("\nWeir is serving http://127.0.0.1:8080/ from three demo origins. In another terminal try:\n\n"
            "  curl http://127.0.0.1:8080/              # again and again: the origins take turns\n"
            "  curl -i http://127.0.0.1:8080/           # and what a response looks like\n"
            "  export WEIR_SOCKET=%s\n"
-           "  build/weir pools                         # the servers and how they are\n"
-           "  build/weir drain 127.0.0.1:%d          # one gets no more requests; undrain brings it back\n"
-           "  kill %d                                  # origin one dies: no request fails\n"
-           "  build/weir top                           # live, q to leave\n"
+           "  %s pools                         # the servers and how they are\n"
+           "  %s drain 127.0.0.1:%d          # one gets no more requests; undrain brings it back\n"
+           "  kill %-6d                              # origin one dies: no request fails\n"
+           "  %s top                           # live, q to leave\n"
            "  curl http://127.0.0.1:8081/metrics       # counters for Prometheus\n\n"
            "Ctrl-C stops all of it.\n\n",
-           socket_path, FIRST_PORT + 1, (int)children[0]);
+           socket_path, weir, weir, FIRST_PORT + 1, (int)children[0], weir);
     fflush(stdout);
 }
 

@@ -5,20 +5,17 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/print.h"
 #include "engine/base/text.h"
 #include "engine/server.h"
 
-static void put(FILE *out, struct text *text)
+/* Prints and releases it. */
+static int put(FILE *out, struct text *text)
 {
-    if (text->length)
-        fwrite(text->at, 1, text->length, out);
+    bool whole = !text->failed;
+    fputs(whole ? text_slice(text).at : "weir: out of memory\n", whole ? out : stderr);
     text_release(text);
-}
-
-static bool colour_wanted(void)
-{
-    const char *no_colour = getenv("NO_COLOR");
-    return isatty(STDERR_FILENO) && !(no_colour && no_colour[0]);
+    return whole ? EXIT_OK : EXIT_FAILED;
 }
 
 static void print_problems(const struct config_problems *problems, const char *name, bool json, FILE *out)
@@ -27,7 +24,7 @@ static void print_problems(const struct config_problems *problems, const char *n
     if (json)
         config_problems_json(problems, name, &text);
     else
-        config_problems_print(problems, name, colour_wanted(), &text);
+        config_problems_print(problems, name, colour_wanted(STDERR_FILENO), &text);
     put(out, &text);
 }
 
@@ -77,29 +74,35 @@ int config_show_file(const struct options *options)
     static struct config_problems problems;
     struct text text = { 0 };
     struct config *config = read_file(options->file, &problems);
-    print_problems(&problems, options->file, false, stderr);
+    bool json = options->json && !config; /* in place of what would be shown */
+    print_problems(&problems, options->file, json, json ? stdout : stderr);
     if (!config)
         return EXIT_CONFIG;
     config_show(config, options->json, &text);
     config_free(config);
-    put(stdout, &text);
-    return EXIT_OK;
+    return put(stdout, &text);
 }
 
 int config_print_schema(void)
 {
     struct text text = { 0 };
     config_schema(&text);
-    put(stdout, &text);
-    return EXIT_OK;
+    return put(stdout, &text);
 }
 
-int config_print_manual(void)
+/* What the command line says becomes a text of YAML, in which JSON's strings are strings whatever they hold. */
+static void proxy_yaml(const struct options *options, struct text *yaml)
 {
-    struct text text = { 0 };
-    config_manual(&text);
-    put(stdout, &text);
-    return EXIT_OK;
+    text_add(yaml, SLICE("listeners: [ { address: "));
+    text_json_string(yaml, slice_of_text(options->words[0]));
+    text_add(yaml, SLICE(" } ]\nroutes: [ { pool: app } ]\npools: { app: { balance: least-load, servers: ["));
+    for (int i = 0; i < options->to_count; i++) {
+        text_add(yaml, i ? SLICE(", ") : SLICE(" "));
+        text_json_string(yaml, slice_of_text(options->to[i]));
+    }
+    text_add(yaml, SLICE(" ] } }\ncontrol: { socket: "));
+    text_json_string(yaml, options->socket ? slice_of_text(options->socket) : SLICE("off"));
+    text_add(yaml, SLICE(" }\n"));
 }
 
 int verb_proxy(const struct options *options)
@@ -110,10 +113,7 @@ int verb_proxy(const struct options *options)
         fprintf(stderr, "weir: to which server? (--to HOST:PORT)\n");
         return EXIT_USAGE;
     }
-    text_format(&yaml, "listeners: [ { address: \"%s\" } ]\nroutes: [ { pool: app } ]\npools: { app: { balance: least-load, servers: [", options->words[0]);
-    for (int i = 0; i < options->to_count; i++)
-        text_format(&yaml, "%s \"%s\"", i ? "," : "", options->to[i]);
-    text_format(&yaml, " ] } }\ncontrol: { socket: \"%s\" }\n", getenv("WEIR_SOCKET") ? options->socket : "off");
+    proxy_yaml(options, &yaml);
     struct config *config = config_parse(text_slice(&yaml), "command line", &problems);
     text_release(&yaml);
     if (config)

@@ -124,7 +124,16 @@ void report_pools(const struct stats_view *view, struct text *text, struct text 
     text_add(json, SLICE("]}"));
 }
 
-/* The texts are for `weir top`: a line per worker and server, words separated by spaces, cumulative counters. */
+/* The texts are for `weir top` (cli/top.c): a line per worker and server, words separated by spaces, cumulative counters. */
+static void server_sample(const struct server_view *server, struct text *text)
+{
+    const struct server_counters *counters = &server->counters;
+    text_format(text, "server %s %llu %llu ", health_state_word(server->state), get(&counters->requests), get(&counters->busy));
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++)
+        text_format(text, "%s%llu", i ? "," : "", get(&counters->latency[i]));
+    text_format(text, " %.*s %.*s\n", (int)server->pool.length, server->pool.at, (int)server->address.length, server->address.at);
+}
+
 void report_top(const struct stats_view *view, struct text *text, struct text *json)
 {
     text_format(text, "engine %llu %llu %u %u\n", (unsigned long long)view->uptime_ms, (unsigned long long)view->generation, view->worker_count, view->server_count);
@@ -138,13 +147,10 @@ void report_top(const struct stats_view *view, struct text *text, struct text *j
     }
     text_add(json, SLICE("],\"servers\":["));
     for (uint32_t i = 0; i < view->server_count; i++) {
-        const struct server_view *server = &view->servers[i];
-        text_format(text, "server %.*s %.*s %u %llu %llu %llu %llu\n", (int)server->pool.length, server->pool.at, (int)server->address.length, server->address.at,
-                    (unsigned)server->state, get(&server->counters.requests), get(&server->counters.busy),
-                    (unsigned long long)latency_quantile(server->counters.latency, 0.5), (unsigned long long)latency_quantile(server->counters.latency, 0.99));
+        server_sample(&view->servers[i], text);
         if (i)
             text_add(json, SLICE(","));
-        server_json(server, json);
+        server_json(&view->servers[i], json);
     }
     text_add(json, SLICE("]}"));
 }
