@@ -78,7 +78,7 @@ static void broken(struct conn *conn, int error)
         return;
     struct exchange *x = conn->exchange;
     if (!queue_empty(&conn->in) && !conn->ended)
-        conn->ended = true; /* what came before the reset is read first */
+        conn->ended = conn->cut = true; /* what came before the reset is read first */
     else
         exchange_origin_failed(x, SERVER_CLOSED, error);
     exchange_run(x);

@@ -80,6 +80,7 @@ struct conn {
     bool held;            /* not receiving: the owner takes the bytes by itself (splice.c) */
     bool flushing;        /* on the worker's list */
     bool shut;            /* FIN was sent */
+    bool cut;             /* it did not end but was reset: what came before may be less than was sent */
     bool deaf;            /* a send failed: the peer takes nothing more, but what it sent before may still come */
     bool client_side;     /* which member of the union */
     bool linger;          /* CONN_FINISHING: after what is queued, FIN and the peer's rest, not just the end */

@@ -102,7 +102,7 @@ static bool put_last_chunk(struct content_move *move, const struct fields *trail
     struct conn_room room;
     if (!conn_write_begin(move->to, trailers ? BLOCK_BYTES : 16, &w, &room))
         return false;
-    h1_write_last_chunk(&w, trailers);
+    h1_write_last_chunk(&w, trailers, move->edits);
     return conn_write_end(move->to, &w, &room);
 }
 
@@ -117,12 +117,9 @@ static enum content_verdict bad(struct content_move *move, enum codec_fault faul
 /* Reads the section at the front of the input; gathers it where block borders cut it. */
 static enum content_verdict read_trailers(struct content_move *move, struct fields *trailers, size_t *used)
 {
-    struct h1_progress progress = { 0 };
     for (;;) {
         struct slice run = queue_front(&move->from->in);
-        trailers->count = 0;
-        trailers->present = 0;
-        switch (h1_parse_trailers(trailers, run.at, run.length, &progress, move->limits, used, &move->fault)) {
+        switch (h1_parse_trailers(trailers, run.at, run.length, move->progress, move->limits, used, &move->fault)) {
         case H1_BAD: return CONTENT_BAD;
         case H1_DONE: return CONTENT_END;
         case H1_MORE: break;

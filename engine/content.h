@@ -14,6 +14,8 @@ struct content_move {
     struct conn *from, *to;
     struct h1_body *body;
     const struct h1_limits *limits; /* of a trailer section */
+    struct h1_progress *progress;   /* of a trailer section, zeroed before the content's first byte */
+    const struct field_edits *edits; /* the route's, which hold for trailers too */
     bool chunked;                   /* frame in chunks towards `to` */
     bool trailers;                  /* forward trailer fields */
     uint64_t *moved;                /* content bytes are added */

@@ -75,6 +75,7 @@ struct exchange {
     bool response_begun;   /* the final head was queued for the client */
     bool response_done;    /* all of the response was */
     bool origin_keep;      /* the origin lets its connection persist */
+    bool continued;        /* the origin said 100: it reads the request's content */
     bool client_keep;      /* ours to the client shall */
     bool chunked_out;      /* the response's content is framed in chunks for the client */
     bool reset_client;     /* close the client's connection with RST */
@@ -95,6 +96,7 @@ struct exchange {
     const char *why; /* of an answer that is our own, for the log: a row of stats */
 
     uint64_t begun_ns, forwarded_ns, first_byte_ns;
+    uint64_t forwarded_turn;  /* the loop's turn in which the head was queued: it leaves at that turn's end */
     uint64_t client_moved_ms; /* when the client last sent or took something */
     uint64_t client_taken, origin_taken; /* socket_taken when a deadline last passed */
     uint64_t request_content, response_content; /* bytes moved */

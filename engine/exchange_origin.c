@@ -269,6 +269,20 @@ enum step_verdict exchange_attach(struct exchange *x)
 
 /* FORWARD ------------------------------------------------------------------------------------------------------ */
 
+static enum step_verdict short_of_memory(struct exchange *x)
+{
+    COUNT(x->worker, no_memory);
+    return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
+}
+
+/* With what is to be added it does not fit into a block. */
+static enum step_verdict head_is_too_large(struct exchange *x)
+{
+    counter_add(&x->worker->stats->faults[FAULT_HEAD_LARGE], 1);
+    return exchange_answer(x, codec_fault_status(FAULT_HEAD_LARGE), codec_fault_word(FAULT_HEAD_LARGE),
+                           SLICE("The request's head has no room for what is to be added\n"));
+}
+
 enum step_verdict exchange_forward(struct exchange *x)
 {
     struct h1_writer w;
@@ -276,19 +290,16 @@ enum step_verdict exchange_forward(struct exchange *x)
     uint32_t need = (uint32_t)size_min(BLOCK_BYTES, x->request.head_bytes + 1024u);
     x->forwarding.server = x->member->server->name;
     if (unlikely(!conn_write_begin(x->origin, need, &w, &room)))
-        goto no_memory;
+        return short_of_memory(x);
     h1_write_request(&w, &x->request, &x->forwarding);
     if (unlikely(!conn_write_end(x->origin, &w, &room)))
-        goto no_memory;
+        return w.overflow ? head_is_too_large(x) : short_of_memory(x);
     counter_add(&x->member->server->counters->requests, 1);
     x->forwarded_ns = x->worker->loop.now_ns;
+    x->forwarded_turn = x->worker->loop.turns;
     conn_flush(x->origin);
     conn_deadline(x->origin, x->worker->loop.now_ms + x->pool->config->first_byte_ms);
     return exchange_go(x, STEP_AWAIT);
-
-no_memory:
-    COUNT(x->worker, no_memory);
-    return exchange_answer(x, 503, "no_memory", SLICE("The request's head has no room with what is to be added\n"));
 }
 
 void exchange_release_origin(struct exchange *x, bool keep)
@@ -303,9 +314,15 @@ void exchange_release_origin(struct exchange *x, bool keep)
 
 /* Failing ------------------------------------------------------------------------------------------------------ */
 
+/* Content, or the last chunk of none: it has left the client's queue, so another origin would wait for it for ever. */
+static bool content_is_gone(const struct exchange *x)
+{
+    return x->request_content > 0 || (x->request_done && x->request.framing == FRAMING_CHUNKED);
+}
+
 static bool retry_is_safe(const struct exchange *x, enum server_outcome outcome)
 {
-    if (x->attempts > x->pool->config->retries || x->response_begun || x->request_content > 0)
+    if (x->attempts > x->pool->config->retries || x->response_begun || content_is_gone(x))
         return false;
     if (outcome == SERVER_CONNECT)
         return true;

@@ -67,7 +67,14 @@ static void take_from_route(struct exchange *x)
     x->answer_status = route->status;
     x->answer_body = route->body;
     x->answer_type = route->body.length ? route->type : SLICE_NONE;
-    if (route->action == ROUTE_REDIRECT && redirect_location(x) != ERR_OK) {
+    if (route->action != ROUTE_REDIRECT)
+        return;
+    enum err e = redirect_location(x);
+    if (e == ERR_NONE) {
+        counter_add(&x->worker->stats->faults[FAULT_HOST_MISSING], 1);
+        x->answer_status = codec_fault_status(FAULT_HOST_MISSING);
+        x->why = codec_fault_word(FAULT_HOST_MISSING);
+    } else if (e != ERR_OK) {
         COUNT(x->worker, no_memory);
         x->answer_status = 503;
     }

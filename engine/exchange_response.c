@@ -61,6 +61,7 @@ bool exchange_pump_request(struct exchange *x)
     struct h1_limits limits = request_limits(x);
     struct content_move move = {
         .from = x->client, .to = x->origin, .body = &x->request_body, .limits = &limits,
+        .progress = &x->client->client.progress, .edits = &x->route->request_edits,
         .chunked = x->request.framing == FRAMING_CHUNKED, .trailers = true, .moved = &x->request_content,
         .bytes_max = x->view->config->limits.body_bytes_max,
     };
@@ -174,10 +175,20 @@ static enum step_verdict relay_interim(struct exchange *x, const struct response
         COUNT(x->worker, responses_1xx);
         conn_flush(x->client);
     }
+    x->continued = x->continued || response->status == 100;
     counter_add(&x->member->server->counters->status_1xx, 1);
     conn_consume(x->origin, response->head_bytes);
     x->response_progress = (struct h1_progress){ 0 };
     return STEP_NEXT; /* AWAIT again */
+}
+
+/*
+ * An origin that was asked whether it wants the content, and answers without saying so, may throw it away or take it for the next request
+ * (RFC 9110 10.1.1): nobody's request shall come behind it.
+ */
+static bool content_was_read(const struct exchange *x)
+{
+    return likely(!x->request.expects_continue) || x->continued || x->request_content == 0;
 }
 
 static enum step_verdict begin_response(struct exchange *x, const struct response *response)
@@ -188,9 +199,10 @@ static enum step_verdict begin_response(struct exchange *x, const struct respons
         return short_of_memory(x);
     x->status = response->status;
     x->response_begun = true;
-    x->origin_keep = response->keep_alive && response->framing != FRAMING_UNTIL_CLOSE;
+    x->origin_keep = response->keep_alive && response->framing != FRAMING_UNTIL_CLOSE && content_was_read(x);
     count_response(x, response->status);
     conn_consume(x->origin, response->head_bytes);
+    x->response_progress = (struct h1_progress){ 0 };
     h1_body_init(&x->response_body, response->framing, response->content_length);
     return exchange_go(x, STEP_RELAY);
 }
@@ -203,16 +215,28 @@ static enum step_verdict origin_is_silent(struct exchange *x)
     return STEP_WAIT;
 }
 
+/*
+ * On a kept connection, before the request has left: the rest of an earlier answer, or a server's farewell to an idle connection. Not to be
+ * taken for the answer (RFC 9112 9.2).
+ */
+static bool came_unasked(const struct exchange *x)
+{
+    return x->origin->origin.reused && x->forwarded_turn == x->worker->loop.turns;
+}
+
 enum step_verdict exchange_await(struct exchange *x)
 {
     if (unlikely(!x->request_done) && !exchange_pump_request(x))
         return STEP_NEXT;
+    if (x->first_byte_ns == 0 && !queue_empty(&x->origin->in)) {
+        if (unlikely(came_unasked(x)))
+            return exchange_origin_failed(x, SERVER_CLOSED, 0);
+        x->first_byte_ns = x->worker->loop.now_ns;
+    }
     if (unlikely(conn_room(x->client) < ROOM_FOR_HEAD))
         return STEP_WAIT;
     if (queue_empty(&x->origin->in))
         return origin_is_silent(x);
-    if (x->first_byte_ns == 0)
-        x->first_byte_ns = x->worker->loop.now_ns;
     enum codec_fault fault = FAULT_NONE;
     struct response *response = x->worker->response;
     enum h1_verdict verdict = parse_head(x, response, &fault);
@@ -243,7 +267,7 @@ static enum step_verdict response_waits(struct exchange *x, struct content_move 
 {
     uint64_t now_ms = x->worker->loop.now_ms;
     if (x->origin->ended) { /* what waits, if anything, is half a line of framing */
-        if (content_end_by_close(move))
+        if (!x->origin->cut && content_end_by_close(move))
             return response_complete(x);
         return exchange_origin_failed(x, SERVER_CLOSED, 0);
     }
@@ -261,6 +285,7 @@ enum step_verdict exchange_relay(struct exchange *x)
         return splice_run(x);
     struct content_move move = {
         .from = x->origin, .to = x->client, .body = &x->response_body, .limits = &response_limits,
+        .progress = &x->response_progress, .edits = &x->route->response_edits,
         .chunked = x->chunked_out, .trailers = x->request.te_trailers || x->request.version_minor > 0,
         .moved = &x->response_content,
     };

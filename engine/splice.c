@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine/back.h"
@@ -177,6 +178,13 @@ static enum step_verdict client_lost(struct exchange *x)
     return exchange_abort(x, "client_aborts", true);
 }
 
+/* While receiving was held nobody has seen whether more came than the response: such a connection has no next request. */
+static bool nothing_follows(struct conn *origin)
+{
+    char byte;
+    return recv(origin->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 enum step_verdict splice_run(struct exchange *x)
 {
     struct pipe *pipe = x->pipe;
@@ -185,6 +193,7 @@ enum step_verdict splice_run(struct exchange *x)
         enum move filled = pipe->bytes == pipe->cap ? MOVED : fill(x);
         if (pipe->bytes == 0) {
             if (h1_body_plain_left(&x->response_body) == 0) {
+                x->origin_keep = x->origin_keep && nothing_follows(x->origin);
                 splice_end(x);
                 return STEP_NEXT; /* RELAY finds the end of the content */
             }

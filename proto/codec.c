@@ -25,15 +25,20 @@ const char *codec_fault_sentence(enum codec_fault fault)
 
 #define BIT(id) (1ull << (id))
 
-/* RFC 9110 7.6.1 and 11.7: for this hop only, whatever Connection says. */
+/* RFC 9110 7.6.1 and 11.7: for this hop only, whatever Connection says. And Proxy, which no HTTP knows: CGI programs take it for HTTP_PROXY. */
 static const uint64_t hop_by_hop = BIT(FIELD_CONNECTION) | BIT(FIELD_KEEP_ALIVE) | BIT(FIELD_PROXY_CONNECTION) | BIT(FIELD_TE) |
                                    BIT(FIELD_TRANSFER_ENCODING) | BIT(FIELD_UPGRADE) | BIT(FIELD_HTTP2_SETTINGS) |
-                                   BIT(FIELD_PROXY_AUTHORIZATION) | BIT(FIELD_PROXY_AUTHENTICATE);
+                                   BIT(FIELD_PROXY_AUTHORIZATION) | BIT(FIELD_PROXY_AUTHENTICATE) | BIT(FIELD_PROXY);
 
-/* Naming one of these in Connection would take from the next hop what the message means or who it is for. */
+/* Naming one of these in Connection would take from the next hop what the message means, who it is for or who sent it. */
 static const uint64_t not_nameable = BIT(FIELD_HOST) | BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_TRANSFER_ENCODING) | BIT(FIELD_CONNECTION) |
                                      BIT(FIELD_TRAILER) | BIT(FIELD_AUTHORIZATION) | BIT(FIELD_COOKIE) | BIT(FIELD_SET_COOKIE) |
-                                     BIT(FIELD_CACHE_CONTROL) | BIT(FIELD_EXPECT);
+                                     BIT(FIELD_CACHE_CONTROL) | BIT(FIELD_EXPECT) | BIT(FIELD_VIA) | BIT(FIELD_FORWARDED) |
+                                     BIT(FIELD_X_FORWARDED_FOR) | BIT(FIELD_X_FORWARDED_PROTO) | BIT(FIELD_X_FORWARDED_HOST) |
+                                     BIT(FIELD_X_FORWARDED_PORT) | BIT(FIELD_X_REAL_IP);
+
+/* Each option is looked for among all fields: thousands of them would cost more than all the rest of a request. */
+#define CONNECTION_OPTIONS_MAX 32u
 
 static bool is_token(struct slice s)
 {
@@ -54,12 +59,12 @@ static void mark_named(struct fields *fields, struct slice name, enum field_id i
     }
 }
 
-static enum codec_fault mark_listed(struct fields *fields, struct slice value)
+static enum codec_fault mark_listed(struct fields *fields, struct slice value, unsigned *options)
 {
     struct slice name;
     while (slice_next_element(&value, &name)) {
         enum field_id id = field_id_of(name);
-        if (!is_token(name) || (not_nameable >> id & 1))
+        if (++*options > CONNECTION_OPTIONS_MAX || !is_token(name) || (not_nameable >> id & 1))
             return FAULT_CONNECTION;
         if (!(hop_by_hop >> id & 1) && !slice_equal_nocase(name, SLICE("close")))
             mark_named(fields, name, id);
@@ -74,12 +79,13 @@ enum codec_fault codec_mark_hop_by_hop(struct fields *fields)
     for (unsigned i = 0; i < fields->count; i++)
         if (hop_by_hop >> fields->list[i].id & 1)
             fields->list[i].flags |= FIELD_HOP_BY_HOP;
+    unsigned options = 0;
     if (!fields_have(fields, FIELD_CONNECTION))
         return FAULT_NONE;
     for (unsigned i = 0; i < fields->count; i++) {
         if (fields->list[i].id != FIELD_CONNECTION)
             continue;
-        enum codec_fault fault = mark_listed(fields, field_value(&fields->list[i]));
+        enum codec_fault fault = mark_listed(fields, field_value(&fields->list[i]), &options);
         if (fault != FAULT_NONE)
             return fault;
     }

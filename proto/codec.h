@@ -36,7 +36,7 @@
     X(FAULT_ENCODING,              "bad_transfer_encoding", 400, "Transfer-Encoding is malformed or repeated") \
     X(FAULT_ENCODING_UNSUPPORTED,  "transfer_encoding_unsupported", 501, "a transfer coding other than chunked") \
     X(FAULT_ENCODING_VERSION,      "transfer_encoding_http10", 400, "Transfer-Encoding in HTTP/1.0")           \
-    X(FAULT_CONNECTION,            "bad_connection",        400, "Connection is malformed or names a framing field") \
+    X(FAULT_CONNECTION,            "bad_connection",        400, "Connection is malformed or names a field it may not") \
     X(FAULT_EXPECT,                "bad_expect",            417, "an expectation other than 100-continue")     \
     X(FAULT_CHUNK_SIZE,            "bad_chunk_size",        400, "a chunk size is malformed or too large")     \
     X(FAULT_CHUNK_EXTENSION,       "bad_chunk_extension",   400, "a chunk extension is malformed or too long") \
@@ -54,9 +54,9 @@ unsigned codec_fault_status(enum codec_fault fault);      /* to answer a client 
 const char *codec_fault_sentence(enum codec_fault fault); /* for people */
 
 /*
- * Marks the fields that must not be forwarded: RFC 9110 7.6.1 and every field named by Connection. ERR-free: what
- * Connection may not name (framing, Host, and fields whose loss would change the message for the next hop) was refused
- * by the parser as FAULT_CONNECTION. Called by the parser; here so that h2 can share it.
+ * Marks the fields that must not be forwarded: RFC 9110 7.6.1 and every field named by Connection. FAULT_CONNECTION for what
+ * Connection may not name (framing, Host, and fields whose loss would change the message for the next hop), and for more
+ * options than a sender can mean. Called by the parser; here so that h2 can share it.
  */
 enum codec_fault codec_mark_hop_by_hop(struct fields *fields);
 

@@ -58,17 +58,52 @@ static inline bool same_name(const char *a, const char *table, size_t length)
     return true;
 }
 
-enum field_id field_id_of(struct slice name)
+static inline unsigned char folded(char c)
 {
+    unsigned char byte = (unsigned char)c;
+    if (byte == '_')
+        return '-';
+    return (unsigned char)(byte - 'A') < 26 ? byte | 0x20 : byte;
+}
+
+bool field_names_alike(struct slice a, struct slice b)
+{
+    if (a.length != b.length)
+        return false;
+    for (size_t i = 0; i < a.length; i++)
+        if (folded(a.at[i]) != folded(b.at[i]))
+            return false;
+    return true;
+}
+
+#define BIT(id) (1ull << (id))
+static const uint64_t guarded = BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_TRANSFER_ENCODING) | BIT(FIELD_X_FORWARDED_FOR) |
+                                BIT(FIELD_X_FORWARDED_PROTO) | BIT(FIELD_X_FORWARDED_HOST) | BIT(FIELD_X_FORWARDED_PORT) |
+                                BIT(FIELD_X_REAL_IP) | BIT(FIELD_PROXY_AUTHORIZATION);
+
+/* A name that differs in '_' only has the slot of what it passes for: no name begins or ends in '-'. So who asks for it pays nothing. */
+enum field_id field_id_received(struct slice name, uint8_t *flags)
+{
+    *flags = 0;
     if (name.length == 0)
         return FIELD_OTHER;
     for (unsigned slot = slot_of(name.at, name.length);; slot = (slot + 1) % SLOTS) {
         unsigned id = slots[slot];
         if (id == 0)
             return FIELD_OTHER;
-        if (names[id].length == name.length && same_name(name.at, names[id].at, name.length))
+        if (names[id].length != name.length)
+            continue;
+        if (likely(same_name(name.at, names[id].at, name.length)))
             return (enum field_id)id;
+        if (guarded >> id & 1 && field_names_alike(name, names[id]))
+            *flags = FIELD_HOP_BY_HOP;
     }
+}
+
+enum field_id field_id_of(struct slice name)
+{
+    uint8_t flags;
+    return field_id_received(name, &flags);
 }
 
 const char *field_id_name(enum field_id id)

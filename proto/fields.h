@@ -27,6 +27,7 @@
     X(FIELD_PROXY_CONNECTION,    "proxy-connection")        \
     X(FIELD_PROXY_AUTHENTICATE,  "proxy-authenticate")      \
     X(FIELD_PROXY_AUTHORIZATION, "proxy-authorization")     \
+    X(FIELD_PROXY,               "proxy")                   \
     X(FIELD_HTTP2_SETTINGS,      "http2-settings")          \
     X(FIELD_EXPECT,              "expect")                  \
     X(FIELD_VIA,                 "via")                     \
@@ -94,6 +95,16 @@ static inline bool fields_have(const struct fields *fields, enum field_id id)
 /* FIELD_OTHER when the name (any case) is not in the table. */
 enum field_id field_id_of(struct slice name);
 const char *field_id_name(enum field_id id);
+
+/*
+ * As field_id_of, for a field that was received. *flags becomes 0; or FIELD_HOP_BY_HOP for a name that passes for that of a field
+ * about framing or about who the client is, with '_' for a '-' (X_Forwarded_For): CGI and what descends from it (WSGI, Rack, PHP)
+ * make one variable of both (RFC 3875 4.1.18), so a client could speak for us.
+ */
+enum field_id field_id_received(struct slice name, uint8_t *flags);
+
+/* The same name, without case, '_' and '-' being one. */
+bool field_names_alike(struct slice a, struct slice b);
 
 /* The first field with this id, or with this name (any case; ids are looked up first); NULL when there is none. */
 const struct field *fields_find(const struct fields *fields, enum field_id id);

@@ -159,8 +159,7 @@ static inline bool parse_field(struct cursor *c, struct field *field)
         return bad(c, FAULT_HEAD_LARGE);
     field->name = name;
     field->name_length = (uint16_t)(at - name);
-    field->id = (uint8_t)field_id_of(slice_of(name, (size_t)(at - name)));
-    field->flags = 0;
+    field->id = (uint8_t)field_id_received(slice_of(name, (size_t)(at - name)), &field->flags);
     at++;
     while (at < end && (*at == ' ' || *at == '\t'))
         at++;
@@ -335,6 +334,16 @@ static bool parse_request_line(struct cursor *c, struct request *request, const 
            parse_version(c, &request->version_minor) && line_end(c);
 }
 
+typedef enum err canonicaliser(struct slice from, char *out, size_t cap, struct slice *canonical);
+
+static enum codec_fault canonical_copy(struct slice from, canonicaliser *canonicalise, struct arena *arena, struct slice *canonical)
+{
+    size_t cap = size_min(3 * from.length + 1, BLOCK_BYTES);
+    char *room = arena_take(arena, cap);
+    enum err e = room ? canonicalise(from, room, cap, canonical) : ERR_CAP;
+    return e == ERR_OK ? FAULT_NONE : e == ERR_CAP ? FAULT_TARGET_LONG : FAULT_TARGET;
+}
+
 /* The canonical form of path and query: as received when it is canonical already, else written into the arena. */
 static enum codec_fault set_path(struct request *request, struct slice path_and_query, struct arena *arena)
 {
@@ -344,23 +353,12 @@ static enum codec_fault set_path(struct request *request, struct slice path_and_
     struct slice query = mark ? slice_of(mark + 1, path_and_query.length - path_length - 1) : SLICE_NONE;
     request->path = path;
     request->query = query;
-    if (unlikely(!uri_path_is_canonical(path))) {
-        size_t cap = 3 * path.length;
-        char *room = cap <= BLOCK_BYTES ? arena_take(arena, cap) : NULL;
-        if (!room)
-            return FAULT_TARGET_LONG;
-        if (uri_path_canonicalise(path, room, cap, &request->path) != ERR_OK)
-            return FAULT_TARGET;
-    }
-    if (unlikely(mark && !uri_query_is_canonical(query))) {
-        size_t cap = 3 * query.length + 1;
-        char *room = cap <= BLOCK_BYTES ? arena_take(arena, cap) : NULL;
-        if (!room)
-            return FAULT_TARGET_LONG;
-        if (uri_query_canonicalise(query, room, cap, &request->query) != ERR_OK)
-            return FAULT_TARGET;
-    }
-    return FAULT_NONE;
+    enum codec_fault fault = FAULT_NONE;
+    if (unlikely(!uri_path_is_canonical(path)))
+        fault = canonical_copy(path, uri_path_canonicalise, arena, &request->path);
+    if (unlikely(mark && fault == FAULT_NONE && !uri_query_is_canonical(query)))
+        fault = canonical_copy(query, uri_query_canonicalise, arena, &request->query);
+    return fault;
 }
 
 static enum codec_fault absolute_target(struct request *request, struct slice rest, struct arena *arena)

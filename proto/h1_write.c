@@ -45,7 +45,7 @@ static bool edited(const struct field *field, const struct field_edits *edits)
     if (field->id != FIELD_OTHER)
         return true;
     for (unsigned i = 0; i < edits->count; i++)
-        if (edits->list[i].kind != FIELD_EDIT_ADD && slice_equal_nocase(field_name(field), edits->list[i].name))
+        if (edits->list[i].kind != FIELD_EDIT_ADD && field_names_alike(field_name(field), edits->list[i].name))
             return true;
     return false;
 }
@@ -115,10 +115,23 @@ static void put_edits(struct h1_writer *w, const struct field_edit *list, unsign
 
 /* Requests ----------------------------------------------------------------------------------------------------- */
 
+/* False where a quoted string has no end: it would swallow what is put behind it. */
+static bool quotes_end(struct slice value)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < value.length; i++) {
+        if (quoted && value.at[i] == '\\')
+            i++;
+        else if (value.at[i] == '"')
+            quoted = !quoted;
+    }
+    return !quoted;
+}
+
 static void put_joined(struct h1_writer *w, const struct fields *fields, enum field_id id, bool kept)
 {
     for (unsigned i = 0; kept && fields_have(fields, id) && i < fields->count; i++) {
-        if (fields->list[i].id != id)
+        if (fields->list[i].id != id || (id == FIELD_FORWARDED && !quotes_end(field_value(&fields->list[i]))))
             continue;
         h1_put(w, field_value(&fields->list[i]));
         h1_put_literal(w, ", ");
@@ -165,7 +178,7 @@ static void put_forwarded(struct h1_writer *w, const struct request *request, co
 /* What of the received lines is replaced. */
 static uint64_t replaced(const struct request *request, const struct forwarding *forwarding)
 {
-    uint64_t skip = BIT(FIELD_HOST);
+    uint64_t skip = BIT(FIELD_HOST) | BIT(FIELD_CONTENT_LENGTH);
     if (!request->expects_continue)
         skip |= BIT(FIELD_EXPECT);
     if (!forwarding->client_trusted)
@@ -201,6 +214,18 @@ static struct slice host_to_send(const struct request *request, const struct for
     return address.length == 0 || slice_starts(address, SLICE("unix:")) ? SLICE("localhost") : address;
 }
 
+/* Never as it came: "Content-Length:\t5" is one thing to us and may be another to an origin. */
+static void put_request_framing(struct h1_writer *w, const struct request *request)
+{
+    if (request->framing == FRAMING_CHUNKED)
+        h1_put_literal(w, "Transfer-Encoding: chunked\r\n");
+    else if (request->framing == FRAMING_LENGTH) {
+        h1_put_literal(w, "Content-Length: ");
+        h1_put_number(w, request->content_length);
+        h1_put_literal(w, "\r\n");
+    }
+}
+
 static void put_request_connection(struct h1_writer *w, const struct request *request, const struct forwarding *forwarding)
 {
     if (request->te_trailers) {
@@ -226,8 +251,7 @@ void h1_write_request(struct h1_writer *w, const struct request *request, const 
         put_forwarded_x(w, request, forwarding);
     if (forwarding->forwarded_rfc7239)
         put_forwarded(w, request, forwarding);
-    if (request->framing == FRAMING_CHUNKED)
-        h1_put_literal(w, "Transfer-Encoding: chunked\r\n");
+    put_request_framing(w, request);
     put_request_connection(w, request, forwarding);
     if (edits)
         put_edits(w, edits->list, edits->count, request, forwarding);
@@ -278,11 +302,11 @@ void h1_write_response(struct h1_writer *w, const struct response *response, con
     h1_put_literal(w, "\r\n");
 }
 
-void h1_write_last_chunk(struct h1_writer *w, const struct fields *trailers)
+void h1_write_last_chunk(struct h1_writer *w, const struct fields *trailers, const struct field_edits *edits)
 {
     h1_put_literal(w, "0\r\n");
     if (trailers)
-        put_received(w, trailers, 0, NULL);
+        put_received(w, trailers, 0, edits);
     h1_put_literal(w, "\r\n");
 }
 

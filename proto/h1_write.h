@@ -35,8 +35,8 @@ void h1_put_field(struct h1_writer *w, struct slice name, struct slice value); /
 
 /*
  * A request head as this intermediary forwards it, origin-form (or asterisk-form), HTTP/1.1: request line, Host first,
- * end-to-end fields in their order, the route's edits, Via, X-Forwarded-* / Forwarded, framing exactly once
- * (Content-Length, or Transfer-Encoding: chunked), Expect when expects_continue, TE: trailers when te_trailers (with Connection: TE),
+ * end-to-end fields in their order, the route's edits, Via, X-Forwarded-* / Forwarded, framing exactly once and in our own
+ * spelling (Content-Length, or Transfer-Encoding: chunked), Expect when expects_continue, TE: trailers when te_trailers (with Connection: TE),
  * Connection: close only when !upstream_keep_alive. A request with FRAMING_LENGTH carries its Content-Length, also 0.
  * Untrusted clients' X-Forwarded-*, Forwarded, and X-Real-IP are dropped and replaced.
  */
@@ -56,8 +56,11 @@ struct h1_response_plan {
 void h1_write_response(struct h1_writer *w, const struct response *response, const struct request *request,
                        const struct forwarding *forwarding, const struct h1_response_plan *plan);
 
-/* The end-to-end fields of a trailer section with its closing empty line, preceded by the last chunk ("0\r\n"). */
-void h1_write_last_chunk(struct h1_writer *w, const struct fields *trailers /* NULL: none */);
+/*
+ * The end-to-end fields of a trailer section with its closing empty line, preceded by the last chunk ("0\r\n"). What the edits
+ * replace or remove in the head may not come in by this door either.
+ */
+void h1_write_last_chunk(struct h1_writer *w, const struct fields *trailers /* NULL: none */, const struct field_edits *edits /* NULL: none */);
 
 /*
  * An answer of the engine's own: status line, the given fields, Content-Type (if type is not empty), Content-Length,

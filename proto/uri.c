@@ -37,20 +37,6 @@ static int hex_value(char c)
     return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
 }
 
-/* "/." somewhere: possibly a dot segment. */
-bool uri_path_is_canonical(struct slice path)
-{
-    if (path.length == 0 || path.at[0] != '/')
-        return false;
-    for (size_t i = 0; i < path.length; i++) {
-        if (!(kinds[(unsigned char)path.at[i]] & URI_PLAIN))
-            return false;
-        if (path.at[i] == '.' && path.at[i - 1] == '/')
-            return false; /* looked at closely by uri_path_canonicalise */
-    }
-    return true;
-}
-
 struct out {
     char *at, *end;
 };
@@ -76,6 +62,77 @@ static int escaped_byte(struct slice s, size_t i)
         return -1;
     int high = hex_value(s.at[i + 1]), low = hex_value(s.at[i + 2]);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+/* The end of the segment that begins at from. */
+static size_t segment_end(struct slice path, size_t from)
+{
+    const char *slash = memchr(path.at + from, '/', path.length - from);
+    return slash ? (size_t)(slash - path.at) : path.length;
+}
+
+static bool is_dots(struct slice s)
+{
+    return s.length > 0 && s.length <= 2 && s.at[0] == '.' && s.at[s.length - 1] == '.';
+}
+
+/* "%2F" ends a segment for who decodes before splitting, "%5C" where a backslash is a slash. */
+static bool encoded_slash(struct slice s, size_t i)
+{
+    return s.at[i] == '%' && s.length - i >= 3 && (memcmp(s.at + i, "%2F", 3) == 0 || memcmp(s.at + i, "%5C", 3) == 0);
+}
+
+/*
+ * A dot segment that some see and others do not: "..%2Fa" for who decodes early, "..;a" for who takes parameters off first. It
+ * is no dot segment by RFC 3986, so it would be forwarded, and reach there what a route guards here.
+ */
+static bool hides_dots(struct slice segment)
+{
+    struct slice rest = segment;
+    for (;;) {
+        size_t length = 0;
+        while (length < rest.length && rest.at[length] != ';' && !encoded_slash(rest, length))
+            length++;
+        if (length < segment.length && is_dots(slice_of(rest.at, length)))
+            return true;
+        while (length < rest.length && !encoded_slash(rest, length)) /* parameters */
+            length++;
+        if (length == rest.length)
+            return false;
+        rest = slice_of(rest.at + length + 3, rest.length - length - 3);
+    }
+}
+
+/* Two digits, capital ones, of a byte that may not stand unescaped. */
+static bool escape_is_canonical(struct slice s, size_t i)
+{
+    int byte = escaped_byte(s, i);
+    return byte > 0 && !(kinds[byte] & URI_UNRESERVED) && s.at[i + 1] < 'a' && s.at[i + 2] < 'a';
+}
+
+/* Dot segments begin behind a slash, or take an encoded one: only such segments are looked at, each once (`looked`: to where). */
+bool uri_path_is_canonical(struct slice path)
+{
+    size_t looked = 0;
+    if (path.length == 0 || path.at[0] != '/')
+        return false;
+    for (size_t i = 0; i < path.length; i++) {
+        bool suspicious = path.at[i] == '.' && path.at[i - 1] == '/';
+        if (unlikely(!(kinds[(unsigned char)path.at[i]] & URI_PLAIN))) {
+            if (path.at[i] != '%' || !escape_is_canonical(path, i))
+                return false;
+            suspicious = encoded_slash(path, i);
+        }
+        if (unlikely(suspicious && i >= looked)) {
+            const char *slash = memrchr(path.at, '/', i);
+            size_t begin = (size_t)(slash - path.at) + 1;
+            looked = segment_end(path, begin);
+            struct slice segment = slice_of(path.at + begin, looked - begin);
+            if (is_dots(segment) || hides_dots(segment))
+                return false;
+        }
+    }
+    return true;
 }
 
 bool uri_query_is_canonical(struct slice query)
@@ -127,13 +184,6 @@ static enum err canonicalise(struct slice s, bool query, char *out, size_t cap, 
     return ERR_OK;
 }
 
-/* The end of the segment that begins at from. */
-static size_t segment_end(struct slice path, size_t from)
-{
-    const char *slash = memchr(path.at + from, '/', path.length - from);
-    return slash ? (size_t)(slash - path.at) : path.length;
-}
-
 /* RFC 3986 5.2.4, in place; path[0] == '/'. Climbing above the root is refused rather than ignored. */
 static enum err remove_dots(char *at, size_t *length)
 {
@@ -153,6 +203,8 @@ static enum err remove_dots(char *at, size_t *length)
                 continue;
             if (last)
                 at[to++] = '/';
+        } else if (hides_dots(segment)) {
+            return ERR_SYNTAX;
         } else {
             memmove(at + to, at + from, end - from);
             to += end - from;

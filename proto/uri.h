@@ -4,15 +4,16 @@
  * One canonical path is used for matching and for forwarding, so that a route and an origin never disagree:
  * percent-encoded unreserved characters are decoded, other escapes get upper-case hex, "." and ".." segments (also in
  * escaped form) are removed; an encoded slash stays encoded, empty segments stay. Refused: an escape that is not two
- * hex digits, %00, a climb above the root, control characters, bytes outside RFC 3986's set (bytes >= 0x80 are
- * refused too, but a few characters that browsers send raw, | ^ { } ` " < >, are percent-encoded in path and query).
+ * hex digits, %00, a climb above the root, dot segments that only some see (behind or before %2F or %5C, or with
+ * parameters: "/a/..%2Fb", "/a/..;/b"), control characters, bytes outside RFC 3986's set (bytes >= 0x80 are
+ * refused too, but a few characters that browsers send raw, | ^ { } ` " < > [ ], are percent-encoded in path and query).
  */
 #ifndef WEIR_URI_H
 #define WEIR_URI_H
 
 #include "engine/base/slice.h"
 
-/* True when the path is canonical as it stands: the common case, decided in one pass. */
+/* True exactly when the path is canonical as it stands: the common case, decided in one pass. */
 bool uri_path_is_canonical(struct slice path);
 
 /*

@@ -203,11 +203,14 @@ static bool value_holds(const struct field_condition *condition, struct slice va
     return condition->pattern_count == 0;
 }
 
+/* What must be absent must be so in the other spelling too, which many an origin takes for the same (fields.h). */
 static bool is_named(const struct field *field, const struct field_condition *condition)
 {
     if (condition->id != FIELD_OTHER)
         return field->id == condition->id;
-    return field->id == FIELD_OTHER && slice_equal_nocase(field_name(field), condition->name);
+    if (field->id != FIELD_OTHER)
+        return false;
+    return condition->absent ? field_names_alike(field_name(field), condition->name) : slice_equal_nocase(field_name(field), condition->name);
 }
 
 static bool field_holds(const struct field_condition *condition, const struct fields *fields)

@@ -101,6 +101,8 @@ enum err transform_compose(const struct field_value_part *parts, unsigned count,
         struct slice value = parts[i].placeholder == PLACEHOLDER_NONE
                                  ? parts[i].literal
                                  : codec_placeholder(parts[i].placeholder, request, forwarding);
+        if (value.length == 0 && parts[i].placeholder == PLACEHOLDER_HOST)
+            return ERR_NONE;
         if (value.length > cap - length)
             return ERR_CAP;
         if (value.length)

@@ -20,7 +20,8 @@ struct slice transform_word(enum field_placeholder placeholder);
 
 /*
  * A "?" right before {query} is left out when the request has no query, so that "https://{host}{path}?{query}" is the same
- * place under another scheme. ERR_CAP when out is too small. Bytes that may not stand in a field value cannot come from a parsed request.
+ * place under another scheme. ERR_CAP when out is too small; ERR_NONE when {host} is asked for and the request names none (HTTP/1.0):
+ * "https://{host}{path}" would let its path name the host. Bytes that may not stand in a field value cannot come from a parsed request.
  */
 enum err must_use transform_compose(const struct field_value_part *parts, unsigned count, const struct request *request,
                                     const struct forwarding *forwarding, char *out, size_t cap, struct slice *composed);

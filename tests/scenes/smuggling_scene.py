@@ -5,6 +5,7 @@ it that an origin could take for a request gets through; or the origin receives 
 (strict.py reads what was recorded). Collected from published lists: CL.TE, TE.CL, TE.TE, CL.0, 0.CL, TE.0, chunk extensions
 and line ends (TERM.EXT, EXT.TERM), Expect tricks, Connection tricks, pause-based desynchronisation, header injection by escapes.
 """
+import socket
 import time
 import unittest
 
@@ -49,7 +50,8 @@ HIDDEN_ENCODINGS = {
     "a byte above ASCII": b"Transfer-Encoding: chunked\xff", "a name above ASCII": b"Transfer-Encoding\xff: chunked", "a soft hyphen": b"Transfer\xadEncoding: chunked",
     "gzip first": b"Transfer-Encoding: gzip, chunked", "deflate alone": b"Transfer-Encoding: deflate", "spaces around": b"Transfer-Encoding:   chunked  ",
     "a colon twice": b"Transfer-Encoding:: chunked", "a comment": b"Transfer-Encoding: (x) chunked", "an equals sign": b"Transfer-Encoding: chunked=1",
-    "tabs around": b"Transfer-Encoding:\tchunked\t", "no space": b"Transfer-Encoding:chunked", "ordinary": b"Transfer-Encoding: chunked",
+    "tabs around": b"Transfer-Encoding:\tchunked\t", "a NUL before its colon": b"Transfer-Encoding\x00: chunked", "a no-break space": b"Transfer-Encoding: chunked\xa0",
+    "identity beside it": b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", "a bare CR in its name": b"Transfer\r-Encoding: chunked", "no space": b"Transfer-Encoding:chunked", "ordinary": b"Transfer-Encoding: chunked",
 }
 HIDDEN_LENGTHS = {
     "a plus": b"+%d", "a minus": b"-%d", "a leading zero": b"0%d", "hex": b"0x%x", "a point": b"%d.0", "a comma": b"%d,", "a list": b"%d, %d",
@@ -79,6 +81,8 @@ def corpus():
         yield f"a length with {name}", post(b"Content-Length: " + value, body=SMUGGLED), wanted
         yield f"a length with {name}, beside a good one", post(length(SMUGGLED), b"Content-Length: " + value, body=SMUGGLED), REFUSED
         yield f"a length with {name}, before a good one", post(b"Content-Length: " + value, length(SMUGGLED), body=SMUGGLED), REFUSED
+    for name, line in {"tabs": b"Content-Length:\t%d\t", "no space": b"Content-Length:%d", "spaces": b"Content-Length:   %d  "}.items():
+        yield f"a length with {name} around it", post(line % len(SMUGGLED), body=SMUGGLED), [(b"POST", b"/p", SMUGGLED)]
     yield "CL.CL", post(b"Content-Length: 0", length(SMUGGLED), body=SMUGGLED), REFUSED
     yield "a length behind a space before its colon", post(b"Content-Length : %d" % len(SMUGGLED), body=SMUGGLED), REFUSED
     yield "a length behind a bare CR", post(b"X: y\rContent-Length: %d" % len(SMUGGLED), body=SMUGGLED), REFUSED
@@ -121,6 +125,19 @@ def corpus():
     yield "an upgrade with content", post(b"Connection: Upgrade", b"Upgrade: h2c", length(SMUGGLED), body=SMUGGLED), [(b"POST", b"/p", SMUGGLED)]
     yield "a websocket that hides a request", get(b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 777", body=SMUGGLED), REFUSED
     yield "CONNECT that hides a request", b"CONNECT scene:80 HTTP/1.1\r\nHost: scene:80\r\n\r\n" + SMUGGLED, REFUSED
+    yield "CONNECT in small letters", b"connect scene:80 HTTP/1.1\r\nHost: scene:80\r\n\r\n" + SMUGGLED, REFUSED
+    yield "another port in the target", b"GET http://scene:81/g HTTP/1.1\r\nHost: scene:82\r\n\r\n", REFUSED
+    yield "an empty host", b"GET /g HTTP/1.1\r\nHost:\r\n\r\n", REFUSED
+    yield "a host in quotes", b'GET /g HTTP/1.1\r\nHost: "scene"\r\n\r\n', REFUSED
+    yield "a path for a host", get(target=b"//other/g"), [(b"GET", b"//other/g", b"")]
+    yield "three empty lines in front", b"\r\n\r\n\r\n" + get(), REFUSED
+    yield "two empty lines in front", b"\r\n\r\n" + get(), [(b"GET", b"/g", b"")]
+    yield "a bare LF in front", b"\n" + get(), REFUSED
+    yield "HEAD in chunks", b"HEAD /h HTTP/1.1\r\nHost: scene\r\n" + te + b"\r\n\r\n" + ZERO_THEN_SMUGGLED[:5], [(b"HEAD", b"/h", b"")]
+    for named in (b"Host", b"Content-Length", b"Transfer-Encoding", b"Cookie", b"Authorization", b"X-Forwarded-For", b"Via", b'"close, host"', b"a," * 40):
+        yield f"Connection that names {named[:20]!r}", get(b"Connection: close, " + named, b"X: y"), REFUSED
+    for dots in (b"..;/", b".;/", b"..%2f", b"..%5c", b"%2e%2e;x=y/", b"b%2f..%2f", b"%2f../", b"..;%2f"):
+        yield f"dots in disguise, {dots!r}", get(target=b"/a/" + dots + b"smuggled"), REFUSED
     yield "a trailer with a length", IN_CHUNKS + b"3\r\nabc\r\n0\r\nContent-Length: 5\r\n\r\n", "cut"
     for name, body in BAD_CHUNKS.items():
         yield f"a chunk with {name}", IN_CHUNKS + body, "cut"
@@ -278,6 +295,60 @@ class Smuggling(Scene):
                     self.assertEqual(client.response().body, b"ok\n")
         self.assertLessEqual({r.target for r in self.recorded()}, {b"/follower"})
 
+    def test_a_retried_request_has_its_last_chunk_or_is_not_retried(self):
+        """A last chunk that went to the first origin is missing at the second, which would take the next request for a chunk."""
+        begun = []
+
+        def script(exchange):
+            begun.append(exchange.path)
+            if len(begun) == 1:
+                exchange.body()
+                return False
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")  # before it has read any content, as many do
+            return None
+        origins = [self.origin(script), self.origin(script)]
+        engine = self.before(*origins, top="workers: 1\npin: false", pool="    balance: round-robin\n    retries: 3\n    passive-health: { fail-after: never }")
+        with engine.connect() as client:
+            client.send(b"PUT /one HTTP/1.1\r\nHost: scene\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+            self.assertIn(client.response().status, (200, 502))
+        for turn in range(4):
+            self.assertEqual(engine.get(f"/{turn}").status, 200)
+        for origin in origins:
+            for record in origin.received:
+                self.assertTrue(all(r.complete for r in read_requests(record)), bytes(record))
+
+    def test_what_a_route_sets_or_removes_comes_in_neither_by_trailers_nor_by_underscores(self):
+        engine = self.weir("routes:\n  - pool: app\n    request-headers: { set: { X-User: nobody }, remove: [ X-Internal ] }\n"
+                           f"pools: {{ app: {{ servers: [ {self.recorder.address} ] }} }}\n")
+        with engine.connect() as client:
+            client.send(post(b"Transfer-Encoding: chunked", b"X_User: root", b"x_internal: 1", body=b"0\r\nX-Sum: 1\r\nX-User: root\r\nX_User: root\r\nX-Internal: 1\r\n\r\n"))
+            self.assertEqual(client.response().status, 200)
+        request, = self.recorded()
+        self.assertEqual([f for f in request.fields if f[0].replace(b"_", b"-") in (b"x-user", b"x-internal")], [(b"x-user", b"nobody")])
+        self.assertEqual(request.trailers, [(b"x-sum", b"1")])
+
+    def test_nobody_says_who_the_client_is_by_underscores(self):
+        with self.engine.connect() as client:
+            client.send(get(b"X_Forwarded_For: 6.6.6.6", b"X-Forwarded_Proto: https", b"X_Real_IP: 6.6.6.6", b"Content_Length: 7", b"Proxy: http://other/", b"X_Other: 1"))
+            self.assertEqual(client.response().status, 200)
+        request, = self.recorded()
+        names = [name for name, _ in request.fields]
+        self.assertEqual([n for n in names if b"_" in n or n == b"proxy"], [b"x_other"])
+        self.assertEqual(request.values(b"x-forwarded-for"), [b"127.0.0.1"])
+
+    def test_a_redirect_never_takes_its_host_from_the_path(self):
+        engine = self.weir("routes:\n  - redirect: { to: 'https://{host}{path}' }\n")
+        with engine.connect() as client:
+            client.send(b"GET /other.example/ HTTP/1.0\r\n\r\n")
+            response = client.response()
+            self.assertEqual((response.status, response.field("Location")), (400, None))
+        self.assertEqual(engine.get("/a%0d%0aSet-Cookie:%20b=c").field("Location"), "https://scene/a%0D%0ASet-Cookie:%20b=c")
+
+    def test_thousands_of_names_in_connection_cost_nothing(self):
+        with self.engine.connect() as client:
+            client.send(get(b"Connection: " + b"a," * 7000, *[b"b: c"] * 60))
+            self.assertEqual(client.response().status, 400)
+
     def test_an_own_answer_before_the_content_came_ends_the_connection(self):
         engine = self.weir("routes:\n  - match: { path: /own }\n    respond: { body: mine }\n  - pool: app\n"
                            f"pools: {{ app: {{ servers: [ {self.recorder.address} ] }} }}\n")
@@ -306,6 +377,77 @@ class Smuggling(Scene):
                     self.assertEqual(one.response().body, b"/one%d" % turn)
                 else:
                     one.reset()
+
+
+class Answers(Scene):
+    """What an origin sends beyond an answer, or less than one, is never another's answer and never looks whole."""
+
+    def pipelined(self, size, surplus):
+        """Bodies of two pipelined requests on one connection; the first answer has this size, head included, and something behind it."""
+        def script(exchange):
+            if exchange.path != "/first":
+                return ok(exchange)
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %7d\r\n\r\n"
+            length = size - len(head % 1)
+            exchange.send(head % length + b"x" * length + surplus)
+            return None
+        engine = self.before(self.origin(script), top="workers: 1\npin: false", pool="    passive-health: { fail-after: never }")
+        for _ in range(5):
+            with engine.connect() as client:
+                client.send(get(target=b"/first") + get(target=b"/second"))
+                self.assertEqual(client.response().status, 200)
+                yield client.response().body
+
+    def test_bytes_behind_an_answer_are_nobodys_answer(self):
+        evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+        for size in (100, 16383, 16384, 16385, 32768, 65536, 163840, 1000000, 4000000):  # whole blocks, and what is spliced
+            with self.subTest(size):
+                self.assertEqual(set(self.pipelined(size, evil)), {b"ok\n"})
+
+    def test_an_answer_until_close_that_ends_in_a_reset_does_not_look_whole(self):
+        def script(exchange):
+            exchange.body()
+            exchange.connection.settimeout(0.5)
+            try:
+                exchange.send(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 40_000_000)
+            except OSError:
+                pass
+            return exchange.reset()
+        engine = self.before(self.origin(script), pool="    passive-health: { fail-after: never }")
+        for _ in range(3):
+            with Client(engine.port, 2) as client:
+                client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+                client.send(get())
+                time.sleep(0.8)  # slow enough that the engine still holds some of it when the reset comes
+                end, how = b"", "end"
+                try:
+                    while data := client.socket.recv(65536):
+                        end = (end + data)[-16:]
+                        time.sleep(0.0003)
+                except ConnectionError:
+                    how = "reset"
+                except OSError:
+                    how = "silence"
+                self.assertFalse(end.endswith(b"0\r\n\r\n"), end)
+                self.assertEqual(how, "reset")
+
+    def test_trailers_in_single_bytes_are_read_to_their_end(self):
+        trailer = b"X-Sum: " + b"7" * 100 + b"\r\n\r\n"
+
+        def script(exchange):
+            exchange.body()
+            exchange.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n")
+            for byte in trailer:
+                exchange.send(bytes([byte]))
+                time.sleep(0.001)
+        with self.before(self.origin(script)).connect() as client:
+            client.send(IN_CHUNKS + b"3\r\nabc\r\n0\r\n")
+            for byte in trailer:
+                client.send(bytes([byte]))
+                time.sleep(0.001)
+            self.assertEqual(client.head()[0], 200)
+            self.assertEqual(client.chunks(), (b"abc", ["X-Sum: " + "7" * 100]))
 
 
 if __name__ == "__main__":

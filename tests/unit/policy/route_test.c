@@ -219,6 +219,16 @@ Test(route_find, field_is_absent)
     cr_assert_not(field_finds(&other, &request));
 }
 
+Test(route_find, field_is_absent_in_either_spelling)
+{
+    struct field_condition absent = { .id = FIELD_OTHER, .name = SLICE("X-Debug-Mode"), .absent = true };
+    struct field_condition present = { .id = FIELD_OTHER, .name = SLICE("X-Debug-Mode") };
+    struct request request = request_of("GET", "", "/");
+    add(&request, "x_debug-mode", "1");
+    cr_assert_not(field_finds(&absent, &request)); /* CGI would take it for the one that must not be there */
+    cr_assert_not(field_finds(&present, &request));
+}
+
 Test(route_find, field_value_matches_one_of_its_patterns)
 {
     struct slice patterns[] = { SLICE("beta"), SLICE("v?.*") };

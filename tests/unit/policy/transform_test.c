@@ -93,3 +93,13 @@ Test(transform, says_when_there_is_no_room)
     cr_assert_eq(transform_compose(parts, count, &request, &forwarding, room, 10, &composed), ERR_CAP);
     cr_assert_eq(transform_compose(parts, count, &request, &forwarding, room, 11, &composed), ERR_OK);
 }
+
+Test(transform, without_a_host_nothing_is_composed_of_it)
+{
+    struct request request = { .path = SLICE("/evil.example/") };
+    struct forwarding forwarding = { 0 };
+    char room[64];
+    struct slice composed;
+    cr_assert_eq(parse("https://{host}{path}"), ERR_OK);
+    cr_assert_eq(transform_compose(parts, count, &request, &forwarding, room, sizeof room, &composed), ERR_NONE);
+}
