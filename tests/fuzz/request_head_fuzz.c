@@ -1,12 +1,13 @@
 /*
  * Request heads: any bytes. Beyond not crashing: how the bytes are cut into pieces must not matter, and what is forwarded of an
- * accepted head must read back with the same framing, path and host (otherwise an origin could see another request).
+ * accepted head must read back with the same framing, path and host (otherwise an origin could see another request), and its path is canonical.
  */
 #include <stdlib.h>
 
 #include "engine/base/check.h"
 #include "proto/h1_parse.h"
 #include "proto/h1_write.h"
+#include "proto/uri.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -37,6 +38,8 @@ static void reads_back(struct arena *arena)
     struct h1_writer w = h1_writer_of(out, sizeof out);
     if (whole.method == METHOD_CONNECT)
         return; /* never forwarded */
+    MUST(uri_path_is_canonical(whole.path) || slice_equal(whole.path, SLICE("*")));
+    MUST(!whole.query.at || uri_query_is_canonical(whole.query));
     h1_write_request(&w, &whole, &forwarding);
     MUST(!w.overflow);
     enum h1_verdict verdict = h1_parse_request(&again, out, (size_t)(w.at - out), &progress, &wide, arena, &fault);

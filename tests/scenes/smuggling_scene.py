@@ -431,6 +431,33 @@ class Answers(Scene):
                 self.assertFalse(end.endswith(b"0\r\n\r\n"), end)
                 self.assertEqual(how, "reset")
 
+    def test_nobodys_request_follows_content_that_an_origin_may_not_have_read(self):
+        """An answer to an expectation without a 100 (Continue): the origin may take the content for the next request."""
+        def script(exchange):
+            if exchange.fields("expect") and exchange.path == "/unread":
+                while len(exchange.buffer) < len(SMUGGLED):
+                    exchange.more()
+                exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")
+                exchange.buffer = b""
+                return None
+            if exchange.fields("expect"):
+                exchange.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return ok(exchange)
+        for path, together in (("/unread", False), ("/read", True)):
+            with self.subTest(path):
+                origin = self.origin(script)
+                engine = self.before(origin, top="workers: 1\npin: false")
+                with engine.connect() as client:
+                    client.send(post(b"Expect: 100-continue", length(SMUGGLED), target=path.encode(), body=SMUGGLED))
+                    self.assertEqual(client.response().status, 200)
+                self.assertEqual(engine.get("/next").status, 200)
+                self.assertEqual([b"/next" in record for record in origin.received], [True] if together else [False, True])
+
+    def test_a_head_that_does_not_fit_with_what_is_added_is_the_clients_fault(self):
+        engine = self.before(self.origin())
+        for filler, status in ((15000, 200), (16320, 431)):
+            self.assertEqual(engine.get(headers=["X: " + "y" * filler]).status, status)
+
     def test_trailers_in_single_bytes_are_read_to_their_end(self):
         trailer = b"X-Sum: " + b"7" * 100 + b"\r\n\r\n"
 

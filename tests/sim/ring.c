@@ -343,20 +343,21 @@ static void work_on(struct ring *ring, struct pending *one)
     }
 }
 
-static bool in_use(const struct ring_private *p, int fd)
+static const struct op *armed_on(const struct ring_private *p, int fd)
 {
     for (unsigned i = 0; i < PENDING_MAX; i++)
         if (p->pending[i].op && p->pending[i].fd == fd)
-            return true;
-    return false;
+            return p->pending[i].op;
+    return NULL;
 }
 
 static void close_some(struct ring *ring)
 {
     struct ring_private *p = ring->private;
     for (unsigned i = 0; i < p->closing_count;) {
-        MUST(!in_use(p, p->closing[i])); /* the engine closes what nothing is armed on */
-        if (odd(ring, 2)) {
+        const struct op *op = armed_on(p, p->closing[i]);
+        MUST(!op || op->state == OP_CANCELLING); /* what is closed under an operation is gone when that is */
+        if (!op && odd(ring, 2)) {
             close(p->closing[i]);
             p->closing[i] = p->closing[--p->closing_count];
         } else
