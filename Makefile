@@ -98,11 +98,16 @@ PKG := PKG_CONFIG_PATH='$(subst $(space),:,$(strip $(PKG_CONFIG_DIRECTORIES)))' 
 
 LIBURING := $(shell $(PKG) --exists 'liburing >= 2.9' 2>/dev/null && $(PKG) --variable=libdir liburing)
 LIBURING_CFLAGS := $(if $(LIBURING),$(patsubst -I%,-isystem %,$(shell $(PKG) --cflags liburing)))
-LIBS := $(if $(LIBURING),$(LIBURING)/liburing.a) \
+# wolfSSL likewise, but always from there (.ci/deps says why). Intel's AES-GCM where Debian has it.
+WOLFSSL := $(lastword $(sort $(wildcard $(WEIR_CACHE)/wolfssl-*-recipe$(shell sed -n 's/^wolfssl_recipe=//p' .ci/deps))))
+WOLFSSL_CFLAGS := $(if $(WOLFSSL),-isystem $(WOLFSSL)/include)
+IPSEC_MB := $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
+LIBS := $(if $(LIBURING),$(LIBURING)/liburing.a) $(if $(WOLFSSL),$(WOLFSSL)/lib/libwolfssl.a) $(IPSEC_MB) -lm \
         $(or $(shell $(PKG) --libs yaml-0.1 libcbor 2>/dev/null),-lyaml -lcbor)
 
 # Expanded in the recipes that compile, so that `make help` and `make deps` need nothing.
-need_liburing = $(if $(LIBURING),,$(error liburing >= 2.9 was not found: `make deps` brings it))
+need_libraries = $(if $(LIBURING),,$(error liburing >= 2.9 was not found: `make deps` brings it))\
+                 $(if $(WOLFSSL),,$(error wolfSSL was not found: `make deps` builds it))
 
 # ---- Flags ------------------------------------------------------------------------------------------------------------
 
@@ -112,7 +117,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wstrict-proto
 ERRORS := $(if $(filter 1,$(WERROR)),-Werror)
 
 # The baseline is the architecture's own: what wants newer instructions asks the CPU at run time.
-COMMON := -std=gnu11 -g -fno-omit-frame-pointer -pthread -D_GNU_SOURCE -I. $(LIBURING_CFLAGS)
+COMMON := -std=gnu11 -g -fno-omit-frame-pointer -pthread -D_GNU_SOURCE -I. $(LIBURING_CFLAGS) $(WOLFSSL_CFLAGS)
 HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 LINK_COMMON := -pthread -Wl,--as-needed
 LINK_HARDEN := -pie -Wl,-z,relro,-z,now
@@ -165,12 +170,12 @@ $(BUILD)/$1/flags: FORCE
 	$$(call keep_text,$(CC) $$(CFLAGS_$1) $$(WARNINGS) $$(WARNINGS_$1) $$(EXTRA_CFLAGS))
 
 $(BUILD)/$1/%.o: %.c $(BUILD)/$1/flags
-	$$(need_liburing)@mkdir -p $$(@D)
+	$$(need_libraries)@mkdir -p $$(@D)
 	$$(call compile,$1,$$(WARNINGS) $$(WARNINGS_$1) $$(VERSION_FLAGS))
 
 # Helpers shared by test files need no header, and Criterion's macros no judge.
 $(BUILD)/$1/tests/%.o: tests/%.c $(BUILD)/$1/flags
-	$$(need_liburing)@mkdir -p $$(@D)
+	$$(need_libraries)@mkdir -p $$(@D)
 	$$(call compile,$1,$$(filter-out -Wmissing-prototypes,$$(WARNINGS)) $$(filter -Wno-%,$$(WARNINGS_$1)))
 
 $(call objects,$1,$(VERSION_SOURCES)): $(BUILD)/version
@@ -212,7 +217,7 @@ $(BUILD)/fuzz/flags: FORCE
 	$(call keep_text,$(CLANG) $(CFLAGS_fuzz) $(EXTRA_CFLAGS))
 
 $(BUILD)/fuzz/%.o: %.c $(BUILD)/fuzz/flags
-	$(need_liburing)@mkdir -p $(@D)
+	$(need_libraries)@mkdir -p $(@D)
 	$(call quiet,CLANG)$(CLANG) $(CFLAGS_fuzz) -fsanitize=fuzzer-no-link,address,undefined -Wall -Wextra \
 	    -Wno-unknown-warning-option $(EXTRA_CFLAGS) -MMD -MP -c -o $@ $<
 
