@@ -36,6 +36,7 @@ struct options {
     bool effective;          /* config show --effective: what is shown anyway */
     bool help;               /* -h, --help: any verb */
     const char *deadline;    /* stop --deadline */
+    const char *expiring;    /* certs --expiring */
     const char *to[CLI_TARGETS_MAX]; /* proxy --to */
     int to_count;
     const char *words[CLI_WORDS_MAX]; /* what is no option */
@@ -52,7 +53,8 @@ enum option_bit {
     OPTION_ONCE = 1 << 5,
     OPTION_EFFECTIVE = 1 << 6,
     OPTION_TO = 1 << 7,
-    OPTION_HELP = 1 << 8
+    OPTION_HELP = 1 << 8,
+    OPTION_EXPIRING = 1 << 9
 };
 
 struct option_row {
@@ -120,6 +122,9 @@ int verb_config(const struct options *options);
 int verb_stop(const struct options *options);
 int verb_version(const struct options *options);
 int verb_metrics(const struct options *options);
+
+/* certs.c */
+int verb_certs(const struct options *options);
 
 /* top.c */
 int verb_top(const struct options *options);

@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "engine/base/text.h"
+#include "engine/self_signed.h"
 #include "engine/server.h"
 
 #define ORIGINS 3
@@ -20,7 +22,8 @@
 
 static const char *const names[ORIGINS] = { "one", "two", "three" };
 static pid_t children[ORIGINS];
-static char socket_path[108];
+static char socket_path[108], chain_path[1100], key_path[1100];
+static bool https;
 
 static struct config *parse(struct text *yaml)
 {
@@ -62,14 +65,50 @@ static pid_t start_origin(int number)
     _exit(config ? server_run(config, NULL) : EXIT_CONFIG);
 }
 
+/* Below the user's cache, made on first use and used again, so that a browser that was told to believe it still does. */
+static bool certificate_ready(void)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char folder[1024];
+    if (cache && cache[0])
+        snprintf(folder, sizeof folder, "%.900s/weir", cache);
+    else
+        snprintf(folder, sizeof folder, "%.900s/.cache/weir", home && home[0] ? home : "/tmp");
+    for (char *slash = strchr(folder + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        (void)mkdir(folder, 0755);
+        *slash = '/';
+    }
+    (void)mkdir(folder, 0755);
+    snprintf(chain_path, sizeof chain_path, "%s/demo.crt", folder);
+    snprintf(key_path, sizeof key_path, "%s/demo.key", folder);
+    enum err e = self_signed_ensure(chain_path, key_path);
+    if (e != ERR_OK)
+        fprintf(stderr, "weir: no https: \"%s\": %s\n", key_path, e == ERR_SYSTEM ? strerror(errno) : err_text(e));
+    return e == ERR_OK;
+}
+
+static void add_https(struct text *yaml)
+{
+    text_add(yaml, SLICE("  - address: \"127.0.0.1:8443\"\n    tls: { certificates: [ { chain: "));
+    text_json_string(yaml, slice_of_text(chain_path));
+    text_add(yaml, SLICE(", key: "));
+    text_json_string(yaml, slice_of_text(key_path));
+    text_add(yaml, SLICE(" } ] }\n"));
+}
+
 static struct config *front_config(void)
 {
     struct text yaml = { 0 };
+    https = certificate_ready();
     const char *directory = getenv("XDG_RUNTIME_DIR");
     bool fits = directory && directory[0] && strlen(directory) + sizeof "/weir-demo.sock" <= sizeof socket_path;
     snprintf(socket_path, sizeof socket_path, "%.92s/weir-demo.sock", fits ? directory : "/tmp");
     text_format(&yaml,
-                "listeners:\n  - { address: \"127.0.0.1:8080\" }\n  - { address: \"127.0.0.1:8081\", serve: admin }\n"
+                "listeners:\n  - { address: \"127.0.0.1:8080\" }\n  - { address: \"127.0.0.1:8081\", serve: admin }\n");
+    if (https)
+        add_https(&yaml);
+    text_format(&yaml,
                 "routes: [ { pool: demo } ]\n"
                 "pools:\n  demo:\n    balance: round-robin\n    health: { path: /healthz, interval: 2s }\n    servers:\n");
     for (int i = 0; i < ORIGINS; i++)
@@ -87,6 +126,7 @@ static void ready(const struct config *config)
     printf("\nWeir is serving http://127.0.0.1:8080/ from three demo origins. In another terminal try:\n\n"
            "  curl http://127.0.0.1:8080/              # again and again: the origins take turns\n"
            "  curl -i http://127.0.0.1:8080/           # and what a response looks like\n"
+           "%s%s%s"
            "  export WEIR_SOCKET=%s\n"
            "  %s pools                         # the servers and how they are\n"
            "  %s drain 127.0.0.1:%d          # one gets no more requests; undrain brings it back\n"
@@ -94,6 +134,7 @@ static void ready(const struct config *config)
            "  %s top                           # live, q to leave\n"
            "  curl http://127.0.0.1:8081/metrics       # counters for Prometheus\n\n"
            "Ctrl-C stops all of it.\n\n",
+           https ? "  curl --cacert " : "", https ? chain_path : "", https ? " https://localhost:8443/   # by TLS\n" : "",
            socket_path, weir, weir, FIRST_PORT + 1, (int)children[0], weir);
     fflush(stdout);
 }

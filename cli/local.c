@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -60,10 +61,12 @@ int verb_check(const struct options *options)
     if (!file_given(options))
         return EXIT_USAGE;
     struct config *config = read_file(options->file, &problems);
+    if (config)
+        config_check_files(config, time(NULL), &problems);
     print_problems(&problems, options->file, options->json, options->json ? stdout : stderr);
-    if (config && !options->json)
+    bool well = config && problems.errors == 0;
+    if (well && !options->json)
         printf("%s: ok\n", options->file);
-    bool well = config != NULL;
     if (config)
         config_free(config);
     return well ? EXIT_OK : EXIT_CONFIG;

@@ -51,6 +51,7 @@ static bool store(struct options *options, enum option_bit bit, const char *valu
     case OPTION_EFFECTIVE: options->effective = true; break;
     case OPTION_TO: return store_target(options, value);
     case OPTION_HELP: options->help = true; break;
+    case OPTION_EXPIRING: options->expiring = value; break;
     }
     return true;
 }

@@ -16,6 +16,7 @@ const struct option_row option_rows[] = {
     { OPTION_ONCE, 0, "--once", NULL, "one sample, taken over a second" },
     { OPTION_EFFECTIVE, 0, "--effective", NULL, "with every default; they are shown anyway" },
     { OPTION_TO, 0, "--to", "SERVER", "HOST:PORT or unix:PATH to forward to; again for more servers" },
+    { OPTION_EXPIRING, 0, "--expiring", "DURATION", "only those that end within it: 14d, 36h; exit code 1 if there are any" },
     { OPTION_HELP, 'h', "--help", NULL, "what the verb does, and its options" },
 };
 const int option_count = (int)ARRAY_LENGTH(option_rows);
@@ -35,6 +36,7 @@ const struct verb verbs[] = {
     { "undrain", "SERVER", "use a drained server again", CHOICES_SERVERS, ASKS, 1, 1, verb_undrain },
     { "config", "show|schema|manual", "the configuration with every default, its JSON Schema, or weir.yaml(5)", "show schema manual",
       ASKS | OPTION_FILE | OPTION_EFFECTIVE, 1, 1, verb_config },
+    { "certs", "list", "the certificates in use, and when they end", "list", ASKS | OPTION_EXPIRING, 1, 1, verb_certs },
     { "metrics", "", "all counters in Prometheus' text format", NULL, ASKS, 0, 0, verb_metrics },
     { "stop", "", "stop gracefully: requests in flight end first", NULL, ASKS | OPTION_NOW | OPTION_DEADLINE, 0, 0, verb_stop },
     { "proxy", "ADDRESS", "forward from one address, without a file", NULL, OPTION_TO | OPTION_SOCKET, 1, 1, verb_proxy },

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "engine/conn_tls.h"
 #include "engine/exchange.h"
 #include "engine/socket.h"
 
@@ -13,9 +14,25 @@ static void count_out(struct conn *conn)
     conn->exchange = NULL;
 }
 
+/* Tickets come after the handshake (RFC 8446 4.6.1), so this looks when an answer has come. */
+static void keep_session(struct conn *conn)
+{
+    struct origin *origin = conn->origin.origin;
+    if (conn->origin.session_kept || conn->tls->context != origin->tls)
+        return;
+    conn->origin.session_kept = true;
+    struct tls_session *session = tls_session_take(conn->tls);
+    if (!session)
+        return;
+    tls_session_free(origin->session);
+    origin->session = session;
+}
+
 void back_close(struct conn *conn)
 {
     struct origin *origin = conn->origin.origin;
+    if (conn->tls && conn->tls->open)
+        keep_session(conn);
     count_out(conn);
     conn_close(conn, false);
     origin_unref(origin);
@@ -57,9 +74,52 @@ static void input(struct conn *conn)
     exchange_run(conn->exchange);
 }
 
+/* TLS ------------------------------------------------------------------------------------------------------------ */
+
+static void handshake_failed(struct conn *conn, const char *why)
+{
+    struct exchange *x = conn->exchange;
+    struct slice name = conn->origin.origin->key;
+    COUNT(conn->worker, origin_tls);
+    log_line(LOG_WARN, "server \"%.*s\": TLS: %s", (int)name.length, name.at, why);
+    exchange_origin_failed(x, SERVER_CONNECT, 0);
+    exchange_run(x);
+}
+
+static void shake(struct conn *conn)
+{
+    char why[160];
+    if (conn->tls->open || !conn->exchange)
+        return;
+    switch (conn_tls_shake(conn, why)) {
+    case TLS_DONE:
+        (void)!conn_tls_received(conn);
+        exchange_run(conn->exchange);
+        break;
+    case TLS_WANTS_INPUT:
+        if (conn->ended)
+            handshake_failed(conn, "it closed during the handshake");
+        break;
+    case TLS_WANTS_ROOM: break; /* again when something was sent */
+    case TLS_CLOSED:
+    case TLS_REFUSED: handshake_failed(conn, why); break;
+    }
+}
+
+static bool begin_tls(struct conn *conn, struct origin *origin)
+{
+    return conn_tls_new(conn) && tls_start_client(conn->tls, origin->tls, origin->tls_name, origin->session) == ERR_OK;
+}
+
+/* Events, continued ---------------------------------------------------------------------------------------------- */
+
 static void drained(struct conn *conn)
 {
     struct exchange *x = conn->exchange;
+    if (unlikely(!conn_is_ready(conn))) {
+        conn_tls_shake_later(conn);
+        return;
+    }
     if (x && unlikely(!x->request_done))
         exchange_run(x);
 }
@@ -80,7 +140,7 @@ static void broken(struct conn *conn, int error)
     if (!queue_empty(&conn->in) && !conn->ended)
         conn->ended = conn->cut = true; /* what came before the reset is read first */
     else
-        exchange_origin_failed(x, SERVER_CLOSED, error);
+        exchange_origin_failed(x, conn_is_ready(conn) ? SERVER_CLOSED : SERVER_CONNECT, error);
     exchange_run(x);
 }
 
@@ -115,7 +175,7 @@ static void ready(struct conn *conn)
 }
 
 static const struct conn_events back_events = {
-    .connected = connected, .input = input, .drained = drained, .broken = broken, .timeout = timeout, .ready = ready,
+    .connected = connected, .input = input, .drained = drained, .broken = broken, .timeout = timeout, .ready = ready, .shake = shake,
 };
 
 /* Connections -------------------------------------------------------------------------------------------------- */
@@ -147,6 +207,11 @@ struct conn *back_connect(struct origin *origin, const struct config *config)
         errno = ENOMEM;
         return NULL;
     }
+    if (origin->tls && !begin_tls(conn, origin)) {
+        conn_close(conn, false);
+        errno = ENOMEM;
+        return NULL;
+    }
     conn->origin.origin = origin;
     conn->origin.idle.connected_ms = worker->loop.now_ms;
     origin->server.references++;
@@ -159,8 +224,10 @@ struct conn *back_connect(struct origin *origin, const struct config *config)
 void back_keep(struct conn *conn)
 {
     struct origin *origin = conn->origin.origin;
-    if (unlikely(origin->seen != origin->worker->view->generation->number)) {
-        back_close(conn); /* a reload took its server away meanwhile */
+    if (conn->tls)
+        keep_session(conn);
+    if (unlikely(origin->seen != origin->worker->view->generation->number || (conn->tls ? conn->tls->context : NULL) != origin->tls)) {
+        back_close(conn); /* a reload took its server away meanwhile, or changed how it is spoken to */
         return;
     }
     conn->exchange = NULL;

@@ -19,6 +19,7 @@
 #include "engine/base/slice.h"
 #include "engine/policy/route.h"
 #include "pool/upstream.h"
+#include "proto/tls_context.h"
 
 /* A socket address with its text. */
 struct address {
@@ -46,6 +47,7 @@ struct config_limits {
     uint64_t body_bytes_max;       /* 413; default 0, no limit */
     uint32_t connections_max;      /* client connections, whole process; default 0: as many as descriptors allow */
     uint32_t requests_per_connection_max; /* default 0: no limit */
+    uint32_t handshakes_max;       /* of TLS, begun and not ended, whole process; more are closed; default 4096; 0: no limit */
 };
 
 struct config_timeouts {
@@ -54,6 +56,56 @@ struct config_timeouts {
     uint32_t body_ms;       /* silence while a request's content is awaited (408); default 30 s */
     uint32_t send_ms;       /* client that takes nothing; default 30 s */
     uint32_t drain_ms;      /* graceful stop: deadline for what is in flight; default 30 s */
+    uint32_t handshake_ms;  /* a whole TLS handshake, from the connection's begin; default 10 s */
+};
+
+/* Numbers of words from a table, in order of preference; without any word twice. */
+#define CONFIG_WORDS_MAX 16u
+struct config_words {
+    uint16_t list[CONFIG_WORDS_MAX];
+    uint32_t count;
+};
+
+/* A certificate with its chain and key, as files; certificates.c reads them. */
+struct config_certificate {
+    struct slice chain, key;
+    struct slice *names; /* in small letters, "*." in front allowed; none: the certificate's own */
+    uint32_t name_count;
+};
+
+struct config_client_certificate {
+    enum tls_client_mode mode; /* TLS_CLIENT_ANY: none is asked for, the section is not there */
+    struct slice ca;
+};
+
+/* A listener's `tls`; certificate_count == 0: it speaks plain text. */
+struct config_listener_tls {
+    struct config_certificate *certificates; /* the first is for names that none has */
+    uint32_t certificate_count;
+    bool tls12;                   /* `min-version: 1.2`, the default; else 1.3 */
+    struct config_words ciphers;  /* IANA's numbers; default: all of config_rows_tls.c */
+    struct config_words groups;   /* IANA's numbers (RFC 8446 4.2.7) */
+    struct config_client_certificate client;
+    bool tickets;                 /* default true */
+    bool strict_names;            /* a name that no certificate has is refused; default false */
+    uint32_t early_data_bytes_max; /* default 0: none */
+    uint64_t hsts_ms;             /* Strict-Transport-Security; default 0: none */
+};
+
+/* A pool's `tls`. */
+struct config_pool_tls {
+    bool on;
+    bool verify;              /* default true */
+    struct slice ca;          /* empty: the system's */
+    struct slice server_name; /* empty: the host part of the server's address */
+    struct config_certificate certificate; /* chain empty: none */
+    bool tls12;
+};
+
+/* `tls` at the top: of the whole process. */
+struct config_tls {
+    struct slice ticket_keys; /* file; empty: random keys that are turned */
+    uint32_t ticket_lifetime_ms; /* default 24 h */
 };
 
 struct config_listener {
@@ -62,6 +114,8 @@ struct config_listener {
     uint32_t backlog;      /* default 4096 */
     uint32_t unix_mode;    /* for unix:, default 0660 */
     bool admin;            /* `serve: admin`: Prometheus text at /metrics, nothing else */
+    bool redirect_to_https; /* every request is answered 308; not beside tls */
+    struct config_listener_tls tls;
 };
 
 struct config_server {
@@ -101,6 +155,7 @@ struct config_pool {
     uint32_t retries;       /* further attempts after the first; default 2, most UPSTREAM_TRIES_MAX - 1 */
     uint32_t queue_max;     /* exchanges that may wait for a full pool, whole process; default 1024; 0: none, 503 at once */
     uint32_t queue_ms;      /* how long; default 5 s; 503 */
+    struct config_pool_tls tls;
 };
 
 enum log_format { LOG_JSON, LOG_COMBINED };
@@ -125,6 +180,7 @@ struct config {
     struct config_limits limits;
     struct config_timeouts timeouts;
     struct config_log log;
+    struct config_tls tls;
     struct network *trusted_proxies;
     uint32_t trusted_proxy_count;
     struct slice via;             /* pseudonym in Via; default "weir"; "off" for none */
@@ -171,6 +227,10 @@ struct config *config_read(const char *path, struct config_problems *problems);
 /* Looks up servers given by name (getaddrinfo, blocking, first address); a name that does not resolve is a warning, the server stays
  * with socket_bytes == 0 and counts as failed at connect. */
 void config_resolve(struct config *config, struct config_problems *problems);
+
+/* Reads the files of TLS that it names (certificates.c): what would refuse a start is an error, what will soon hurt a warning. now: seconds since
+ * 1970. Blocking, as the others. */
+void config_check_files(const struct config *config, int64_t now, struct config_problems *problems);
 
 void config_free(struct config *config);
 

@@ -51,6 +51,82 @@ void finish_listener(struct decoder *decoder, const struct node *node, void *tar
             problem_error(decoder->reporter, key_place(node, "mode"), "'mode' is for unix: addresses only");
         problem_help(problem, "leave the key out");
     }
+    if (listener->redirect_to_https && section_given(&section_listener, given, "tls"))
+        problem_help(problem_error(decoder->reporter, key_place(node, "redirect-to-https"), "'redirect-to-https' is for listeners without 'tls'"),
+                     "leave one of them out");
+    else if (listener->redirect_to_https && listener->admin)
+        problem_help(problem_error(decoder->reporter, key_place(node, "redirect-to-https"), "a listener with 'serve: admin' redirects nobody"),
+                     "leave one of them out");
+}
+
+static void check_repeated_chains(struct decoder *decoder, const struct node *node, const struct config_listener_tls *tls)
+{
+    struct map seen;
+    map_init(&seen, tls->certificate_count + 1, 1, 2);
+    for (uint32_t i = 0; i < tls->certificate_count; i++) {
+        struct config_certificate *certificate = &tls->certificates[i];
+        enum err e = certificate->chain.length ? map_add(&seen, certificate->chain, certificate) : ERR_OK;
+        if (e == ERR_MEMORY)
+            decoder->memory->failed = true;
+        if (e != ERR_EXISTS)
+            continue;
+        const struct config_certificate *first = map_find(&seen, certificate->chain);
+        const struct node *nodes = node_find(node, "certificates");
+        struct config_problem *problem = problem_error(decoder->reporter, item_place(nodes, i, "chain"), "certificate '%s' stands twice",
+                                                       quoted(certificate->chain).text);
+        problem_note(problem, item_place(nodes, (uint32_t)(first - tls->certificates), "chain"), "the first is here");
+        problem_help(problem, "one may have several 'names'");
+    }
+    map_release(&seen);
+}
+
+/* 0x13.. are TLS 1.3's (RFC 8446 B.4), and only those. */
+static bool has_ciphers(const struct config_words *ciphers, bool tls13)
+{
+    for (uint32_t i = 0; i < ciphers->count; i++) {
+        if ((ciphers->list[i] >> 8 == 0x13) == tls13)
+            return true;
+    }
+    return ciphers->count == 0; /* told already */
+}
+
+static void check_ciphers(struct decoder *decoder, const struct node *node, const struct config_listener_tls *tls)
+{
+    struct place place = key_place(node, "ciphers");
+    if (!has_ciphers(&tls->ciphers, true) && !tls->tls12)
+        problem_help(problem_error(decoder->reporter, place, "'ciphers' has none of TLS 1.3, and 'min-version' is 1.3"),
+                     "add TLS_AES_128_GCM_SHA256");
+    else if (!has_ciphers(&tls->ciphers, true) && tls->early_data_bytes_max)
+        problem_help(problem_error(decoder->reporter, place, "'ciphers' has none of TLS 1.3, and 'early-data' is a part of it"),
+                     "add TLS_AES_128_GCM_SHA256");
+    else if (node_find(node, "ciphers") && tls->tls12 && !has_ciphers(&tls->ciphers, false))
+        problem_help(problem_warning(decoder->reporter, place, "'ciphers' has none of TLS 1.2, and 'min-version' is 1.2"),
+                     "write 'min-version: 1.3'");
+}
+
+void finish_listener_tls(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    const struct config_listener_tls *tls = target;
+    (void)given;
+    check_repeated_chains(decoder, node, tls);
+    check_ciphers(decoder, node, tls);
+    if (tls->early_data_bytes_max && !tls->tickets)
+        problem_help(problem_error(decoder->reporter, key_place(node, "early-data"), "'early-data' comes with resumed sessions, and 'tickets' is off"),
+                     "leave one of them out");
+    else if (tls->early_data_bytes_max && tls->client.mode != TLS_CLIENT_ANY)
+        problem_help(problem_error(decoder->reporter, key_place(node, "early-data"),
+                                   "'early-data' comes with resumed sessions; with 'client-certificate' there are none"),
+                     "leave one of them out");
+}
+
+void finish_pool_tls(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    struct config_pool_tls *tls = target;
+    (void)given;
+    tls->on = true;
+    if (!tls->verify && tls->ca.length)
+        problem_help(problem_error(decoder->reporter, key_place(node, "ca"), "'ca' does nothing while 'verify' is off"),
+                     "leave one of them out");
 }
 
 /* 0.0.0.0 and [::], which takes IPv4 too, would share a port by chance. */

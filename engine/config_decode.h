@@ -32,6 +32,8 @@ void decode_forwarded(struct decoder *decoder, const struct row *row, const stru
 void decode_status_range(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_hash_key(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_address(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_words(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_server_names(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_networks(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_pool(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 
@@ -52,6 +54,8 @@ struct slice decode_copy(struct decoder *decoder, struct slice text);
 
 /* What a section's rows say together (config_check.c). */
 void finish_listener(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_listener_tls(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_pool_tls(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_route(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_respond(struct decoder *decoder, const struct node *node, void *target, uint64_t given);

@@ -82,7 +82,8 @@ static void suggest_word(struct config_problem *problem, const struct row_word *
 {
     struct nearest nearest = nearest_to(written);
     char list[200] = "";
-    for (size_t i = 0, length = 0; words[i].word; i++) {
+    size_t length = 0;
+    for (size_t i = 0; words[i].word; i++) {
         nearest_offer(&nearest, slice_of_text(words[i].word));
         int added = snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "", words[i].word);
         length = size_min(length + (size_t)added, sizeof list - 1);
@@ -90,7 +91,7 @@ static void suggest_word(struct config_problem *problem, const struct row_word *
     if (nearest.best.at && written.length > 3) /* of three letters, one changed, too little is left to guess from */
         problem_help(problem, "did you mean '%s'?", nearest.best.at);
     else
-        problem_help(problem, "one of: %s", list);
+        problem_help(problem, "one of: %s%s", list, length == sizeof list - 1 ? "..." : "");
 }
 
 static const struct row_word *find_word(const struct row_word *words, struct slice text)
@@ -112,6 +113,83 @@ void decode_word(struct decoder *decoder, const struct row *row, const struct no
         row_store(row, target, word->value);
     else
         suggest_word(refuse(decoder, row, node), row->words, text);
+}
+
+static void take_all_words(const struct row_word *words, struct config_words *out)
+{
+    for (; words->word && out->count < CONFIG_WORDS_MAX; words++)
+        out->list[out->count++] = (uint16_t)words->value;
+}
+
+static void take_word(struct decoder *decoder, const struct row *row, const struct node *node, struct config_words *out)
+{
+    struct slice text;
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const struct row_word *word = find_word(row->words, text);
+    if (!word) {
+        suggest_word(refuse(decoder, row, node), row->words, text);
+        return;
+    }
+    for (uint32_t i = 0; i < out->count; i++) {
+        if (out->list[i] == word->value) {
+            problem_error(decoder->reporter, node->place, "'%s' stands twice in '%s'", word->word, row->word);
+            return;
+        }
+    }
+    if (out->count < CONFIG_WORDS_MAX) /* the tables are shorter */
+        out->list[out->count++] = (uint16_t)word->value;
+}
+
+/* A list, one word, or the word for all of the table. */
+void decode_words(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct config_words *out = row_member(row, target);
+    if (node->kind == NODE_SCALAR && slice_equal(node->text, slice_of_text(row->usual))) {
+        take_all_words(row->words, out);
+        return;
+    }
+    if (node->kind == NODE_MAP || node_items(node) == 0) {
+        problem_error(decoder->reporter, node->place, "'%s' is a list of words", row->word);
+        return;
+    }
+    const struct node_child *child = NULL;
+    for (const struct node *item; (item = node_next(node, &child));)
+        take_word(decoder, row, item, out);
+}
+
+static void take_server_name(struct decoder *decoder, const struct row *row, const struct node *node, struct slice *name)
+{
+    struct slice text;
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const char *complaint = row->check(text);
+    if (complaint) {
+        problem_help(refuse(decoder, row, node), "%s", complaint);
+        return;
+    }
+    *name = decode_copy(decoder, text);
+    for (size_t i = 0; i < name->length; i++) {
+        char *c = (char *)(uintptr_t)name->at + i;
+        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c);
+    }
+}
+
+void decode_server_names(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    uint32_t count = node_items(node), taken = 0;
+    if (node->kind == NODE_MAP || count < row->least || count > row->most) {
+        problem_error(decoder->reporter, node->place, "'%s' is a list of 1 to %u host names", row->word, (unsigned)row->most);
+        return;
+    }
+    struct slice *names = decode_take(decoder, count, sizeof *names);
+    if (!names)
+        return;
+    const struct node_child *child = NULL;
+    for (const struct node *item; (item = node_next(node, &child));)
+        take_server_name(decoder, row, item, &names[taken++]);
+    memcpy(row_member(row, target), &names, sizeof names);
+    memcpy((char *)target + row->count_offset, &count, sizeof count);
 }
 
 void decode_text(struct decoder *decoder, const struct row *row, const struct node *node, void *target)

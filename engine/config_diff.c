@@ -169,13 +169,38 @@ static void compare_pools(struct differ *differ, const char *path, const void *f
     compare_items(differ, path, &servers, from, to);
 }
 
+static struct slice certificate_key(const void *item)
+{
+    return ((const struct config_certificate *)item)->chain;
+}
+static void compare_certificates(struct differ *differ, const char *path, const void *from, const void *to)
+{
+    compare_section(differ, &section_certificate, path, from, to);
+}
+
+/* Which certificates a listener has, and which of them comes first. */
+static void compare_listener_tls(struct differ *differ, const char *path, const struct config_listener_tls *from,
+                                 const struct config_listener_tls *to)
+{
+    const struct kind certificates = { "certificate", certificate_key, compare_certificates,
+                                       section_row(&section_listener_tls, SLICE("certificates")) };
+    if (from->certificate_count == 0 || to->certificate_count == 0)
+        return; /* told as tls: added or removed */
+    compare_items(differ, path, &certificates, from, to);
+    struct slice old = from->certificates[0].chain, new = to->certificates[0].chain;
+    if (!slice_equal(old, new))
+        text_format(differ->out, "%sdefault certificate: %.*s -> %.*s\n", path, (int)old.length, old.at, (int)new.length, new.at);
+}
+
 static struct slice listener_key(const void *item)
 {
     return ((const struct config_listener *)item)->name;
 }
 static void compare_listeners(struct differ *differ, const char *path, const void *from, const void *to)
 {
+    const struct config_listener *old = from, *new = to;
     compare_section(differ, &section_listener, path, from, to);
+    compare_listener_tls(differ, path, &old->tls, &new->tls);
 }
 
 /* Routes ---------------------------------------------------------------------------------------------------------- */

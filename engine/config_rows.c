@@ -2,17 +2,8 @@
 
 #include "engine/base/check.h"
 #include "engine/config_decode.h"
+#include "engine/config_rows_make.h"
 #include "engine/config_value.h"
-
-#define MEMBER(type, member) \
-    .offset = offsetof(struct type, member), .member_bytes = sizeof(((struct type *)0)->member)
-#define LENGTH_AT(type, member) .count_offset = offsetof(struct type, member)
-#define SECTION(type, rows_) .rows = (rows_), .row_count = ARRAY_LENGTH(rows_), .bytes = sizeof(struct type)
-
-#define SECOND_MS 1000ull
-#define MINUTE_MS (60 * SECOND_MS)
-#define HOUR_MS (60 * MINUTE_MS)
-#define DAY_MS (24 * HOUR_MS)
 
 /* Listeners ------------------------------------------------------------------------------------------------------- */
 
@@ -41,7 +32,9 @@ static const struct row listener_rows[] = {
     { .word = "mode", .type = TYPE_MODE, MEMBER(config_listener, unix_mode), .most = 0777, .usual = "0660",
       .applies = listener_is_local, .reload = RELOAD_RESTART,
       .doc = "File mode of a unix: socket." },
-    { .word = "tls", .type = TYPE_LATER, .doc = "TLS" },
+    { .word = "redirect-to-https", .type = TYPE_FLAG, MEMBER(config_listener, redirect_to_https), .usual = "false",
+      .doc = "Answers every request with 308 and the same URL with https." },
+    { .word = "tls", .type = TYPE_SECTION, MEMBER(config_listener, tls), .section = &section_listener_tls },
     { .word = "proxy-protocol", .type = TYPE_LATER, .doc = "the PROXY protocol" },
     { .word = "protocols", .type = TYPE_LATER, .doc = "HTTP/2 and HTTP/3" },
 };
@@ -354,7 +347,7 @@ static const struct row pool_rows[] = {
     { .word = "queue", .type = TYPE_SECTION, .section = &section_queue, .applies = pool_queues },
     { .word = "passive-health", .type = TYPE_SECTION, MEMBER(config_pool, health), .section = &section_passive },
     { .word = "health", .type = TYPE_SECTION, MEMBER(config_pool, check), .section = &section_check },
-    { .word = "tls", .type = TYPE_LATER, .doc = "TLS to origins" },
+    { .word = "tls", .type = TYPE_SECTION, MEMBER(config_pool, tls), .section = &section_pool_tls },
     { .word = "proxy-protocol", .type = TYPE_LATER, .doc = "the PROXY protocol" },
     { .word = "sticky", .type = TYPE_LATER, .doc = "the sticky cookie" },
     { .word = "slow-start", .type = TYPE_LATER, .doc = "slow start" },
@@ -381,6 +374,8 @@ static const struct row limit_rows[] = {
       .zero = "auto", .doc = "Client connections at once, for the whole process. auto: as many as the process may have descriptors for." },
     { .word = "requests-per-connection", .type = TYPE_COUNT, MEMBER(config_limits, requests_per_connection_max), .most = UINT32_MAX,
       .usual = "none", .zero = "none", .doc = "Requests that one client connection may carry." },
+    { .word = "handshakes", .type = TYPE_COUNT, MEMBER(config_limits, handshakes_max), .most = 10000000, .usual = "4096",
+      .zero = "none", .doc = "TLS handshakes under way, for the whole process. Connections beyond are closed." },
 };
 static const struct section section_limits = {
     .noun = "limits", SECTION(config_limits, limit_rows), .always = true, .doc = "What a client may ask for.",
@@ -397,6 +392,8 @@ static const struct row timeout_rows[] = {
       .doc = "A client that takes nothing of its response." },
     { .word = "drain", .type = TYPE_DURATION, MEMBER(config_timeouts, drain_ms), .most = DAY_MS, .usual = "30s",
       .doc = "What a graceful stop waits for requests in flight." },
+    { .word = "handshake", .type = TYPE_DURATION, MEMBER(config_timeouts, handshake_ms), .least = 10, .most = HOUR_MS, .usual = "10s",
+      .doc = "A whole TLS handshake, from the moment the connection is there." },
 };
 static const struct section section_timeouts = {
     .noun = "timeouts", SECTION(config_timeouts, timeout_rows), .always = true, .doc = "How long clients may take.",
@@ -446,6 +443,7 @@ static const struct row top_rows[] = {
     { .word = "limits", .type = TYPE_SECTION, MEMBER(config, limits), .section = &section_limits },
     { .word = "timeouts", .type = TYPE_SECTION, MEMBER(config, timeouts), .section = &section_timeouts },
     { .word = "log", .type = TYPE_SECTION, MEMBER(config, log), .section = &section_log },
+    { .word = "tls", .type = TYPE_SECTION, MEMBER(config, tls), .section = &section_tls },
     { .word = "trusted-proxies", .type = TYPE_NETWORKS, MEMBER(config, trusted_proxies), LENGTH_AT(config, trusted_proxy_count),
       .least = 1, .most = 4096,
       .doc = "Addresses and networks (10.0.0.0/8, fd00::/8) whose X-Forwarded-* and Forwarded are believed. Everyone else's are "
@@ -464,7 +462,6 @@ static const struct row top_rows[] = {
       .usual = "auto", .reload = RELOAD_RESTART,
       .doc = "Of TCP sockets. system: what the system has chosen. auto: the same, but cubic on loopback, where pacing costs up to twice "
              "the CPU time. Or the kernel's name of an algorithm." },
-    { .word = "tls", .type = TYPE_LATER, .doc = "TLS" },
     { .word = "cache", .type = TYPE_LATER, .doc = "the cache" },
     { .word = "limit", .type = TYPE_LATER, .doc = "rate limiting" },
     { .word = "waf", .type = TYPE_LATER, .doc = "the request filter" },

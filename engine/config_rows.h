@@ -39,6 +39,8 @@
     X(TYPE_EDIT_SET, "field names with values")       \
     X(TYPE_EDIT_ADD, "field names with values")       \
     X(TYPE_EDIT_REMOVE, "field names")                \
+    X(TYPE_WORDS, "words")                            \
+    X(TYPE_SERVER_NAMES, "host names")                \
     X(TYPE_SECTION, "keys")                           \
     X(TYPE_LIST, "list")                              \
     X(TYPE_NAMED, "names with keys")                  \
@@ -95,6 +97,7 @@ struct section {
 
 extern const struct section section_top;
 extern const struct section section_listener, section_route, section_pool, section_server;
+extern const struct section section_listener_tls, section_certificate, section_pool_tls, section_tls; /* config_rows_tls.c */
 
 /* The row of a section with this word, NULL when there is none; its bit in `given`. */
 const struct row *section_row(const struct section *section, struct slice word);

@@ -83,15 +83,29 @@ static void schema_mode(const struct row *row, struct text *out)
     text_add(out, SLICE("\"anyOf\":[{\"type\":\"string\",\"pattern\":\"^0[0-7]{3}$\"},{\"type\":\"integer\"}]"));
 }
 
+/* A word that looks like a number is one to most YAML readers. */
 static void schema_word(const struct row *row, struct text *out)
 {
     text_add(out, SLICE("\"enum\":["));
     for (size_t i = 0; row->words[i].word; i++) {
+        const char *word = row->words[i].word;
         if (i)
             text_add(out, SLICE(","));
-        text_json_string(out, slice_of_text(row->words[i].word));
+        text_json_string(out, slice_of_text(word));
+        if (word[0] >= '0' && word[0] <= '9')
+            text_format(out, ",%s", word);
     }
     text_add(out, SLICE("]"));
+}
+
+/* One, a list, or the word for all. */
+static void schema_words(const struct row *row, struct text *out)
+{
+    text_add(out, SLICE("\"anyOf\":[{"));
+    schema_word(row, out);
+    text_format(out, "},{\"const\":\"%s\"},{\"type\":\"array\",\"minItems\":1,\"uniqueItems\":true,\"items\":{", row->usual);
+    schema_word(row, out);
+    text_add(out, SLICE("}}]"));
 }
 
 static void schema_forwarded(const struct row *row, struct text *out)
@@ -197,6 +211,8 @@ static schema_function *const schema_functions[ROW_TYPES] = {
     [TYPE_EDIT_SET] = schema_edits,
     [TYPE_EDIT_ADD] = schema_edits,
     [TYPE_EDIT_REMOVE] = schema_texts,
+    [TYPE_WORDS] = schema_words,
+    [TYPE_SERVER_NAMES] = schema_texts,
     [TYPE_SECTION] = schema_nested,
     [TYPE_LIST] = schema_list,
     [TYPE_NAMED] = schema_named,
@@ -296,7 +312,7 @@ static void manual_bounds(const struct row *row, struct text *out)
 
 static void manual_words(const struct row *row, struct text *out)
 {
-    if (row->type != TYPE_WORD) {
+    if (row->type != TYPE_WORD && row->type != TYPE_WORDS) {
         text_add(out, slice_of_text(row_type_noun(row->type)));
         return;
     }

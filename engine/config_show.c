@@ -218,6 +218,32 @@ static void show_word(struct emitter *e, const struct row *row, const void *targ
     emit_bare(e, word->word ? word->word : "?", false);
 }
 
+static void show_words(struct emitter *e, const struct row *row, const void *target)
+{
+    const struct config_words *words = row_member_const(row, target);
+    show_key(e, row);
+    emit_open(e, '[');
+    for (uint32_t i = 0; i < words->count; i++) {
+        const struct row_word *word = row->words;
+        while (word->word && word->value != words->list[i])
+            word++;
+        emit_item(e);
+        emit_text(e, slice_of_text(word->word ? word->word : "?"));
+    }
+    emit_close(e, ']');
+}
+
+static void show_server_names(struct emitter *e, const struct row *row, const void *target)
+{
+    const struct slice *names;
+    uint32_t count = row_items(row, target);
+    memcpy(&names, row_member_const(row, target), sizeof names);
+    if (count == 0)
+        return;
+    show_key(e, row);
+    emit_texts(e, names, count);
+}
+
 static void show_text(struct emitter *e, const struct row *row, const void *target)
 {
     const struct slice *text = row_member_const(row, target);
@@ -505,6 +531,8 @@ static show_function *const show_functions[ROW_TYPES] = {
     [TYPE_EDIT_SET] = show_edits,
     [TYPE_EDIT_ADD] = show_edits,
     [TYPE_EDIT_REMOVE] = show_remove,
+    [TYPE_WORDS] = show_words,
+    [TYPE_SERVER_NAMES] = show_server_names,
     [TYPE_SECTION] = show_nested,
     [TYPE_LIST] = show_list,
     [TYPE_NAMED] = show_named,

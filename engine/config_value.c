@@ -333,6 +333,43 @@ const char *value_check_socket_path(struct slice text)
     return NULL;
 }
 
+const char *value_check_file(struct slice text)
+{
+    return is_file_path(text) ? NULL : "the path of a file begins with '/'";
+}
+
+/* Labels of letters, digits, '-' and '_' (RFC 1123 2.1; '_' as found in container networks), not all of them digits. */
+static bool is_dns_name(struct slice text)
+{
+    bool letter = false;
+    if (text.length == 0 || text.length > 253)
+        return false;
+    for (size_t i = 0, label = 0; i <= text.length; i++, label++) {
+        char c = i < text.length ? text.at[i] : '.';
+        char low = (char)(c | 0x20);
+        letter |= low >= 'a' && low <= 'z';
+        if (c == '.' && (label == 0 || label > 63 || text.at[i - 1] == '-' || text.at[i - label] == '-'))
+            return false;
+        if (c == '.')
+            label = (size_t)-1;
+        else if (!(low >= 'a' && low <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_')
+            return false;
+    }
+    return letter;
+}
+
+const char *value_check_server_name(struct slice text)
+{
+    return is_dns_name(text) ? NULL : "this is a host name, such as app.example.com; an address is no name";
+}
+
+const char *value_check_certificate_name(struct slice text)
+{
+    if (slice_starts(text, SLICE("*.")))
+        text = slice_of(text.at + 2, text.length - 2);
+    return is_dns_name(text) ? NULL : "a name looks like www.example.com or *.example.com; an address is no name";
+}
+
 const char *value_check_access_log(struct slice text)
 {
     if (slice_equal(text, SLICE("off")) || slice_equal(text, SLICE("stdout")) || slice_equal(text, SLICE("stderr")))

@@ -52,6 +52,9 @@ const char *value_check_media_type(struct slice text);
 const char *value_check_path(struct slice text);         /* canonical (uri.h) */
 const char *value_check_target(struct slice text);       /* of a health check: path with an optional query */
 const char *value_check_socket_path(struct slice text);
+const char *value_check_file(struct slice text);             /* an absolute path */
+const char *value_check_server_name(struct slice text);      /* what can stand in SNI, RFC 6066 3 */
+const char *value_check_certificate_name(struct slice text); /* the same, or with "*." before it */
 const char *value_check_access_log(struct slice text);
 const char *value_check_error_log(struct slice text);
 const char *value_check_congestion(struct slice text);

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/conn_tls.h"
 #include "engine/generation.h"
 #include "engine/worker.h"
 
@@ -59,6 +60,7 @@ static bool settle(struct conn *conn)
     struct worker *worker = conn->worker;
     if (conn->flushing)
         return false; /* on the list of this turn; conn_send settles it */
+    conn_tls_free(conn);
     chain_clear(&conn->out);
     if (!conn->fd_closed)
         ring_close(&worker->loop.ring, conn->fd);
@@ -90,14 +92,18 @@ static void waiter_ready(struct ring_waiter *waiter)
 {
     struct conn *conn = CONTAINER_OF(waiter, struct conn, waiter);
     MUST_BE(conn, CONN_MAGIC);
-    if (conn->state == CONN_OPEN || conn->state == CONN_FINISHING)
-        receive_arm(conn);
+    if (conn->state != CONN_OPEN && conn->state != CONN_FINISHING)
+        return;
+    receive_arm(conn);
+    if (conn->tls && conn->state == CONN_OPEN && conn_tls_received(conn))
+        conn->events->input(conn);
 }
 
 static void finishing_input(struct conn *conn)
 {
-    conn->discarded += (uint32_t)conn->in.bytes;
-    queue_clear(&conn->in);
+    struct queue *from = conn->tls ? &conn->tls->raw : &conn->in;
+    conn->discarded += (uint32_t)from->bytes;
+    queue_clear(from);
     if (conn->discarded > FINISH_BYTES_MAX || (conn->ended && conn->shut))
         conn_close(conn, false);
 }
@@ -109,9 +115,10 @@ static void accept_bytes(struct conn *conn, int32_t result, uint32_t flags)
         block_unref(block);
         return;
     }
-    queue_append(&conn->in, block);
+    struct queue *to = conn->tls ? &conn->tls->raw : &conn->in;
+    queue_append(to, block);
     count_moved(conn, (uint32_t)result, true);
-    if (unlikely(conn->in.bytes >= QUEUE_BYTES_STOP || conn->in.blocks >= QUEUE_BYTES_STOP / BLOCK_BYTES) && !conn->paused) {
+    if (unlikely(to->bytes >= QUEUE_BYTES_STOP || to->blocks >= QUEUE_BYTES_STOP / BLOCK_BYTES) && !conn->paused) {
         conn->paused = true;
         op_cancel(ring_of(conn), &conn->receive);
     }
@@ -157,7 +164,7 @@ static void receive_done(struct op *op, int32_t result, uint32_t flags)
         receive_arm(conn);
     if (unlikely(conn->state == CONN_FINISHING))
         finishing_input(conn);
-    else
+    else if (!conn->tls || conn_tls_received(conn))
         conn->events->input(conn);
 }
 
@@ -169,10 +176,12 @@ void conn_receive(struct conn *conn)
 void conn_consume(struct conn *conn, uint64_t bytes)
 {
     queue_consume(&conn->in, bytes);
-    if (unlikely(conn->paused) && conn->in.bytes <= QUEUE_BYTES_RESUME) {
+    if (unlikely(conn->paused) && !conn->tls && conn->in.bytes <= QUEUE_BYTES_RESUME) {
         conn->paused = false;
         receive_arm(conn);
     }
+    if (conn->tls && conn->in.bytes <= QUEUE_BYTES_RESUME && (conn->paused || !queue_empty(&conn->tls->raw)))
+        conn_tls_open(conn); /* which takes receiving up again when that is not enough */
 }
 
 void conn_need_more(struct conn *conn)
@@ -210,6 +219,17 @@ static void finish_sending(struct conn *conn)
         conn_close(conn, false);
 }
 
+/* What the kernel is given: content, or what was sealed of it. */
+static struct chain *sent_from(struct conn *conn)
+{
+    return conn->tls ? &conn->tls->out : &conn->out;
+}
+
+bool conn_unsent(const struct conn *conn)
+{
+    return !chain_empty(&conn->out) || (conn->tls && !chain_empty(&conn->tls->out));
+}
+
 static void send_done(struct op *op, int32_t result, uint32_t flags)
 {
     (void)flags;
@@ -222,6 +242,8 @@ static void send_done(struct op *op, int32_t result, uint32_t flags)
     if (unlikely(result < 0 && result != -EINTR && result != -EAGAIN)) {
         conn->deaf = true;
         chain_clear(&conn->out);
+        if (conn->tls)
+            chain_clear(&conn->tls->out);
         if (conn->state == CONN_FINISHING)
             conn_close(conn, false);
         else
@@ -229,11 +251,11 @@ static void send_done(struct op *op, int32_t result, uint32_t flags)
         return;
     }
     if (result > 0) {
-        chain_consume(&conn->out, (uint32_t)result);
+        chain_consume(sent_from(conn), (uint32_t)result);
         count_moved(conn, (uint32_t)result, false);
     }
     conn->sending = 0;
-    if (unlikely(!chain_empty(&conn->out)))
+    if (unlikely(conn_unsent(conn)))
         worker_flush_later(conn->worker, conn);
     else if (unlikely(conn->state == CONN_FINISHING)) {
         finish_sending(conn);
@@ -245,15 +267,15 @@ static void send_done(struct op *op, int32_t result, uint32_t flags)
 
 void conn_flush(struct conn *conn)
 {
-    if (!conn->flushing && !chain_empty(&conn->out) && !op_armed(&conn->send))
+    if (!conn->flushing && conn_unsent(conn) && !op_armed(&conn->send))
         worker_flush_later(conn->worker, conn);
 }
 
-static void send_several(struct conn *conn, struct send_vector *vector)
+static void send_several(struct conn *conn, struct chain *out, struct send_vector *vector)
 {
-    unsigned count = conn->out.count;
+    unsigned count = out->count;
     for (unsigned i = 0; i < count; i++) {
-        struct span *span = chain_span(&conn->out, i);
+        struct span *span = chain_span(out, i);
         vector->runs[i] = (struct iovec){ span_at(span), span->length };
     }
     vector->message = (struct msghdr){ .msg_iov = vector->runs, .msg_iovlen = count };
@@ -263,7 +285,10 @@ static void send_several(struct conn *conn, struct send_vector *vector)
 bool conn_send(struct conn *conn, struct send_vectors *vectors)
 {
     MUST_BE(conn, CONN_MAGIC);
-    bool several = conn->out.count > 1;
+    struct chain *out = sent_from(conn);
+    if (conn->tls && conn->state != CONN_CLOSING && !op_armed(&conn->send))
+        conn_tls_seal(conn);
+    bool several = out->count > 1;
     if (several && vectors->used == SEND_VECTORS)
         return false;
     conn->flushing = false;
@@ -271,16 +296,24 @@ bool conn_send(struct conn *conn, struct send_vectors *vectors)
         settle(conn);
         return true;
     }
-    if (op_armed(&conn->send) || chain_empty(&conn->out))
+    if (op_armed(&conn->send) || chain_empty(out)) {
+        if (conn->state == CONN_FINISHING && !op_armed(&conn->send) && !conn_unsent(conn) && !conn->shut)
+            finish_sending(conn);
         return true;
-    conn->sending = conn->out.bytes;
+    }
+    conn->sending = out->bytes;
     if (several)
-        send_several(conn, &vectors->list[vectors->used++]);
+        send_several(conn, out, &vectors->list[vectors->used++]);
     else {
-        struct span *span = chain_span(&conn->out, 0);
+        struct span *span = chain_span(out, 0);
         op_send(ring_of(conn), &conn->send, conn->fd, span_at(span), span->length);
     }
     return true;
+}
+
+bool conn_is_ready(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && (!conn->tls || conn->tls->open);
 }
 
 /* Connecting, polling, deadlines ------------------------------------------------------------------------------- */
@@ -294,7 +327,11 @@ static void connect_done(struct op *op, int32_t result, uint32_t flags)
         return;
     if (result == 0)
         set_state(conn, CONN_OPEN);
-    conn->events->connected(conn, -result);
+    if (result == 0 && conn->tls) {
+        conn_receive(conn);
+        conn_tls_shake_later(conn);
+    } else
+        conn->events->connected(conn, -result);
 }
 
 void conn_connect(struct conn *conn, const struct sockaddr *address, socklen_t bytes)
@@ -380,6 +417,8 @@ void conn_close(struct conn *conn, bool reset)
     MUST_BE(conn, CONN_MAGIC);
     if (conn->state == CONN_CLOSING)
         return;
+    if (conn->tls && !reset)
+        conn_tls_goodbye(conn);
     set_state(conn, CONN_CLOSING);
     if (reset)
         send_reset(conn);
@@ -408,7 +447,10 @@ void conn_finish(struct conn *conn, bool linger)
     queue_clear(&conn->in);
     conn_deadline(conn, conn->worker->loop.now_ms + FINISH_MS);
     receive_arm(conn);
-    if (chain_empty(&conn->out) && !op_armed(&conn->send))
+    if (conn->tls) {
+        queue_clear(&conn->tls->raw);
+        worker_flush_later(conn->worker, conn); /* for close_notify, at least */
+    } else if (chain_empty(&conn->out) && !op_armed(&conn->send))
         finish_sending(conn);
     else
         conn_flush(conn);

@@ -28,6 +28,7 @@ struct worker;
 struct exchange;
 struct origin;
 struct listener;
+struct tls;
 
 enum conn_state {
     CONN_FREE,
@@ -46,6 +47,7 @@ struct conn_events {
     void (*broken)(struct conn *conn, int error);    /* reset, or a send failed (then `deaf` is set); the owner closes, now or later */
     void (*timeout)(struct conn *conn);              /* the deadline passed */
     void (*ready)(struct conn *conn);                /* an asked-for poll fired, or conn_hold took effect */
+    void (*shake)(struct conn *conn);                /* TLS: the handshake can go on (conn_tls.h) */
 };
 
 /* What only a client's connection has. */
@@ -59,6 +61,8 @@ struct conn_client {
     bool idle;        /* between requests, nothing of the next has come */
     bool serving;     /* front.c is beginning exchanges: do not nest */
     bool trusted;     /* a listed proxy */
+    bool early;       /* TLS: early data may come before the handshake goes on */
+    bool handshaking; /* holds one of the places of limits.handshakes */
     bool named;       /* address, port and trusted are filled in */
     char address[46]; /* text */
 };
@@ -68,6 +72,7 @@ struct conn_origin {
     struct origin *origin;
     struct idle_entry idle;
     bool reused; /* served a request before this one */
+    bool session_kept; /* TLS: its session was looked at */
 };
 
 struct conn {
@@ -83,6 +88,8 @@ struct conn {
     bool cut;             /* it did not end but was reset: what came before may be less than was sent */
     bool deaf;            /* a send failed: the peer takes nothing more, but what it sent before may still come */
     bool client_side;     /* which member of the union */
+    bool truncated;       /* the peer ended without TLS's close_notify */
+    bool shaking;         /* on the worker's list of handshakes */
     bool linger;          /* CONN_FINISHING: after what is queued, FIN and the peer's rest, not just the end */
     bool fd_closed;       /* CONN_CLOSING: the descriptor's number was given back ahead of the last completion */
     const struct conn_events *events;
@@ -90,10 +97,11 @@ struct conn {
     struct exchange *exchange; /* the one this conn serves now */
     struct op receive, send, other;
     struct timer timer;
+    struct tls *tls; /* NULL: plain */
     struct queue in;
     struct chain out;
     struct ring_waiter waiter;
-    struct conn *next_flush;
+    struct conn *next_flush, *next_shake;
     uint64_t number; /* for traces */
     uint32_t sending; /* bytes given to the kernel and not yet completed */
     uint32_t discarded; /* CONN_FINISHING */
@@ -113,11 +121,17 @@ void conn_receive(struct conn *conn); /* starts receiving */
 /* Queues what stands in `out`; conn_flush with nothing queued is harmless. */
 void conn_flush(struct conn *conn);
 
+/* True while something is queued that the kernel has not got; what it has got and not sent is conn->sending. */
+bool conn_unsent(const struct conn *conn);
+
 /* bytes of `in` were used; takes receiving up again. */
 void conn_consume(struct conn *conn, uint64_t bytes);
 
 /* The owner has looked at all of `in` and needs more of it: taken up again even if much waits. */
 void conn_need_more(struct conn *conn);
+
+/* Content can be sent and received: connected, and TLS's handshake over. */
+bool conn_is_ready(const struct conn *conn);
 
 /* Room in `out` for another head or run of content. */
 static inline unsigned conn_room(const struct conn *conn) { return chain_room(&conn->out); }

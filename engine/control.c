@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/certificates.h"
 #include "engine/control_wire.h"
 #include "engine/process.h"
 #include "engine/report.h"
@@ -247,6 +248,15 @@ static void do_stop(struct client *client, const struct wire_request *request, s
     server_stop(process, deadline_ms);
 }
 
+/* The deadline says which: those that end within it. Without one that does, the text is empty. */
+static void do_certs(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    struct server_process *process = client->control->process;
+    uint32_t count = certificates_report(process->generation, loop_unix_seconds(&process->loop), request->deadline_ms, &reply->text, &reply->json);
+    if (count == 0 && request->deadline_ms == UINT64_MAX)
+        text_add(&reply->text, SLICE("no listener speaks TLS\n"));
+}
+
 static void do_version(struct client *client, const struct wire_request *request, struct reply *reply)
 {
     (void)request;
@@ -261,6 +271,7 @@ struct command {
 static const struct command commands[] = {
     { "status", do_status }, { "pools", do_pools }, { "top", do_top }, { "metrics", do_metrics }, { "config", do_config },
     { "drain", do_drain }, { "undrain", do_undrain }, { "stop", do_stop }, { "version", do_version },
+    { "certs", do_certs },
 };
 
 static void start_reload(struct client *client)

@@ -215,6 +215,8 @@ static bool client_goes_on(const struct exchange *x)
 enum step_verdict exchange_finish(struct exchange *x)
 {
     struct conn *client = x->client;
+    if (unlikely(x->early) && x->response_done && !conn_is_ready(client))
+        return STEP_WAIT; /* the answer goes out with the handshake's end (front_tls.c) */
     bool keep = client_goes_on(x);
     bool reset = x->reset_client;
     bool complete = x->response_done;
@@ -292,7 +294,7 @@ void exchange_client_timeout(struct exchange *x)
     const struct config_timeouts *timeouts = &x->view->config->timeouts;
     uint64_t now_ms = x->worker->loop.now_ms;
     uint64_t due_ms = TIMER_NEVER;
-    if (!chain_empty(&x->client->out) || splice_waits_for_client(x)) {
+    if (conn_unsent(x->client) || splice_waits_for_client(x)) {
         if (still_takes(x->client, &x->client_taken))
             x->client_moved_ms = now_ms;
         due_ms = now_ms + timeouts->send_ms / 4 + 1;

@@ -78,6 +78,7 @@ struct exchange {
     bool continued;        /* the origin said 100: it reads the request's content */
     bool client_keep;      /* ours to the client shall */
     bool chunked_out;      /* the response's content is framed in chunks for the client */
+    bool early;            /* came in early data, and the handshake is not over: it may be a replay (RFC 8470) */
     bool reset_client;     /* close the client's connection with RST */
     bool answer_begun;     /* REPLY: the head was queued */
     bool answer_owned;     /* REPLY: answer_memory is to be freed */

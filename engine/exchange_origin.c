@@ -257,7 +257,7 @@ static enum step_verdict connect_to(struct exchange *x)
 enum step_verdict exchange_attach(struct exchange *x)
 {
     if (x->origin)
-        return x->origin->state == CONN_CONNECTING ? STEP_WAIT : exchange_go(x, STEP_FORWARD);
+        return conn_is_ready(x->origin) ? exchange_go(x, STEP_FORWARD) : STEP_WAIT;
     x->attempts++;
     x->origin = x->fresh_only ? NULL : back_take(origin_of(x));
     if (unlikely(!x->origin))
@@ -306,7 +306,7 @@ void exchange_release_origin(struct exchange *x, bool keep)
 {
     struct conn *origin = x->origin;
     x->origin = NULL;
-    if (keep && origin->state == CONN_OPEN && queue_empty(&origin->in) && !origin->ended && !origin->held && chain_empty(&origin->out))
+    if (keep && origin->state == CONN_OPEN && queue_empty(&origin->in) && !origin->ended && !origin->held && !conn_unsent(origin))
         back_keep(origin);
     else
         back_close(origin);
@@ -376,12 +376,12 @@ enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome
 void exchange_origin_timeout(struct exchange *x)
 {
     uint64_t now_ms = x->worker->loop.now_ms;
-    bool client_is_slow = !chain_empty(&x->client->out) || splice_waits_for_client(x) || (!x->request_done && queue_empty(&x->client->in));
-    if (x->origin->state == CONN_OPEN && (client_is_slow || exchange_origin_takes(x))) {
+    bool client_is_slow = conn_unsent(x->client) || splice_waits_for_client(x) || (!x->request_done && queue_empty(&x->client->in));
+    if (conn_is_ready(x->origin) && (client_is_slow || exchange_origin_takes(x))) {
         conn_deadline(x->origin, now_ms + x->pool->config->between_ms);
         return;
     }
-    bool connecting = x->origin->state == CONN_CONNECTING;
+    bool connecting = !conn_is_ready(x->origin);
     exchange_origin_failed(x, connecting ? SERVER_CONNECT : SERVER_TIMEOUT, connecting ? ETIMEDOUT : 0);
     exchange_run(x);
 }

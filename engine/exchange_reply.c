@@ -91,6 +91,7 @@ static unsigned answer_fields(struct exchange *x, struct field_edit fields[ANSWE
     unsigned count = 0;
     add_field(fields, &count, FIELD_SERVER, SLICE("Server"), x->view->config->server_header);
     add_field(fields, &count, FIELD_LOCATION, SLICE("Location"), x->answer_location);
+    add_field(fields, &count, FIELD_STRICT_TRANSPORT_SECURITY, SLICE("Strict-Transport-Security"), x->forwarding.hsts);
     if (x->answer_status == 405)
         add_field(fields, &count, FIELD_OTHER, SLICE("Allow"), SLICE("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));
     if (x->answer_status == 503)
@@ -136,7 +137,7 @@ static enum step_verdict send_rest(struct exchange *x)
         struct slice run = slice_of(x->answer_body.at + x->answer_sent, size_min(left, BLOCK_BYTES));
         if (conn_room(x->client) < 2 || chain_append_copy(&x->client->out, &x->worker->blocks, run) != ERR_OK) {
             conn_flush(x->client);
-            if (chain_empty(&x->client->out))
+            if (!conn_unsent(x->client))
                 return exchange_abort(x, "no_memory", true);
             exchange_await_client(x);
             return STEP_WAIT;

@@ -3,7 +3,9 @@
  */
 #include "engine/exchange.h"
 #include "engine/front.h"
+#include "engine/listener.h"
 #include "engine/metrics.h"
+#include "proto/tls.h"
 
 /* RECEIVE ------------------------------------------------------------------------------------------------------ */
 
@@ -28,6 +30,19 @@ static enum h1_verdict parse_head(struct exchange *x, enum codec_fault *fault)
     }
 }
 
+/* The certificate's texts live as long as the connection. */
+static void set_certificate(struct exchange *x)
+{
+    const struct tls *tls = x->client->tls;
+    if (tls_context_client_mode(tls->context) == TLS_CLIENT_ANY)
+        return;
+    x->forwarding.client_verify = tls->peer ? SLICE("SUCCESS") : SLICE("NONE");
+    if (!tls->peer)
+        return;
+    x->forwarding.client_subject = slice_of_text(tls->peer->subject);
+    x->forwarding.client_fingerprint = slice_of_text(tls->peer->fingerprint);
+}
+
 static void set_forwarding(struct exchange *x)
 {
     const struct config *config = x->view->config;
@@ -36,12 +51,15 @@ static void set_forwarding(struct exchange *x)
     x->forwarding = (struct forwarding){
         .via = config->via,
         .client_address = slice_of(who->address, who->address_length),
-        .scheme = SLICE("http"),
+        .scheme = x->client->tls ? SLICE("https") : SLICE("http"),
+        .hsts = slice_of_text(who->listener->hsts),
         .client_trusted = who->trusted,
         .forwarded_x = config->forwarded_x,
         .forwarded_rfc7239 = config->forwarded_rfc7239,
         .upstream_keep_alive = true,
     };
+    if (x->client->tls)
+        set_certificate(x);
 }
 
 /* A malformed head: what was parsed so far is not to be relied on, so nothing of it is shown. */
@@ -55,6 +73,7 @@ static enum step_verdict refuse_head(struct exchange *x, enum codec_fault fault)
     x->request.framing = FRAMING_NONE;
     x->request_done = false; /* so the connection is not used again */
     x->client_keep = false;
+    x->forwarding.hsts = slice_of_text(x->client->client.listener->hsts);
     return exchange_answer(x, codec_fault_status(fault), codec_fault_word(fault), slice_of_text(codec_fault_sentence(fault)));
 }
 
@@ -106,6 +125,7 @@ enum step_verdict exchange_receive(struct exchange *x)
     uint32_t most = x->view->config->limits.requests_per_connection_max;
     x->client_keep = x->request.keep_alive && (most == 0 || client->client.requests + 1 < most);
     set_forwarding(x);
+    x->early = x->forwarding.early_data = !conn_is_ready(client);
     if (unlikely(!accept_kind(x)))
         return STEP_NEXT;
     return exchange_go(x, STEP_ROUTE);
@@ -168,11 +188,48 @@ static enum step_verdict to_pool(struct exchange *x)
     return exchange_go(x, STEP_SELECT);
 }
 
+/* The same place, asked for by TLS on its usual port. */
+static enum step_verdict to_https(struct exchange *x)
+{
+    const struct request *request = &x->request;
+    struct slice host = request->host;
+    size_t cap = host.length + request->path.length + request->query.length + 16;
+    char *room = cap <= BLOCK_BYTES ? arena_take(&x->arena, cap) : NULL;
+    if (host.length == 0)
+        return exchange_answer(x, 400, codec_fault_word(FAULT_HOST_MISSING), SLICE("No host was named\n"));
+    if (!room) {
+        COUNT(x->worker, no_memory);
+        return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
+    }
+    struct h1_writer w = h1_writer_of(room, cap);
+    h1_put_literal(&w, "https://");
+    h1_put(&w, host);
+    h1_put(&w, request->form == TARGET_ASTERISK ? SLICE("/") : request->path);
+    if (request->query.at) {
+        h1_put_literal(&w, "?");
+        h1_put(&w, request->query);
+    }
+    x->answer_location = slice_of(room, (size_t)(w.at - room));
+    return exchange_answer(x, 308, NULL, SLICE_NONE);
+}
+
+/* What must not happen twice waits until the client has shown that it is no replay (RFC 8470 3). */
+static bool must_wait(struct exchange *x)
+{
+    if (conn_is_ready(x->client))
+        x->early = x->forwarding.early_data = false;
+    return x->early && (!method_is_idempotent(x->request.method) || x->request.framing != FRAMING_NONE);
+}
+
 enum step_verdict exchange_route(struct exchange *x)
 {
     const struct config *config = x->view->config;
+    if (unlikely(x->early) && must_wait(x))
+        return STEP_WAIT;
     if (unlikely(x->client->client.listener->admin))
         return metrics_serve(x);
+    if (unlikely(x->client->client.listener->to_https))
+        return to_https(x);
     x->route = route_find(config->routes, config->route_count, &x->request);
     if (unlikely(!x->route)) {
         COUNT(x->worker, no_route);

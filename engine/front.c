@@ -2,7 +2,9 @@
 
 #include <arpa/inet.h>
 
+#include "engine/conn_tls.h"
 #include "engine/exchange.h"
+#include "engine/front_tls.h"
 #include "engine/socket.h"
 #include "engine/worker.h"
 
@@ -11,12 +13,24 @@ static const struct config *config_of(struct conn *client)
     return client->worker->view->config;
 }
 
+static void set_idle(struct conn *client, bool idle)
+{
+    if (client->client.idle == idle)
+        return;
+    client->client.idle = idle;
+    if (idle)
+        counter_add(&client->worker->stats->clients_idle, 1);
+    else
+        counter_sub(&client->worker->stats->clients_idle, 1);
+}
+
 static void count_out(struct conn *client)
 {
     struct worker *worker = client->worker;
     struct listener *listener = client->client.listener;
     counter_sub(&worker->stats->clients, 1);
     worker->client_count--;
+    front_tls_leave(client);
     atomic_fetch_sub_explicit(&worker->shared->clients, 1, memory_order_relaxed);
     client->client.listener = NULL;
     listener_unref(listener);
@@ -32,24 +46,14 @@ void front_close(struct conn *client, bool reset)
     conn_close(client, reset);
 }
 
-static void front_finish(struct conn *client, bool linger)
+void front_finish(struct conn *client, bool linger)
 {
+    set_idle(client, false);
     count_out(client);
     conn_finish(client, linger);
 }
 
 /* Between requests --------------------------------------------------------------------------------------------- */
-
-static void set_idle(struct conn *client, bool idle)
-{
-    if (client->client.idle == idle)
-        return;
-    client->client.idle = idle;
-    if (idle)
-        counter_add(&client->worker->stats->clients_idle, 1);
-    else
-        counter_sub(&client->worker->stats->clients_idle, 1);
-}
 
 /* FIN between requests: whatever is queued still goes out; half a head is an abort. */
 static void ended_between(struct conn *client)
@@ -57,7 +61,7 @@ static void ended_between(struct conn *client)
     if (client->in.bytes > 0)
         COUNT(client->worker, client_aborts);
     set_idle(client, false);
-    if (chain_empty(&client->out) && !op_armed(&client->send))
+    if (!conn_unsent(client) && !op_armed(&client->send) && !client->tls)
         front_close(client, false);
     else
         front_finish(client, true);
@@ -73,9 +77,21 @@ static void await_rest_of_head(struct conn *client)
     conn_deadline(client, client->client.head_since_ms + config_of(client)->timeouts.head_ms);
 }
 
+/* The first byte of a record of a handshake (RFC 8446 5.1); no method begins with it. */
+static bool begins_as_tls(const struct conn *client)
+{
+    struct slice run = client->tls || client->client.requests ? SLICE_NONE : queue_front(&client->in);
+    return run.length > 0 && run.at[0] == TLS_HANDSHAKE;
+}
+
 /* Begins as many pipelined requests as can be: each must have ended, and have left room for an answer. */
 static void serve_input(struct conn *client)
 {
+    if (unlikely(begins_as_tls(client))) {
+        set_idle(client, false);
+        front_tls_refuse_record(client);
+        return;
+    }
     while (client->state == CONN_OPEN && !client->exchange && !queue_empty(&client->in) && conn_room(client) >= 4) {
         if (client->client.idle) {
             set_idle(client, false);
@@ -132,6 +148,10 @@ static void input(struct conn *client)
 static void drained(struct conn *client)
 {
     struct exchange *x = client->exchange;
+    if (unlikely(!conn_is_ready(client))) {
+        conn_tls_shake_later(client);
+        return;
+    }
     if (x) {
         x->client_moved_ms = client->worker->loop.now_ms;
         exchange_run(x);
@@ -165,6 +185,10 @@ static void timeout(struct conn *client)
         exchange_client_timeout(client->exchange);
         return;
     }
+    if (unlikely(!conn_is_ready(client))) {
+        front_tls_timeout(client);
+        return;
+    }
     const struct config_timeouts *timeouts = &config_of(client)->timeouts;
     uint64_t now_ms = client->worker->loop.now_ms;
     uint64_t due_ms = client->client.head_since_ms + (client->client.idle ? timeouts->idle_ms : timeouts->head_ms);
@@ -184,7 +208,7 @@ static void ready(struct conn *client)
 }
 
 static const struct conn_events front_events = {
-    .input = input, .drained = drained, .broken = broken, .timeout = timeout, .ready = ready,
+    .input = input, .drained = drained, .broken = broken, .timeout = timeout, .ready = ready, .shake = front_tls_shake,
 };
 
 /* Accepting ---------------------------------------------------------------------------------------------------- */
@@ -221,6 +245,10 @@ void front_accept(struct listener *listener, int fd)
     counter_add(&worker->stats->clients, 1);
     set_idle(client, true);
     conn_deadline(client, worker->loop.now_ms + worker->view->config->timeouts.idle_ms);
+    if (listener->tls && !front_tls_accept(client)) {
+        front_close(client, true);
+        return;
+    }
     conn_receive(client);
 }
 

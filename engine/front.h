@@ -20,6 +20,9 @@ void front_next(struct conn *client, bool keep, bool more_may_come);
 /* Fills in client->client's address, port and trusted from the socket, once. */
 void front_name(struct conn *client);
 
+/* Sends what is queued and ends the connection (conn_finish), and counts it out. */
+void front_finish(struct conn *client, bool linger);
+
 /* Ends the connection now (reset or not) and counts it out. */
 void front_close(struct conn *client, bool reset);
 

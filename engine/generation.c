@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "engine/certificates.h"
 #include "engine/listener.h"
 
 /* Records ------------------------------------------------------------------------------------------------------ */
@@ -176,6 +178,18 @@ static bool open_all(struct generation *generation, const struct generation *pre
     return generation->access_fd >= 0 || why[0] == 0;
 }
 
+/* Keys are in memory from here: no core of it. 1 and not 0, since that alone holds back a core that goes to a program (core(5)). */
+static void note_tls(struct generation *generation)
+{
+    struct rlimit limit = { .rlim_cur = 1, .rlim_max = 1 };
+    for (uint32_t i = 0; i < generation->config->listener_count; i++)
+        generation->has_tls |= generation->listener_tls[i] != NULL;
+    for (uint32_t p = 0; p < generation->config->pool_count; p++)
+        generation->has_tls |= generation->pool_tls[p] != NULL;
+    if (generation->has_tls)
+        (void)setrlimit(RLIMIT_CORE, &limit);
+}
+
 /* Life --------------------------------------------------------------------------------------------------------- */
 
 static int *descriptors(uint32_t count)
@@ -212,6 +226,7 @@ static void free_parts(struct generation *generation)
         free(generation->records[p]);
     if (generation->access_fd >= 0)
         close(generation->access_fd);
+    certificates_release(generation);
     free(generation->listen_fds);
     free(generation->shared_fds);
     free(generation->records);
@@ -243,8 +258,11 @@ struct generation *generation_new(struct registry *registry, struct config *conf
     generation->config = config;
     generation->access_fd = -1;
     generation->number = previous ? previous->number + 1 : 1;
-    if (allocate(generation, registry->worker_count) && find_records(registry, generation) && open_all(generation, previous, why))
+    if (allocate(generation, registry->worker_count) && find_records(registry, generation) &&
+        certificates_load(generation, previous, registry->tickets, why) && open_all(generation, previous, why)) {
+        note_tls(generation);
         return generation;
+    }
     if (!why[0])
         snprintf(why, 256, "out of memory, or more than %u servers since the start", RECORDS_MAX);
     generation_discard(generation);

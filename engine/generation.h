@@ -23,6 +23,11 @@
 struct worker;
 struct conn;
 struct exchange;
+struct listener_tls;
+struct ticket_keys_file;
+struct tls_context;
+struct tls_session;
+struct tls_tickets;
 
 /* Process-wide, never freed before the end. */
 struct server_record {
@@ -46,6 +51,10 @@ struct generation {
     int *shared_fds;                 /* [listener]: unix sockets opened for this generation, -1 otherwise */
     struct server_record ***records; /* [pool][server] */
     struct pool_record **pool_records;
+    struct listener_tls **listener_tls; /* [listener], certificates.h; NULL: plain text */
+    bool has_tls;                       /* any of the two */
+    struct tls_context **pool_tls;      /* [pool], a reference each; NULL: plain text */
+    struct ticket_keys_file *ticket_keys; /* from the file that the configuration names; NULL: none. Wiped when they are in force */
     int access_fd;
     uint32_t views;           /* workers that still have a view of it; control thread only */
     struct generation_letter { /* one per worker: "prepare this", "adopt it" or "forget it", at its end "my view of it is gone" */
@@ -65,6 +74,9 @@ struct origin {
     struct worker *worker;
     struct server_record *record;
     struct idle_limits idle_limits; /* of the newest view that has it */
+    struct tls_context *tls;        /* likewise, a reference; NULL: plain */
+    struct tls_session *session;    /* to resume the next connection's; made under `tls` */
+    char tls_name[256];             /* SNI, and the name that its certificate must have */
     uint64_t seen;                  /* number of the newest generation that has it */
 };
 
@@ -105,6 +117,7 @@ struct view {
 struct registry {
     struct map servers; /* key -> struct server_record */
     struct map pools;   /* name -> struct pool_record */
+    struct tls_tickets *tickets; /* not owned; NULL: sessions are not resumed */
     uint32_t worker_count;
 };
 void registry_init(struct registry *registry, uint32_t worker_count, uint64_t seed0, uint64_t seed1);
@@ -143,5 +156,8 @@ void view_drop(struct view *view);   /* never was current, or the worker ends an
 void wait_line_poll(struct wait_line *line);
 
 void origin_unref(struct origin *origin);
+
+/* The name that a server of this pool is asked for by TLS. Any thread. */
+void origin_tls_name(const struct config_pool *pool, struct slice address, char out[256]);
 
 #endif

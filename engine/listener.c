@@ -142,7 +142,6 @@ struct listener *listener_start(struct worker *worker, int fd, const struct conf
     }
     listener->worker = worker;
     listener->fd = fd;
-    listener->admin = from->admin;
     listener->shared = from->address.socket.any.sa_family == AF_UNIX;
     listener->address = slice_of(name, from->address.text.length);
     listener->accept.done = accept_done;
@@ -154,6 +153,16 @@ struct listener *listener_start(struct worker *worker, int fd, const struct conf
     return listener;
 }
 
+void listener_take(struct listener *listener, const struct config_listener *from, const struct listener_tls *tls)
+{
+    listener->admin = from->admin;
+    listener->to_https = from->redirect_to_https;
+    listener->tls = tls;
+    listener->hsts[0] = '\0';
+    if (from->tls.hsts_ms)
+        snprintf(listener->hsts, sizeof listener->hsts, "max-age=%llu", (unsigned long long)(from->tls.hsts_ms / 1000));
+}
+
 void listener_stop(struct listener *listener)
 {
     struct loop *loop = &listener->worker->loop;
@@ -163,6 +172,7 @@ void listener_stop(struct listener *listener)
     if (*at)
         *at = listener->next;
     listener->leaving = true;
+    listener->tls = NULL; /* its generation's, which goes; handshakes that have not begun fail */
     timer_cancel(&loop->wheel, &listener->backoff);
     if (op_armed(&listener->accept)) {
         op_cancel(&loop->ring, &listener->accept);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "engine/probe_tls.h"
 #include "engine/process.h"
 #include "engine/socket.h"
 #include "proto/h1_parse.h"
@@ -22,6 +23,8 @@ struct probe {
     const struct config_pool *pool;
     const struct config_server *server;
     struct server_record *record;
+    struct tls_context *context; /* the generation's; NULL: plain text */
+    struct probe_tls *tls;       /* only while it runs */
     enum probe_state state;
     int fd;
     struct op op;
@@ -34,6 +37,7 @@ struct probe {
 struct prober {
     struct server_process *process;
     struct probe *probes;
+    struct probe_tls_shared tls;
 };
 
 static struct loop *loop_of(struct probe *probe)
@@ -43,6 +47,7 @@ static struct loop *loop_of(struct probe *probe)
 
 static void probe_free(struct probe *probe)
 {
+    probe_tls_free(probe->tls);
     free(probe->buffer);
     free(probe);
 }
@@ -64,6 +69,8 @@ static void conclude(struct probe *probe, bool well, const char *what)
     probe->fd = -1;
     free(probe->buffer);
     probe->buffer = NULL;
+    probe_tls_free(probe->tls);
+    probe->tls = NULL;
     if (health_check_result(&probe->record->health, well, check->rise, check->fall))
         log_line(LOG_WARN, "server \"%.*s\" is %s: %s", (int)probe->record->key.length, probe->record->key.at, well ? "up" : "down", what);
     uint64_t jitter = loop_random(loop_of(probe)) % (check->interval_ms / 10 + 1);
@@ -77,6 +84,16 @@ static void give_up(struct probe *probe)
     op_cancel(&loop_of(probe)->ring, &probe->op);
 }
 
+static void tls_go_on(struct probe *probe);
+
+static void receive_more(struct probe *probe)
+{
+    if (probe->tls)
+        tls_go_on(probe);
+    else
+        op_recv(&loop_of(probe)->ring, &probe->op, probe->fd, probe->buffer + probe->received, RESPONSE_BYTES - probe->received, 0);
+}
+
 static void judge(struct probe *probe)
 {
     struct response response;
@@ -86,7 +103,7 @@ static void judge(struct probe *probe)
     response.fields.count = 0;
     enum h1_verdict verdict = h1_parse_response(&response, METHOD_GET, probe->buffer, probe->received, &progress, &limits, &fault);
     if (verdict == H1_MORE && probe->received < RESPONSE_BYTES) {
-        op_recv(&loop_of(probe)->ring, &probe->op, probe->fd, probe->buffer + probe->received, RESPONSE_BYTES - probe->received, 0);
+        receive_more(probe);
         return;
     }
     const struct config_check *check = &probe->pool->check;
@@ -112,6 +129,43 @@ static size_t write_request(struct probe *probe)
     return length > 0 && (size_t)length < REQUEST_BYTES ? (size_t)length : 0;
 }
 
+/* SENDING and RECEIVING take turns until there is content to be judged. */
+static void tls_go_on(struct probe *probe)
+{
+    struct ring *ring = &loop_of(probe)->ring;
+    struct slice at;
+    char why[160];
+    switch (probe_tls_step(probe->tls, &at, why)) {
+    case PROBE_TLS_SEND:
+        probe->state = PROBE_SENDING;
+        op_send(ring, &probe->op, probe->fd, at.at, at.length);
+        break;
+    case PROBE_TLS_RECEIVE:
+        probe->state = PROBE_RECEIVING;
+        op_recv(ring, &probe->op, probe->fd, (char *)(uintptr_t)at.at, at.length, 0);
+        break;
+    case PROBE_TLS_CONTENT: {
+        struct slice run = queue_front(&probe->tls->content);
+        size_t n = size_min(run.length, RESPONSE_BYTES - probe->received);
+        memcpy(probe->buffer + probe->received, run.at, n);
+        probe->received += (uint32_t)n;
+        queue_consume(&probe->tls->content, run.length);
+        judge(probe);
+        break;
+    }
+    case PROBE_TLS_FAILED: conclude(probe, false, why); break;
+    }
+}
+
+static void tls_done(struct probe *probe, uint32_t bytes)
+{
+    if (probe->state == PROBE_SENDING)
+        probe_tls_sent(probe->tls, bytes);
+    else if (probe->state == PROBE_RECEIVING)
+        probe_tls_received(probe->tls, bytes);
+    tls_go_on(probe);
+}
+
 static void step_done(struct op *op, int32_t result, uint32_t flags)
 {
     (void)flags;
@@ -129,6 +183,10 @@ static void step_done(struct op *op, int32_t result, uint32_t flags)
     }
     if (result < 0 || (result == 0 && probe->state == PROBE_RECEIVING)) {
         conclude(probe, false, result < 0 ? strerror(-result) : "it closed before its response");
+        return;
+    }
+    if (probe->tls) {
+        tls_done(probe, (uint32_t)result);
         return;
     }
     switch (probe->state) {
@@ -150,15 +208,26 @@ static void step_done(struct op *op, int32_t result, uint32_t flags)
     }
 }
 
+static bool begin_tls(struct probe *probe)
+{
+    char name[256];
+    origin_tls_name(probe->pool, probe->server->address.text, name);
+    probe->tls = probe_tls_new(&probe->prober->tls, probe->context, name, slice_of(probe->buffer, write_request(probe)));
+    return probe->tls != NULL;
+}
+
 static void begin(struct probe *probe)
 {
     const struct address *address = &probe->server->address;
     probe->received = 0;
     probe->buffer = FAULT("probe") ? NULL : calloc(1, RESPONSE_BYTES);
-    probe->fd = probe->buffer && address->socket_bytes ? socket_for_origin(address, SLICE("system")) : -1;
-    if (!probe->buffer || (probe->fd < 0 && address->socket_bytes)) {
+    bool able = probe->buffer && (!probe->context || begin_tls(probe));
+    probe->fd = able && address->socket_bytes ? socket_for_origin(address, SLICE("system")) : -1;
+    if (!able || (probe->fd < 0 && address->socket_bytes)) {
         free(probe->buffer); /* our shortage, not the server's */
         probe->buffer = NULL;
+        probe_tls_free(probe->tls);
+        probe->tls = NULL;
         schedule(probe, loop_of(probe)->now_ms + probe->pool->check.interval_ms);
         return;
     }
@@ -204,7 +273,7 @@ static bool add_probe(struct prober *prober, uint32_t p, uint32_t s)
     if (!probe)
         return false;
     *probe = (struct probe){ .next = prober->probes, .prober = prober, .generation = generation, .pool = &generation->config->pools[p],
-                             .server = &generation->config->pools[p].servers[s], .record = generation->records[p][s],
+                             .server = &generation->config->pools[p].servers[s], .record = generation->records[p][s], .context = generation->pool_tls[p],
                              .fd = -1, .op.done = step_done, .timer.fire = timer_fired };
     prober->probes = probe;
     uint64_t now_ms = loop_of(probe)->now_ms;
@@ -253,5 +322,6 @@ void prober_free(struct prober *prober)
             close(probe->fd);
         probe_free(probe);
     }
+    probe_tls_shared_release(&prober->tls);
     free(prober);
 }

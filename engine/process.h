@@ -1,5 +1,5 @@
 /*
- * process: what server.c, reload.c and prober.c share of the process; control thread only.
+ * process: what server.c, reload.c, tickets.c and prober.c share of the process; control thread only.
  */
 #ifndef WEIR_PROCESS_H
 #define WEIR_PROCESS_H
@@ -50,6 +50,11 @@ struct server_process {
     struct server_answer hup_answer;
     bool hup_busy, hup_again;
 
+    /* Keys of TLS tickets: tickets.c. */
+    struct tls_tickets *tickets;
+    struct timer ticket_turn; /* while they are random */
+    uint32_t ticket_turn_ms;  /* how often; 0: they come from a file */
+
     struct timer deadline; /* of draining */
     uint64_t started_ms;
     int64_t started_unix, loaded_unix;
@@ -58,6 +63,11 @@ struct server_process {
 /* reload.c: SIGHUP; and when the workers have ended, a reload that they had not all prepared is answered and forgotten. */
 void reload_on_signal(struct server_process *process);
 void reload_at_end(struct server_process *process);
+
+/* tickets.c: with a random key, before the first generation; then what each generation that is in force says. */
+enum err must_use tickets_start(struct server_process *process);
+void tickets_adopt(struct server_process *process);
+void tickets_end(struct server_process *process); /* after all generations */
 
 /* systemd (sd_notify(3)): one datagram to $NOTIFY_SOCKET, if there is one. */
 void notify(const char *state);

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "engine/certificates.h"
 #include "engine/prober.h"
 #include "engine/process.h"
 
@@ -105,6 +106,7 @@ static void all_acknowledged(struct server_process *process)
     process->loaded_unix = loop_unix_seconds(&process->loop);
     log_open(-1, process->generation->config->log.level);
     prober_adopt(process->prober);
+    tickets_adopt(process);
     notify("READY=1");
     if (from->views == 0)
         forget_generation(process, from);
@@ -277,6 +279,7 @@ void server_reload(struct server_process *process, struct server_answer *answer)
         refuse(answer, ERR_SYSTEM, why);
         return;
     }
+    certificates_changes(process->generation, generation, &answer->text);
     begin(process, answer, generation);
 }
 

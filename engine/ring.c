@@ -425,9 +425,10 @@ void ring_trim(struct ring *ring)
     uint64_t completions = ring->completions - ring->trimmed_completions;
     ring->trimmed_no_buffers = ring->no_buffers;
     ring->trimmed_completions = ring->completions;
-    if (dry || ring->lent_target == RING_LENT_MIN)
+    if (dry)
         return;
-    ring->lent_target /= 2;
+    if (ring->lent_target > RING_LENT_MIN)
+        ring->lent_target /= 2;
     if (ring->deferred && completions < ring->lent)
         cool_lent(ring);
 }

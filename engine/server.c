@@ -12,6 +12,7 @@
 #include "engine/control.h"
 #include "engine/process.h"
 #include "engine/prober.h"
+#include "proto/tls_record.h"
 
 #define CONTROL_RING_ENTRIES 256u
 #define DESCRIPTORS_SPARE 64u
@@ -329,6 +330,8 @@ static enum err prepare(struct server_process *process, struct config *config, c
     if (getrandom(seeds, sizeof seeds, 0) < 0)
         seeds[0] = loop_random(&process->loop);
     registry_init(&process->registry, n, seeds[0], seeds[1]);
+    if (tickets_start(process) != ERR_OK)
+        return ERR_MEMORY;
     process->workers = calloc(n, sizeof(struct worker *));
     process->stats = aligned_alloc(CACHE_LINE, n * sizeof *process->stats);
     process->drain_letters = calloc(n, sizeof *process->drain_letters);
@@ -341,8 +344,10 @@ static enum err prepare(struct server_process *process, struct config *config, c
     if (!open_signals(process))
         return ERR_SYSTEM;
     process->generation = generation_new(&process->registry, config, NULL, why);
-    if (process->generation)
+    if (process->generation) {
+        tickets_adopt(process);
         return ERR_OK;
+    }
     return errno == EACCES || errno == EPERM ? ERR_PERMISSION : ERR_SYSTEM; /* of what could not be opened */
 }
 
@@ -366,7 +371,9 @@ static void say_started(struct server_process *process)
              process->workers[0]->loop.ring.obtained);
     for (uint32_t i = 0; i < config->listener_count; i++)
         log_line(LOG_NOTICE, "listening on %.*s%s", (int)config->listeners[i].address.text.length,
-                 config->listeners[i].address.text.at, config->listeners[i].admin ? " (admin)" : "");
+                 config->listeners[i].address.text.at, config->listeners[i].tls.certificate_count ? " (TLS)" : config->listeners[i].admin ? " (admin)" : "");
+    if (process->generation->has_tls)
+        log_line(LOG_NOTICE, "TLS records: %s", tls_record_backend());
     log_line(LOG_NOTICE, "congestion control: %.*s; control socket: %.*s", (int)config->congestion_control.length,
              config->congestion_control.at, (int)config->control_socket.length, config->control_socket.at);
 }
@@ -429,6 +436,7 @@ static void release(struct server_process *process)
     if (process->control)
         control_close(process->control);
     free_generations(process);
+    tickets_end(process);
     registry_release(&process->registry);
     loop_release(&process->loop);
     if (process->signal_fd > 0)

@@ -33,6 +33,15 @@
     X(head_timeouts,       counter, "clients too slow with a request head")                            \
     X(body_timeouts,       counter, "clients too slow with a request's content")                       \
     X(send_timeouts,       counter, "clients too slow in taking a response")                           \
+    X(handshakes,          counter, "TLS handshakes completed with clients")                           \
+    X(handshakes_resumed,  counter, "of these, those that resumed a session")                          \
+    X(handshake_failures,  counter, "TLS handshakes with clients that failed or were cut")             \
+    X(handshake_timeouts,  counter, "clients too slow with a TLS handshake")                           \
+    X(handshakes_refused,  counter, "TLS connections closed at once: limits.handshakes reached")       \
+    X(tls_broken,          counter, "TLS connections ended by a record that breaks the rules")         \
+    X(plain_on_tls,        counter, "plain requests sent to a TLS listener (400)")                     \
+    X(tls_on_plain,        counter, "TLS sent to a plain listener")                                    \
+    X(origin_tls,          counter, "TLS handshakes with origins that failed")                         \
     X(no_route,            counter, "requests that no route takes (404)")                              \
     X(upgrade_refused,     counter, "requests refused for asking an upgrade or CONNECT (501)")         \
     X(body_too_large,      counter, "requests refused for their content's length (413)")               \

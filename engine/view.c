@@ -1,15 +1,20 @@
 /* A worker's side of a generation: see generation.h. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/back.h"
 #include "engine/exchange.h"
 #include "engine/server.h"
 #include "engine/worker.h"
+#include "proto/tls.h"
 
 /* Origins ------------------------------------------------------------------------------------------------------ */
 
 static void origin_free(struct origin *origin)
 {
+    if (origin->tls)
+        tls_context_unref(origin->tls);
+    tls_session_free(origin->session);
     free((char *)(uintptr_t)origin->key.at);
     free((char *)(uintptr_t)origin->address.text.at);
     free(origin);
@@ -71,10 +76,43 @@ static bool fill_members(struct worker *worker, struct view_pool *pool, struct g
     return true;
 }
 
-static void settle_origins(struct view_pool *pool, uint64_t number)
+/* The host part of an address: what comes before its last colon, without brackets. */
+static struct slice host_of(struct slice address)
+{
+    const char *colon = memrchr(address.at, ':', address.length);
+    size_t length = colon ? (size_t)(colon - address.at) : address.length;
+    if (slice_starts(address, SLICE("unix:")))
+        return SLICE("localhost");
+    if (length > 2 && address.at[0] == '[')
+        return slice_of(address.at + 1, length - 2);
+    return slice_of(address.at, length);
+}
+
+void origin_tls_name(const struct config_pool *pool, struct slice address, char out[256])
+{
+    struct slice name = pool->tls.server_name.length ? pool->tls.server_name : host_of(address);
+    snprintf(out, 256, "%.*s", (int)name.length, name.at);
+}
+
+/* What was trusted under the old rules is not under new ones: neither kept connections nor sessions outlive their context. */
+static void settle_tls(struct origin *origin, const struct config_pool *pool, struct tls_context *context)
+{
+    if (origin->tls == context)
+        return;
+    back_forget(origin);
+    tls_session_free(origin->session);
+    origin->session = NULL;
+    if (origin->tls)
+        tls_context_unref(origin->tls);
+    origin->tls = context ? tls_context_ref(context) : NULL;
+    origin_tls_name(pool, origin->address.text, origin->tls_name);
+}
+
+static void settle_origins(struct view_pool *pool, uint64_t number, struct tls_context *context)
 {
     for (uint32_t i = 0; i < pool->config->server_count; i++) {
         struct origin *origin = pool->members[i].server->owner;
+        settle_tls(origin, pool->config, context);
         struct slice text = origin->address.text; /* its own memory; what the name resolves to may have changed */
         origin->address = pool->config->servers[i].address;
         origin->address.text = text;
@@ -176,7 +214,7 @@ struct view *view_new(struct worker *worker, struct generation *generation)
 void view_settle(struct view *view)
 {
     for (uint32_t i = 0; i < view->config->pool_count; i++)
-        settle_origins(&view->pools[i], view->generation->number);
+        settle_origins(&view->pools[i], view->generation->number, view->generation->pool_tls[i]);
 }
 
 static void take_down(struct view *view)

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "engine/back.h"
+#include "engine/conn_tls.h"
 #include "engine/exchange.h"
 #include "engine/front.h"
 #include "engine/listener.h"
@@ -94,6 +95,8 @@ static void end_of_turn(struct loop *loop)
     struct worker *worker = worker_of(loop);
     if (unlikely(worker->runnable != NULL))
         run_runnable(worker);
+    if (unlikely(worker->shake_first != NULL))
+        conn_tls_shake_queued(worker);
     send_queued(worker);
     access_log_end_of_turn(worker->log);
     if (unlikely(loop->now_ms - worker->published_ms >= WORKER_PUBLISH_MS))
@@ -150,13 +153,15 @@ static enum err take_memory(struct worker *worker, const struct worker_plan *pla
         return e;
     slab_init(&worker->conns, sizeof(struct conn), plan->conns_max);
     slab_init(&worker->exchanges, sizeof(struct exchange), WORKER_EXCHANGES);
+    slab_init(&worker->sessions, sizeof(struct tls), plan->conns_max);
+    worker->tls_room = (struct tls_room){ &worker->blocks, malloc(TLS_ROOM_BYTES) };
     map_init(&worker->origins, WORKER_ORIGINS, loop_random(&worker->loop), loop_random(&worker->loop));
     map_init(&worker->lines, RECORDS_MAX, loop_random(&worker->loop), loop_random(&worker->loop));
     worker->response = calloc(1, sizeof *worker->response);
     worker->vectors = calloc(1, sizeof *worker->vectors);
     worker->pipes = pipe_pool_new();
     worker->log = access_log_new(&worker->loop, &worker->stats->log_drops);
-    if (!worker->response || !worker->vectors || !worker->pipes || !worker->log)
+    if (!worker->response || !worker->vectors || !worker->tls_room.scratch || !worker->pipes || !worker->log)
         return ERR_MEMORY;
     return ring_buffers_init(&worker->loop.ring, &worker->blocks);
 }
@@ -181,11 +186,13 @@ static void release_memory(struct worker *worker)
         access_log_free(worker->log);
     free(worker->vectors);
     free(worker->response);
+    free(worker->tls_room.scratch);
     map_release(&worker->origins);
     uint32_t lent = worker->loop.ring.lent;
     loop_release(&worker->loop);
     block_pool_release(&worker->blocks, lent);
     slab_release(&worker->exchanges);
+    slab_release(&worker->sessions);
     slab_release(&worker->conns);
 }
 
@@ -224,6 +231,7 @@ enum err worker_start(struct worker **made, const struct worker_plan *plan, char
     worker->control = plan->control;
     worker->core = plan->core;
     worker->flush_tail = &worker->flush_first;
+    worker->shake_tail = &worker->shake_first;
     worker->setup = &setup;
     sem_init(&setup.done, 0, 0);
     int error = pthread_create(&worker->thread, NULL, worker_main, worker);
@@ -275,9 +283,11 @@ static void adopt_listeners(struct worker *worker, struct generation *generation
     for (uint32_t i = 0; i < config->listener_count; i++) {
         struct listener *present = listener_at(worker, config->listeners[i].address.text);
         int fd = generation->listen_fds[worker->loop.number][i];
+        if (!present && fd >= 0)
+            present = listener_start(worker, fd, &config->listeners[i]);
         if (present)
-            present->admin = config->listeners[i].admin;
-        else if (fd >= 0 && !listener_start(worker, fd, &config->listeners[i])) {
+            listener_take(present, &config->listeners[i], generation->listener_tls[i]);
+        else if (fd >= 0) {
             COUNT(worker, no_memory);
             if (config->listeners[i].address.socket.any.sa_family != AF_UNIX)
                 ring_close(&worker->loop.ring, fd); /* the kernel gives its share of connections to the other workers */

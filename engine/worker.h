@@ -17,6 +17,7 @@
 #include "engine/log.h"
 #include "engine/loop.h"
 #include "engine/stats.h"
+#include "proto/tls.h"
 
 /* Message headers for sends of several spans, used anew each turn. */
 #define SEND_VECTORS 512u
@@ -31,7 +32,8 @@ struct send_vectors {
 
 /* Shared by all workers; relaxed atomics. */
 struct process_shared {
-    _Atomic uint64_t clients; /* for limits.connections */
+    _Atomic uint64_t clients;    /* for limits.connections */
+    _Atomic uint64_t handshakes; /* for limits.handshakes */
     _Atomic bool draining;
 } __attribute__((aligned(CACHE_LINE)));
 
@@ -45,7 +47,9 @@ struct process_shared {
 struct worker {
     struct loop loop; /* first: a loop's owner is found from it */
     struct block_pool blocks;
-    struct slab conns, exchanges;
+    struct slab conns, exchanges, sessions;
+    struct tls_room tls_room;
+    struct conn *shake_first, **shake_tail; /* handshakes that can go on (conn_tls.h) */
     struct pipe_pool *pipes;
     struct view *view;      /* the one in force */
     struct view *next_view; /* of a reload that is not yet sure to happen */

@@ -71,6 +71,10 @@ struct forwarding {
     struct slice scheme;         /* "http" or "https": how the client came */
     struct slice server;         /* name of the server picked, for placeholders */
     struct slice request_id;     /* for placeholders */
+    struct slice client_verify;  /* "SUCCESS", "NONE": what became of the client's certificate; empty: none was asked for */
+    struct slice client_subject, client_fingerprint; /* of that certificate */
+    struct slice hsts;           /* value of Strict-Transport-Security for responses, in place of the origin's; empty: none */
+    bool early_data;             /* the request came in TLS's early data (RFC 8470 5.1) */
     bool client_trusted;         /* the peer is a listed proxy: its X-Forwarded-* and Forwarded are kept and appended to */
     bool forwarded_x;            /* send X-Forwarded-For, -Proto, -Host */
     bool forwarded_rfc7239;      /* send Forwarded */

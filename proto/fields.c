@@ -79,7 +79,8 @@ bool field_names_alike(struct slice a, struct slice b)
 #define BIT(id) (1ull << (id))
 static const uint64_t guarded = BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_TRANSFER_ENCODING) | BIT(FIELD_X_FORWARDED_FOR) |
                                 BIT(FIELD_X_FORWARDED_PROTO) | BIT(FIELD_X_FORWARDED_HOST) | BIT(FIELD_X_FORWARDED_PORT) |
-                                BIT(FIELD_X_REAL_IP) | BIT(FIELD_PROXY_AUTHORIZATION);
+                                BIT(FIELD_X_REAL_IP) | BIT(FIELD_PROXY_AUTHORIZATION) | BIT(FIELD_X_CLIENT_VERIFY) |
+                                BIT(FIELD_X_CLIENT_SUBJECT) | BIT(FIELD_X_CLIENT_FINGERPRINT);
 
 /* A name that differs in '_' only has the slot of what it passes for: no name begins or ends in '-'. So who asks for it pays nothing. */
 enum field_id field_id_received(struct slice name, uint8_t *flags)

@@ -37,6 +37,10 @@
     X(FIELD_X_FORWARDED_HOST,    "x-forwarded-host")        \
     X(FIELD_X_FORWARDED_PORT,    "x-forwarded-port")        \
     X(FIELD_X_REAL_IP,           "x-real-ip")               \
+    X(FIELD_X_CLIENT_VERIFY,     "x-client-verify")         \
+    X(FIELD_X_CLIENT_SUBJECT,    "x-client-subject")        \
+    X(FIELD_X_CLIENT_FINGERPRINT, "x-client-fingerprint")   \
+    X(FIELD_STRICT_TRANSPORT_SECURITY, "strict-transport-security") \
     X(FIELD_DATE,                "date")                    \
     X(FIELD_SERVER,              "server")                  \
     X(FIELD_USER_AGENT,          "user-agent")              \

@@ -175,6 +175,8 @@ static void put_forwarded(struct h1_writer *w, const struct request *request, co
     (BIT(FIELD_X_FORWARDED_FOR) | BIT(FIELD_X_FORWARDED_PROTO) | BIT(FIELD_X_FORWARDED_HOST) | BIT(FIELD_X_FORWARDED_PORT) | \
      BIT(FIELD_X_REAL_IP) | BIT(FIELD_FORWARDED))
 
+#define CERTIFICATE_BITS (BIT(FIELD_X_CLIENT_VERIFY) | BIT(FIELD_X_CLIENT_SUBJECT) | BIT(FIELD_X_CLIENT_FINGERPRINT))
+
 /* What of the received lines is replaced. */
 static uint64_t replaced(const struct request *request, const struct forwarding *forwarding)
 {
@@ -182,7 +184,9 @@ static uint64_t replaced(const struct request *request, const struct forwarding 
     if (!request->expects_continue)
         skip |= BIT(FIELD_EXPECT);
     if (!forwarding->client_trusted)
-        return skip | FORWARDING_BITS;
+        return skip | FORWARDING_BITS | CERTIFICATE_BITS;
+    if (forwarding->client_verify.length)
+        skip |= CERTIFICATE_BITS;
     if (forwarding->forwarded_x)
         skip |= BIT(FIELD_X_FORWARDED_FOR);
     if (forwarding->forwarded_rfc7239)
@@ -235,6 +239,15 @@ static void put_request_connection(struct h1_writer *w, const struct request *re
         h1_put_literal(w, "Connection: close\r\n");
 }
 
+static void put_certificate(struct h1_writer *w, const struct forwarding *forwarding)
+{
+    h1_put_field(w, SLICE("X-Client-Verify"), forwarding->client_verify);
+    if (forwarding->client_fingerprint.length == 0)
+        return;
+    h1_put_field(w, SLICE("X-Client-Subject"), forwarding->client_subject);
+    h1_put_field(w, SLICE("X-Client-Fingerprint"), forwarding->client_fingerprint);
+}
+
 void h1_write_request(struct h1_writer *w, const struct request *request, const struct forwarding *forwarding)
 {
     const struct field_edits *edits = forwarding->edits;
@@ -251,6 +264,10 @@ void h1_write_request(struct h1_writer *w, const struct request *request, const 
         put_forwarded_x(w, request, forwarding);
     if (forwarding->forwarded_rfc7239)
         put_forwarded(w, request, forwarding);
+    if (unlikely(forwarding->early_data))
+        h1_put_literal(w, "Early-Data: 1\r\n");
+    if (unlikely(forwarding->client_verify.length))
+        put_certificate(w, forwarding);
     put_request_framing(w, request);
     put_request_connection(w, request, forwarding);
     if (edits)
@@ -288,11 +305,15 @@ void h1_write_response(struct h1_writer *w, const struct response *response, con
     uint64_t skip = 0;
     if (plan->framing != FRAMING_LENGTH && !plan->send_content_length)
         skip |= BIT(FIELD_CONTENT_LENGTH);
+    if (forwarding->hsts.length)
+        skip |= BIT(FIELD_STRICT_TRANSPORT_SECURITY); /* the operator's word counts, and the first one only (RFC 6797 8.1) */
     put_status_line(w, response->status, response->reason);
     put_received(w, &response->fields, skip, edits);
     if (!response->interim) {
         if (plan->date.length && !fields_have(&response->fields, FIELD_DATE))
             h1_put_field(w, SLICE("Date"), plan->date);
+        if (forwarding->hsts.length)
+            h1_put_field(w, SLICE("Strict-Transport-Security"), forwarding->hsts);
         if (plan->framing == FRAMING_CHUNKED)
             h1_put_literal(w, "Transfer-Encoding: chunked\r\n");
         put_response_connection(w, plan);

@@ -38,7 +38,7 @@ void h1_put_field(struct h1_writer *w, struct slice name, struct slice value); /
  * end-to-end fields in their order, the route's edits, Via, X-Forwarded-* / Forwarded, framing exactly once and in our own
  * spelling (Content-Length, or Transfer-Encoding: chunked), Expect when expects_continue, TE: trailers when te_trailers (with Connection: TE),
  * Connection: close only when !upstream_keep_alive. A request with FRAMING_LENGTH carries its Content-Length, also 0.
- * Untrusted clients' X-Forwarded-*, Forwarded, and X-Real-IP are dropped and replaced.
+ * Untrusted clients' X-Forwarded-*, Forwarded, X-Real-IP and X-Client-Verify, -Subject, -Fingerprint are dropped and replaced.
  */
 void h1_write_request(struct h1_writer *w, const struct request *request, const struct forwarding *forwarding);
 

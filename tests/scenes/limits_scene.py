@@ -104,9 +104,17 @@ class Limits(Scene):
         except (OSError, EOFError, IndexError, ValueError):
             return False
 
-    def test_garbage_and_tls_get_a_400(self):
+    def test_tls_gets_an_alert_that_it_understands(self):
         engine = self.engine()
-        for data in (b"\x16\x03\x01\x02\x00\x01\x00", b"\x00" * 100, b"\xff\xfe", b"SSH-2.0-x\r\n"):
+        with engine.connect() as client:
+            client.send(b"\x16\x03\x01\x02\x00\x01\x00")
+            self.assertEqual(client.exactly(7), b"\x15\x03\x03\x00\x02\x02\x0a")
+            self.assertTrue(client.closed())
+        self.assertEqual(engine.counter("tls_on_plain"), 1)
+
+    def test_garbage_gets_a_400(self):
+        engine = self.engine()
+        for data in (b"\x00" * 100, b"\xff\xfe", b"SSH-2.0-x\r\n"):
             with engine.connect() as client:
                 client.send(data)
                 self.assertIn(client.response().status, (400, 505))

@@ -16,7 +16,9 @@ import time
 import unittest
 
 from props import content
-from stage import SLOW, WEIR, Scene, Weir, answers, wait_for
+from stage import SLOW, WEIR, Weir, answers, free_port, wait_for
+from tls_certificates import certificates
+from tls_props import TlsClient, TlsScene, client_context
 
 SECONDS = float(os.environ.get("WEIR_TORTURE_SECONDS") or 40)
 FAILED = re.compile(r'weir: fault (\d+): "(\w+)" fails on purpose')
@@ -27,6 +29,8 @@ pin: false
 listeners:
   - address: 127.0.0.1:{port}
   - { address: 127.0.0.1:{admin}, serve: admin }
+  - address: 127.0.0.1:{secure}
+    tls: { certificates: [ CERTIFICATE ], client-certificate: { mode: optional, ca: AUTHORITY } }
 log: { access: {folder}/access.log }
 routes:
   - match: { path: /own }
@@ -37,11 +41,15 @@ routes:
     pool: hash
     rewrite: { add-prefix: /base }
     request-headers: { set: { X-Client: "{client-address}" } }
+  - match: { path: /sealed/* }
+    pool: sealed
+    rewrite: { strip-prefix: /sealed }
   - pool: app
 pools:
   app: { servers: [ ORIGIN ], health: { path: /healthz, interval: 200ms }, passive-health: { fail-after: never } }
   least: { servers: [ ORIGIN, ORIGIN2 ], balance: least-load, passive-health: { fail-after: never } }
   hash: { servers: [ ORIGIN, ORIGIN2 ], balance: consistent-hash, passive-health: { fail-after: never } }
+  sealed: { servers: [ SEALED ], tls: { ca: AUTHORITY, server-name: origin.test }, passive-health: { fail-after: never } }
 """
 
 
@@ -69,6 +77,8 @@ def answer(exchange):
 # path, method, content, chunked, what must come back
 REQUESTS = [("/own", "GET", b"", False, b"mine"), ("/", "GET", b"", False, b"ok"), ("/one", "POST", b"x" * 9000, False, b"ok"), ("/two", "GET", b"", False, b"ok"),
             ("/large", "GET", b"", False, content(400000)), ("/chunked", "POST", b"y" * 3000, True, b"abcd"), ("/own", "POST", b"z" * 50000, False, b"mine")]
+# Inside TLS, from the client, to the origin, or both.
+SEALED = [("/own", "GET", b"", False, b"mine"), ("/sealed/large", "GET", b"", False, content(400000)), ("/sealed/chunked", "POST", b"y" * 30000, True, b"abcd")]
 
 
 class Story:
@@ -79,11 +89,12 @@ class Story:
 
     def fails(self):
         """What the log says has failed; None when nothing did."""
-        found = FAILED.search(self.log)
+        found = FAILED.search(getattr(self, "log", ""))
         return found.group(2) if found else None
 
     def play(self):
-        self.weir = Weir(self.config, wait=False, environment={"WEIR_FAULT_AT": str(self.nth)})
+        self.secure = free_port()
+        self.weir = Weir(self.config, wait=False, environment={"WEIR_FAULT_AT": str(self.nth)}, secure=self.secure)
         try:
             wait_for("weir to listen or to give up", lambda: self.weir.ended() or self.all_listen())
             if not self.weir.ended():
@@ -98,17 +109,33 @@ class Story:
     def go_on(self):
         for request in REQUESTS:
             self.twice(request)
+        self.inside_tls()
         self.commands()
         for request in REQUESTS[:3]:
             self.twice(request)
+        self.inside_tls()
         self.metrics()
         self.over_one_connection()
 
-    def ask(self, request, client=None):
+    def inside_tls(self):
+        """Connections of their own, of which the later ones resume the first one's session when it gave them one."""
+        context, session = client_context(certificate=certificates().client), None
+
+        def connect():
+            return TlsClient(self.secure, context=context, session=session)
+        for request in SEALED:
+            self.twice(request, connect)
+        try:
+            with connect() as client:
+                if self.ask(SEALED[0], client) is None:
+                    session = client.socket.session
+        except (OSError, EOFError):
+            pass
+        self.twice(SEALED[0], connect)
+        self.twice(SEALED[1])
+
+    def ask(self, request, client):
         path, method, body, chunked, wanted = request
-        if client is None:
-            with self.weir.connect() as own:
-                return self.ask(request, own)
         if chunked:
             client.send(b"%s %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % (method.encode(), path.encode(), len(body)) + body + b"\r\n0\r\n\r\n")
         else:
@@ -122,11 +149,12 @@ class Story:
             return "cut"
         raise Trouble(f"{path}: {response.status}, {len(response.body or b'')} bytes that are not the right ones")
 
-    def twice(self, request):
+    def twice(self, request, connect=None):
         """A failure is fine, once."""
         for attempt in range(2):
             try:
-                why = self.ask(request)
+                with (connect or self.weir.connect)() as client:
+                    why = self.ask(request, client)
             except TimeoutError:
                 raise Trouble(f"{request[0]}: no answer")
             except (OSError, EOFError) as problem:
@@ -140,7 +168,8 @@ class Story:
 
     def commands(self):
         self.weir.write(self.config + "via: other\n")
-        for words in (["status"], ["pools"], ["reload"], ["drain", "least/" + self.weir.second], ["undrain", "least/" + self.weir.second], ["config", "show"], ["top", "--once"]):
+        for words in (["status"], ["pools"], ["reload"], ["drain", "least/" + self.weir.second], ["undrain", "least/" + self.weir.second], ["config", "show"], ["top", "--once"],
+                      ["certs", "list"]):
             codes = [self.weir.command(*words)[0]]
             if codes[0] not in ((0, 1, 3, 4, 75) if words == ["reload"] else (0, 1, 4, 75)):  # 3: its file could not be read
                 raise Trouble(f"{words}: exit code {codes[0]}")
@@ -194,12 +223,15 @@ class Story:
             raise Trouble(f"it does not start and ends with {code}: {self.log[-1500:]}")
 
 
-class Torture(Scene):
+class Torture(TlsScene):
     def setUp(self):
         if not has_fault_points():
             self.skipTest("this binary has no fault points (make asan)")
-        one, two = self.origin(answer), self.origin(answer)
-        self.config = CONFIG.replace("ORIGIN2", two.address).replace("ORIGIN", one.address)
+        one, two, sealed = self.origin(answer), self.origin(answer), self.tls_origin(answer)
+        self.config = CONFIG
+        for name, value in (("ORIGIN2", two.address), ("ORIGIN", one.address), ("SEALED", sealed.address), ("AUTHORITY", certificates().ca.path),
+                            ("CERTIFICATE", certificates().site.yaml)):
+            self.config = self.config.replace(name, value)
         Weir.second = two.address
 
     def story(self, nth):

@@ -140,6 +140,40 @@ Test(client, asks_what_was_said)
     cr_expect_eq(engine.asked.deadline_ms, 0);
     run_weir("config", "show", "--effective");
     cr_expect_str_eq(engine.asked.command, "config");
+    run_weir("certs", "list");
+    cr_expect_str_eq(engine.asked.command, "certs");
+    cr_expect_eq(engine.asked.deadline_ms, UINT64_MAX);
+    run_weir("certs", "list", "--expiring", "14d");
+    cr_expect_eq(engine.asked.deadline_ms, 14ull * 24 * 3600 * 1000);
+    run_weir("certs", "list", "--expiring", "36h");
+    cr_expect_eq(engine.asked.deadline_ms, 36ull * 3600 * 1000);
+}
+
+Test(client, certificates_that_end_are_1_and_none_is_0)
+{
+    start_answering(0, "www.example.com\n", "{\"certificates\":[{}]}");
+    cr_expect_eq(run_weir("certs", "list").code, EXIT_OK);
+    struct said said = run_weir("certs", "list", "--expiring", "14d");
+    cr_expect_eq(said.code, EXIT_FAILED);
+    cr_expect_str_eq(said.out, "www.example.com\n");
+    said = run_weir("certs", "list", "--expiring", "14d", "--json");
+    cr_expect_eq(said.code, EXIT_FAILED);
+    cr_expect_str_eq(said.out, "{\"certificates\":[{}]}\n");
+}
+
+Test(client, no_certificate_that_ends_is_0)
+{
+    start_answering(0, "", "{\"certificates\":[]}");
+    cr_expect_eq(run_weir("certs", "list", "--expiring", "14d").code, EXIT_OK);
+    cr_expect_eq(run_weir("certs", "list", "--expiring", "14d", "--json").code, EXIT_OK);
+}
+
+Test(client, certs_refuses_what_is_no_time)
+{
+    static const char *const wrong[] = { "14", "d", "14x", "-1d", "1.5d", "99999999999d", "36501d", "" };
+    for (size_t i = 0; i < ARRAY_LENGTH(wrong); i++)
+        cr_expect_eq(run_weir("certs", "list", "--expiring", wrong[i]).code, EXIT_USAGE, "%s", wrong[i]);
+    cr_expect_eq(run_weir("certs", "show").code, EXIT_USAGE);
 }
 
 Test(client, every_verb_that_asks_says_4_when_nobody_is_there)
@@ -148,7 +182,10 @@ Test(client, every_verb_that_asks_says_4_when_nobody_is_there)
     name_a_socket();
     for (int i = 0; i < verb_count; i++) {
         const struct verb *verb = &verbs[i];
-        const char *word = strcmp(verb->word, "config") == 0 ? "show" : verb->words_least ? "web/1" : NULL;
+        const char *word = strcmp(verb->word, "config") == 0  ? "show"
+                           : strcmp(verb->word, "certs") == 0 ? "list"
+                           : verb->words_least                ? "web/1"
+                                                              : NULL;
         if (!(verb->options & OPTION_SOCKET) || verb->options & OPTION_TO)
             continue;
         asked++;

@@ -26,7 +26,7 @@ static void check_row(const struct section *section, const struct row *row, void
     cr_expect(!row->required || row->example, "%s: no example", row->word);
     cr_expect((row->section != NULL) == (row->type == TYPE_SECTION || row->type == TYPE_LIST || row->type == TYPE_NAMED), "%s", row->word);
     cr_expect(row->least <= row->most, "%s", row->word);
-    cr_expect((row->words != NULL) == (row->type == TYPE_WORD), "%s", row->word);
+    cr_expect((row->words != NULL) == (row->type == TYPE_WORD || row->type == TYPE_WORDS), "%s", row->word);
     for (const char *c = row->word; *c; c++)
         cr_expect(islower((unsigned char)*c) || *c == '-', "%s: words are lower case with hyphens", row->word);
 }

@@ -125,6 +125,26 @@ Test(config_diff, listeners)
             "listener 127.0.0.1:80 removed\nlistener 127.0.0.1:82 added\nlistener 127.0.0.1:81: serve: proxy -> admin\n");
 }
 
+#define TLS(certificates, more) \
+    POOL_ROUTE POOL "listeners: [ { address: 127.0.0.1:443, tls: { certificates: [ " certificates " ]" more " } } ]\n"
+#define A "{ chain: /a.crt, key: /a.key }"
+#define B "{ chain: /b.crt, key: /b.key }"
+
+Test(config_diff, certificates_and_rules_of_tls)
+{
+    changes(TLS(A, ""), TLS(A, ", min-version: 1.3, hsts: 1d"), ERR_OK,
+            "listener 127.0.0.1:443: tls.min-version: 1.2 -> 1.3\nlistener 127.0.0.1:443: tls.hsts: off -> 1d\n");
+    changes(TLS(A, ""), TLS(B "," A, ""), ERR_OK,
+            "listener 127.0.0.1:443: certificate /b.crt added\nlistener 127.0.0.1:443: default certificate: /a.crt -> /b.crt\n");
+    changes(TLS(A "," B, ""), TLS(A, ""), ERR_OK, "listener 127.0.0.1:443: certificate /b.crt removed\n");
+    changes(TLS(A, ""), TLS("{ chain: /a.crt, key: /c.key, names: x.example.com }", ""), ERR_OK,
+            "listener 127.0.0.1:443: certificate /a.crt: key: /a.key -> /c.key\n"
+            "listener 127.0.0.1:443: certificate /a.crt: names: nothing -> x.example.com\n");
+    changes(TLS(A, ""), POOL_ROUTE POOL "listeners: [ { address: 127.0.0.1:443 } ]\n", ERR_OK, "listener 127.0.0.1:443: tls: removed\n");
+    changes(BASE, BASE "tls: { ticket-lifetime: 1h }\n", ERR_OK, "tls.ticket-lifetime: 1d -> 1h\n");
+    changes(BASE, LISTENERS POOL_ROUTE "pools: { app: { servers: 127.0.0.1:9001, tls: {} } }\n", ERR_OK, "pool app: tls: added\n");
+}
+
 Test(config_diff, pools_and_servers)
 {
     changes(LISTENERS "routes: [ { pool: a, match: { path: /a } }, { pool: b } ]\n"

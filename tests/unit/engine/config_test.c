@@ -42,6 +42,8 @@ Test(config, limits_timeouts_and_log_have_their_defaults)
     cr_assert_eq(config->timeouts.body_ms, 30000);
     cr_assert_eq(config->timeouts.send_ms, 30000);
     cr_assert_eq(config->timeouts.drain_ms, 30000);
+    cr_assert_eq(config->timeouts.handshake_ms, 10000);
+    cr_assert_eq(config->limits.handshakes_max, 4096);
     cr_assert(slice_equal(config->log.access, SLICE("off")));
     cr_assert_eq(config->log.format, LOG_JSON);
     cr_assert(slice_equal(config->log.error, SLICE("stderr")));
@@ -58,6 +60,57 @@ Test(config, listener_has_its_defaults)
     cr_assert_eq(listener->backlog, 4096);
     cr_assert_eq(listener->unix_mode, 0660);
     cr_assert_not(listener->admin);
+    cr_assert_not(listener->redirect_to_https);
+    cr_assert_eq(listener->tls.certificate_count, 0);
+    cr_assert_eq(listener->tls.client.mode, TLS_CLIENT_ANY);
+    config_free(config);
+}
+
+#define CERTIFICATE "{ chain: /etc/weir/a.crt, key: /etc/weir/a.key }"
+
+Test(config, tls_has_its_defaults_where_it_is)
+{
+    static const uint16_t ciphers[] = { 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8 }, groups[] = { 29, 23, 24 };
+    struct config *config = must_parse(SLICE("listeners: [ { address: 127.0.0.1:8443, tls: { certificates: [ " CERTIFICATE " ] } } ]\n" POOL_ROUTE
+                                             "pools: { app: { servers: 127.0.0.1:9001, tls: {} }, other: { servers: 127.0.0.1:9001 } }\n"));
+    const struct config_listener_tls *tls = &config->listeners[0].tls;
+    cr_assert_eq(tls->certificate_count, 1);
+    cr_assert(slice_equal(tls->certificates[0].chain, SLICE("/etc/weir/a.crt")));
+    cr_assert_eq(tls->certificates[0].name_count, 0);
+    cr_assert(tls->tls12 && tls->tickets && !tls->strict_names);
+    cr_assert_eq(tls->ciphers.count, 9);
+    cr_assert_arr_eq(tls->ciphers.list, ciphers, sizeof ciphers);
+    cr_assert_eq(tls->groups.count, 3);
+    cr_assert_arr_eq(tls->groups.list, groups, sizeof groups);
+    cr_assert_eq(tls->client.mode, TLS_CLIENT_ANY);
+    cr_assert_eq(tls->early_data_bytes_max, 0);
+    cr_assert_eq(tls->hsts_ms, 0);
+    cr_assert(config->pools[0].tls.on && config->pools[0].tls.verify && config->pools[0].tls.tls12);
+    cr_assert_eq(config->pools[0].tls.ca.length, 0);
+    cr_assert_not(config->pools[1].tls.on);
+    cr_assert_eq(config->tls.ticket_keys.length, 0);
+    cr_assert_eq(config->tls.ticket_lifetime_ms, 24 * 3600 * 1000);
+    config_free(config);
+}
+
+Test(config, tls_takes_what_is_said)
+{
+    struct config *config = must_parse(SLICE("listeners:\n  - address: 127.0.0.1:8443\n    tls:\n"
+                                             "      certificates: [ { chain: /a.crt, key: /a.key, names: [ WWW.Example.com, '*.Example.COM' ] } ]\n"
+                                             "      min-version: 1.3\n      ciphers: [ TLS_CHACHA20_POLY1305_SHA256, TLS_AES_128_GCM_SHA256 ]\n"
+                                             "      groups: P-384\n      client-certificate: { ca: /clients.crt }\n      hsts: 365d\n" RESPOND));
+    const struct config_listener_tls *tls = &config->listeners[0].tls;
+    cr_assert_eq(tls->certificates[0].name_count, 2);
+    cr_assert(slice_equal(tls->certificates[0].names[0], SLICE("www.example.com")));
+    cr_assert(slice_equal(tls->certificates[0].names[1], SLICE("*.example.com")));
+    cr_assert_not(tls->tls12);
+    cr_assert_eq(tls->ciphers.count, 2);
+    cr_assert_eq(tls->ciphers.list[0], 0x1303);
+    cr_assert_eq(tls->groups.count, 1);
+    cr_assert_eq(tls->groups.list[0], 24);
+    cr_assert_eq(tls->client.mode, TLS_CLIENT_REQUIRED);
+    cr_assert(slice_equal(tls->client.ca, SLICE("/clients.crt")));
+    cr_assert_eq(tls->hsts_ms, 365ull * 24 * 3600 * 1000);
     config_free(config);
 }
 
@@ -114,6 +167,8 @@ Test(config, the_file_of_the_design_is_taken_as_it_stands)
     cr_assert(config);
     cr_assert_eq(problems.count, 0);
     cr_assert_eq(config->listener_count, 2);
+    cr_assert_eq(config->listeners[1].tls.certificate_count, 1);
+    cr_assert(slice_equal(config->listeners[1].tls.certificates[0].key, SLICE("/etc/weir/site.key")));
     cr_assert_eq(config->route_count, 2);
     const struct route *first = &config->routes[0];
     cr_assert_eq(first->action, ROUTE_POOL);

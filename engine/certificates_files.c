@@ -1,0 +1,264 @@
+#include "engine/certificates_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/check.h"
+
+#define DAY_S 86400
+#define KEYS_FILE_BYTES_MAX 4096u
+
+/* Where systems keep the authorities they trust: Debian, Fedora, Alpine. */
+static const char *const system_authorities[] = { "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem" };
+
+/* Files ---------------------------------------------------------------------------------------------------------- */
+
+void certificates_complain(char why[256], const char *noun, struct slice path, const char *reason)
+{
+    size_t length = size_min(path.length, 110); /* of a long one the end tells more */
+    snprintf(why, 256, "%.12s \"%.*s\": %.125s", noun, (int)length, path.at + (path.length - length), reason);
+}
+
+void file_release(struct file *file)
+{
+    if (file->at)
+        explicit_bzero(file->at, file->length);
+    free(file->at);
+    *file = (struct file){ 0 };
+}
+
+static const char *fill(int fd, struct file *file)
+{
+    size_t got = 0;
+    while (got < file->length) {
+        ssize_t n = read(fd, file->at + got, file->length - got);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? strerror(errno) : "it was changed while it was read";
+        got += (size_t)n;
+    }
+    return NULL;
+}
+
+static const char *read_open(int fd, size_t most, struct file *file)
+{
+    struct stat facts;
+    if (fstat(fd, &facts) < 0)
+        return strerror(errno);
+    if (!S_ISREG(facts.st_mode))
+        return S_ISDIR(facts.st_mode) ? strerror(EISDIR) : "it is no regular file";
+    if (facts.st_size == 0)
+        return "it is empty";
+    if ((uint64_t)facts.st_size > most)
+        return "it is too large";
+    file->length = (size_t)facts.st_size;
+    file->at = FAULT("certificates") ? NULL : malloc(file->length);
+    return file->at ? fill(fd, file) : err_text(ERR_MEMORY);
+}
+
+/* NULL, or why not; errno is EACCES only for that reason. */
+static const char *read_path(const char *path, size_t most, struct file *file)
+{
+    *file = (struct file){ 0 };
+    int fd = FAULT("certificates") ? (errno = EMFILE, -1) : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return strerror(errno);
+    const char *complaint = read_open(fd, most, file);
+    close(fd);
+    errno = 0;
+    if (complaint)
+        file_release(file);
+    return complaint;
+}
+
+static bool read_file(const char *noun, struct slice path, size_t most, struct file *file, char why[256])
+{
+    char name[1100]; /* config_value.c allows 1024 */
+    snprintf(name, sizeof name, "%.*s", (int)path.length, path.at);
+    const char *complaint = read_path(name, most, file);
+    if (complaint) {
+        int error = errno;
+        certificates_complain(why, noun, path, complaint);
+        errno = error;
+    }
+    return !complaint;
+}
+
+bool authorities_read(struct slice path, struct file *file, char why[256])
+{
+    if (path.length)
+        return read_file("authorities", path, AUTHORITIES_BYTES_MAX, file, why);
+    for (size_t i = 0; i < ARRAY_LENGTH(system_authorities); i++)
+        if (!read_path(system_authorities[i], AUTHORITIES_BYTES_MAX, file))
+            return true;
+    snprintf(why, 256, "the system's authorities are not found (\"%s\" and others): name a file with 'ca'", system_authorities[0]);
+    return false;
+}
+
+bool client_authorities_read(struct slice path, struct file *file, char why[256])
+{
+    char reason[256];
+    if (!authorities_read(path, file, why))
+        return false;
+    if (tls_authorities_are_well(file_slice(file), reason))
+        return true;
+    certificates_complain(why, "authorities", path, reason);
+    file_release(file);
+    return false;
+}
+
+/* Certificates --------------------------------------------------------------------------------------------------- */
+
+/* First the chain alone, so that a complaint is about the file that it is about. */
+static bool look_at(const struct config_certificate *from, const struct certificate_files *files, struct tls_facts *facts, char why[256])
+{
+    char reason[256];
+    struct tls_facts again;
+    if (tls_facts_read(file_slice(&files->chain), SLICE_NONE, facts, reason) != ERR_OK) {
+        certificates_complain(why, "certificate", from->chain, reason);
+        return false;
+    }
+    if (tls_facts_read(file_slice(&files->chain), file_slice(&files->key), &again, reason) != ERR_OK) {
+        certificates_complain(why, "key", from->key, reason);
+        tls_facts_release(facts);
+        return false;
+    }
+    tls_facts_release(&again);
+    return true;
+}
+
+bool certificate_files_read(const struct config_certificate *from, struct certificate_files *files, struct tls_facts *facts, char why[256])
+{
+    *files = (struct certificate_files){ 0 };
+    if (read_file("certificate", from->chain, CERTIFICATE_BYTES_MAX, &files->chain, why) &&
+        read_file("key", from->key, CERTIFICATE_BYTES_MAX, &files->key, why) && look_at(from, files, facts, why))
+        return true;
+    int error = errno;
+    certificate_files_release(files);
+    errno = error;
+    return false;
+}
+
+void certificate_files_release(struct certificate_files *files)
+{
+    file_release(&files->chain);
+    file_release(&files->key);
+}
+
+/* Dates ---------------------------------------------------------------------------------------------------------- */
+
+static int64_t whole_days(int64_t seconds)
+{
+    return seconds >= 0 ? seconds / DAY_S : -((-seconds + DAY_S - 1) / DAY_S);
+}
+
+int64_t certificate_days_left(const struct tls_facts *facts, int64_t now)
+{
+    return whole_days(facts->not_after - now);
+}
+
+static const char *days_word(int64_t days)
+{
+    return days == 1 ? "day" : "days";
+}
+
+enum dates certificate_dates(const struct tls_facts *facts, int64_t now, char words[128])
+{
+    int64_t left = certificate_days_left(facts, now);
+    words[0] = '\0';
+    if (now < facts->not_before) {
+        int64_t days = whole_days(facts->not_before - now + DAY_S - 1);
+        snprintf(words, 128, "is not valid yet, but in %lld %s", (long long)days, days_word(days));
+        return DATES_EARLY;
+    }
+    if (now > facts->not_after) {
+        int64_t days = whole_days(now - facts->not_after);
+        snprintf(words, 128, "has expired, %lld %s ago", (long long)days, days_word(days));
+        return DATES_PAST;
+    }
+    if (left >= EXPIRY_WARNING_DAYS)
+        return DATES_WELL;
+    snprintf(words, 128, "expires in %lld %s", (long long)left, days_word(left));
+    return DATES_SOON;
+}
+
+/* Ticket keys ---------------------------------------------------------------------------------------------------- */
+
+static int sextet(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+}
+
+/* 64 characters are 48 bytes exactly, without padding (RFC 4648 4 and 5). */
+static bool decode_line(struct slice line, uint8_t key[TLS_TICKET_KEY_BYTES])
+{
+    if (line.length != TLS_TICKET_KEY_BYTES / 3 * 4)
+        return false;
+    for (size_t i = 0; i < line.length; i += 4) {
+        uint32_t bits = 0;
+        for (size_t j = 0; j < 4; j++) {
+            int value = sextet(line.at[i + j]);
+            if (value < 0)
+                return false;
+            bits = bits << 6 | (uint32_t)value;
+        }
+        *key++ = (uint8_t)(bits >> 16);
+        *key++ = (uint8_t)(bits >> 8);
+        *key++ = (uint8_t)bits;
+    }
+    return true;
+}
+
+static const char *decode_lines(struct slice rest, struct ticket_keys_file *keys)
+{
+    while (rest.length) {
+        const char *end = memchr(rest.at, '\n', rest.length);
+        size_t length = end ? (size_t)(end - rest.at) : rest.length, used = end ? length + 1 : length;
+        struct slice line = slice_of(rest.at, length);
+        if (line.length && line.at[line.length - 1] == '\r')
+            line.length--;
+        rest = slice_of(rest.at + used, rest.length - used);
+        if (line.length == 0)
+            continue;
+        if (keys->count == TLS_TICKET_KEYS_MAX)
+            return "it has more than 4 keys";
+        if (!decode_line(line, keys->list[keys->count]))
+            return "a key is 48 bytes, raw or as a line of 64 characters of Base64";
+        keys->count++;
+    }
+    return keys->count ? NULL : "it has no key";
+}
+
+/* No number of lines has the length of a number of raw keys. */
+static const char *decode_keys(struct slice bytes, struct ticket_keys_file *keys)
+{
+    if (bytes.length % TLS_TICKET_KEY_BYTES != 0 || bytes.length > sizeof keys->list)
+        return decode_lines(bytes, keys);
+    memcpy(keys->list, bytes.at, bytes.length);
+    keys->count = (uint32_t)(bytes.length / TLS_TICKET_KEY_BYTES);
+    return NULL;
+}
+
+bool ticket_keys_read(struct slice path, struct ticket_keys_file *keys, char why[256])
+{
+    struct file file;
+    *keys = (struct ticket_keys_file){ 0 };
+    if (!read_file("ticket keys", path, KEYS_FILE_BYTES_MAX, &file, why))
+        return false;
+    const char *complaint = decode_keys(file_slice(&file), keys);
+    file_release(&file);
+    if (complaint)
+        certificates_complain(why, "ticket keys", path, complaint);
+    return !complaint;
+}
