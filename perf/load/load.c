@@ -7,6 +7,7 @@
  *
  *     load --proxy HOST:PORT --origin-port N --connections N --body BYTES --seconds S --warmup S [--close] [--pid PID]
  *     load --proxy HOST:PORT --origin-port N --idle N
+ *     ... [--tls | --resume]              TLS towards the proxy (load_tls.h); --resume: with tickets
  *
  * Nouns: a *client* is one connection slot towards the proxy: it sends a request, checks the answer, sends the next one.
  * A *back* is a connection that the proxy opened to our origin. The *window* is the measured time: it opens when every
@@ -15,10 +16,11 @@
  * and clients close before the origin does: the next run finds a proxy that saw no failure.
  *
  * Every answer is checked: status 200, Content-Length as asked, exactly that many bytes, and the bytes themselves where
- * they fit into one read. Longer bodies are dropped inside the kernel (MSG_TRUNC), so that checking costs no copy.
+ * they fit into one read. Longer bodies are dropped inside the kernel (MSG_TRUNC), so that checking costs no copy; over TLS they
+ * had to be decrypted anyway and are compared whole. With --close a latency over TLS begins with the connection.
  *
  * Sockets are edge-triggered: a read shorter than asked ends the turn (no second recv for EAGAIN) unless the event said
- * that the peer has closed. Output: one line of JSON. Linux only, no libraries.
+ * that the peer has closed. Output: one line of JSON. Linux only; libraries: OpenSSL, for TLS.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -46,6 +48,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "load_tls.h"
+
 #define EVENTS_MAX 512
 #define INBOX_BYTES (48u * 1024) /* one read takes a head and a 32 KiB body */
 #define HEAD_BYTES_MAX (16u * 1024)
@@ -61,7 +65,7 @@ enum kind { KIND_CLIENT, KIND_BACK, KIND_LISTENER, KIND_STDIN };
 
 enum client_state {
     CLIENT_CLOSED,     /* no socket; to be opened */
-    CLIENT_CONNECTING, /* the request could not be sent yet */
+    CLIENT_CONNECTING, /* the request could not be sent yet: TCP's or TLS's handshake is under way */
     CLIENT_HEAD,       /* request sent, the answer's head is not complete */
     CLIENT_BODY,       /* `left` bytes of the body to come */
     CLIENT_CLOSING,    /* answer complete, the proxy has still to close */
@@ -77,6 +81,7 @@ struct client {
     bool last;     /* the answer said Connection: close */
     uint64_t sent_ns, progress_ns;
     uint64_t left;
+    struct tls *tls; /* NULL: plain */
     char *partial; /* the beginning of a head that came in pieces */
     size_t partial_bytes;
 };
@@ -111,7 +116,7 @@ struct options {
     unsigned origin_port, connections, idle;
     uint64_t body_bytes;
     double seconds, warmup_seconds;
-    bool close;
+    bool close, tls, resume;
     pid_t pid;
 };
 
@@ -453,6 +458,8 @@ static void back_event(struct back *back, uint32_t events)
 
 static void client_close(struct client *client, enum client_state after)
 {
+    if (client->tls)
+        tls_close(client->tls);
     if (client->fd >= 0)
         close(client->fd);
     client->fd = -1;
@@ -468,13 +475,16 @@ static void client_fail(struct client *client, uint64_t *counter)
 
 static void client_send(struct client *client)
 {
-    ssize_t n = send(client->fd, run.request, run.request_bytes, MSG_NOSIGNAL);
+    ssize_t n = client->tls ? tls_send(client->tls, run.request, run.request_bytes)
+                            : send(client->fd, run.request, run.request_bytes, MSG_NOSIGNAL);
 
-    client->sent_ns = client->progress_ns = run.now_ns;
+    client->progress_ns = run.now_ns;
+    if (!client->tls || client->state != CLIENT_CONNECTING)
+        client->sent_ns = run.now_ns;
     if (n == (ssize_t)run.request_bytes)
         client->state = CLIENT_HEAD;
     else if (n < 0 && errno == EAGAIN)
-        client->state = CLIENT_CONNECTING; /* EPOLLOUT will come */
+        client->state = CLIENT_CONNECTING; /* an event will come */
     else
         client_fail(client, &run.failed);
 }
@@ -483,7 +493,7 @@ static void client_open(struct client *client)
 {
     client->last = options.close;
     client->partial_bytes = 0;
-    client->progress_ns = run.now_ns = clock_ns();
+    client->sent_ns = client->progress_ns = run.now_ns = clock_ns();
     client->fd = socket(run.proxy.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (client->fd < 0)
         die("socket: %s", strerror(errno));
@@ -494,6 +504,8 @@ static void client_open(struct client *client)
         return;
     }
     watch(client->fd, client, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    if (client->tls)
+        tls_open(client->tls, client->fd);
     client_send(client); /* over loopback the handshake is mostly done by now */
 }
 
@@ -604,6 +616,32 @@ static void client_ended(struct client *client)
     }
 }
 
+/* The next of a body's bytes: dropped unseen, or decrypted and compared. */
+static ssize_t client_receive_body(struct client *client, size_t asked)
+{
+    ssize_t n;
+
+    if (!client->tls) {
+        n = recv(client->fd, NULL, asked, MSG_TRUNC);
+    } else {
+        const char *expected = run.answer + run.answer_head_bytes + options.body_bytes - client->left;
+
+        n = tls_receive(client->tls, inbox, asked < sizeof inbox ? asked : sizeof inbox);
+        if (n > 0 && memcmp(inbox, expected, (size_t)n) != 0) {
+            client_complain("a body that the origin did not send", (size_t)n);
+            client_fail(client, &run.wrong);
+            return n;
+        }
+    }
+    if (n <= 0)
+        return n;
+    client->progress_ns = run.now_ns;
+    client->left -= (uint64_t)n;
+    if (client->left == 0)
+        client_complete(client);
+    return n;
+}
+
 /* One read. Returns what recv gave, with *asked; bytes have been dealt with, an end has not. */
 static ssize_t client_receive(struct client *client, size_t *asked)
 {
@@ -611,19 +649,13 @@ static ssize_t client_receive(struct client *client, size_t *asked)
 
     if (client->state == CLIENT_BODY) {
         *asked = (size_t)client->left;
-        n = recv(client->fd, NULL, *asked, MSG_TRUNC);
-        if (n <= 0)
-            return n;
-        client->progress_ns = run.now_ns;
-        client->left -= (uint64_t)n;
-        if (client->left == 0)
-            client_complete(client);
-        return n;
+        return client_receive_body(client, *asked);
     }
     if (client->partial_bytes)
         memcpy(inbox, client->partial, client->partial_bytes);
     *asked = sizeof inbox - client->partial_bytes;
-    n = recv(client->fd, inbox + client->partial_bytes, *asked, 0);
+    n = client->tls ? tls_receive(client->tls, inbox + client->partial_bytes, *asked)
+                    : recv(client->fd, inbox + client->partial_bytes, *asked, 0);
     if (n <= 0)
         return n;
     client->progress_ns = run.now_ns;
@@ -640,8 +672,12 @@ static void client_event(struct client *client, uint32_t events)
 {
     bool ending = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
 
-    if (client->state == CLIENT_CONNECTING && (events & EPOLLOUT) && !ending)
+    if (client->tls)
+        tls_event(client->tls, ending);
+    if (client->state == CLIENT_CONNECTING && (client->tls || ((events & EPOLLOUT) && !ending)))
         client_send(client);
+    if (client->tls && client->state == CLIENT_CONNECTING)
+        return; /* what came was the handshake's */
     if (!(events & EPOLLIN) && !ending)
         return;
     while (client->fd >= 0) {
@@ -654,8 +690,8 @@ static void client_event(struct client *client, uint32_t events)
             client_ended(client);
             return;
         }
-        /* More can wait in the socket only behind a full inbox, and an end behind anything. */
-        if (!ending && !(client->state == CLIENT_BODY && (size_t)n == asked))
+        /* More can wait in the socket only behind a full inbox, and an end behind anything; TLS has to be asked. */
+        if (!ending && !client->tls && !(client->state == CLIENT_BODY && (size_t)n == asked))
             return;
     }
 }
@@ -768,8 +804,16 @@ static void print_errors(void)
            run.reopened);
 }
 
+static void print_tls(const struct tls_counts *before)
+{
+    printf(", \"handshakes\": %" PRIu64 ", \"resumed\": %" PRIu64 ", \"unannounced\": %" PRIu64,
+           tls_counts.handshakes - before->handshakes, tls_counts.resumed - before->resumed,
+           tls_counts.unannounced - before->unannounced);
+}
+
 static void measure(void)
 {
+    struct tls_counts tls_before;
     struct cpu before = { 0 }, after = { 0 }, own_before, own_after;
     uint64_t begin_ns;
     double seconds;
@@ -779,6 +823,7 @@ static void measure(void)
     own_before = cpu_of(getpid());
     if (options.pid)
         before = cpu_of(options.pid);
+    tls_before = tls_counts;
     begin_ns = clock_ns();
     run.counting = true;
     turn_until(begin_ns + (uint64_t)(options.seconds * 1e9));
@@ -787,9 +832,11 @@ static void measure(void)
     if (options.pid)
         after = cpu_of(options.pid);
     own_after = cpu_of(getpid());
+    printf("{\"requests\": %" PRIu64, run.requests);
+    if (options.tls)
+        print_tls(&tls_before);
     drain();
-
-    printf("{\"requests\": %" PRIu64 ", ", run.requests);
+    printf(", ");
     print_errors();
     printf(", \"seconds\": %.4f, \"rate\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
            "\"max_us\": %.1f, \"bytes\": %" PRIu64 ", \"origin_connections\": %" PRIu64
@@ -842,6 +889,8 @@ static void options_read(int count, char **words)
         { "seconds", required_argument, NULL, 's' },
         { "warmup", required_argument, NULL, 'w' },
         { "close", no_argument, NULL, 'x' },
+        { "tls", no_argument, NULL, 't' },
+        { "resume", no_argument, NULL, 'r' },
         { "idle", required_argument, NULL, 'i' },
         { "host", required_argument, NULL, 'h' },
         { "pid", required_argument, NULL, 'P' },
@@ -858,6 +907,8 @@ static void options_read(int count, char **words)
         case 's': options.seconds = strtod(optarg, NULL); break;
         case 'w': options.warmup_seconds = strtod(optarg, NULL); break;
         case 'x': options.close = true; break;
+        case 't': options.tls = true; break;
+        case 'r': options.tls = options.resume = true; break;
         case 'i': options.idle = (unsigned)strtoul(optarg, NULL, 10); break;
         case 'h': options.host = optarg; break;
         case 'P': options.pid = (pid_t)strtol(optarg, NULL, 10); break;
@@ -867,7 +918,7 @@ static void options_read(int count, char **words)
     if (!options.proxy || !options.origin_port || options.origin_port > 65535 || optind != count) {
         fputs(
             "usage: load --proxy HOST:PORT --origin-port N [--connections N] [--body BYTES] [--seconds S] [--warmup S]\n"
-            "            [--close] [--pid PID] [--idle N] [--host NAME]\n",
+            "            [--close] [--tls | --resume] [--pid PID] [--idle N] [--host NAME]\n",
             stderr);
         exit(2);
     }
@@ -883,8 +934,10 @@ int main(int count, char **words)
     run.clients = calloc(run.client_count, sizeof *run.clients);
     if (!run.clients)
         die("out of memory");
+    if (options.tls)
+        tls_init(options.host, options.resume, options.body_bytes > ANSWER_BYTES_MAX);
     for (unsigned i = 0; i < run.client_count; i++)
-        run.clients[i] = (struct client){ .kind = KIND_CLIENT, .fd = -1 };
+        run.clients[i] = (struct client){ .kind = KIND_CLIENT, .fd = -1, .tls = options.tls ? tls_new() : NULL };
     run.sending = true;
     proxy_resolve(options.proxy);
     request_build();
