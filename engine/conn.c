@@ -180,7 +180,7 @@ void conn_consume(struct conn *conn, uint64_t bytes)
         conn->paused = false;
         receive_arm(conn);
     }
-    if (conn->tls && conn->in.bytes <= QUEUE_BYTES_RESUME && (conn->paused || !queue_empty(&conn->tls->raw)))
+    if (conn->tls && conn->in.bytes <= QUEUE_BYTES_RESUME && (conn->paused || conn->ended || !queue_empty(&conn->tls->raw)))
         conn_tls_open(conn); /* which takes receiving up again when that is not enough */
 }
 
@@ -258,7 +258,10 @@ static void send_done(struct op *op, int32_t result, uint32_t flags)
     if (unlikely(conn_unsent(conn)))
         worker_flush_later(conn->worker, conn);
     else if (unlikely(conn->state == CONN_FINISHING)) {
-        finish_sending(conn);
+        if (conn->tls && conn_tls_owes_farewell(conn))
+            worker_flush_later(conn->worker, conn);
+        else
+            finish_sending(conn);
         return;
     }
     if (conn->state == CONN_OPEN)

@@ -101,10 +101,13 @@ void conn_tls_open(struct conn *conn)
 {
     char why[160];
     struct tls *tls = conn->tls;
-    if (conn->ended && queue_empty(&tls->raw))
+    if (conn->ended && queue_empty(&tls->raw)) {
+        conn->cut |= !tls->peer_closed;
         return;
+    }
     switch (tls_read(tls, &conn->in, QUEUE_BYTES_STOP, &conn->worker->tls_room, why)) {
     case TLS_WANTS_INPUT:
+        conn->cut |= conn->ended;
         conn_need_more(conn);
         break;
     case TLS_CLOSED:
@@ -115,6 +118,7 @@ void conn_tls_open(struct conn *conn)
         lose(conn, why);
         break;
     case TLS_WANTS_ROOM:
+        conn->cut |= conn->ended; /* what waits may never be seen */
         ring_wait_buffer(&conn->worker->loop.ring, &conn->waiter);
         break;
     case TLS_DONE:
@@ -127,8 +131,6 @@ void conn_tls_open(struct conn *conn)
 bool conn_tls_received(struct conn *conn)
 {
     struct tls *tls = conn->tls;
-    if (conn->ended && !tls->peer_closed)
-        conn->cut = true;
     if (unlikely(!tls->open)) {
         conn_tls_shake_later(conn);
         return false;
@@ -151,6 +153,11 @@ void conn_tls_seal(struct conn *conn)
         chain_clear(&conn->out); /* what came before it is still sent, and the end follows */
     else if (verdict == TLS_DONE && conn->state == CONN_FINISHING)
         (void)tls_close(tls, &conn->worker->tls_room);
+}
+
+bool conn_tls_owes_farewell(const struct conn *conn)
+{
+    return conn->tls->open && !conn->tls->failed && !conn->tls->close_sent;
 }
 
 void conn_tls_goodbye(struct conn *conn)

@@ -26,6 +26,8 @@ bool conn_tls_received(struct conn *conn);
 void conn_tls_open(struct conn *conn);
 /* Seals what is queued, and close_notify when that was the last. */
 void conn_tls_seal(struct conn *conn);
+/* close_notify has not been queued yet, and could be. */
+bool conn_tls_owes_farewell(const struct conn *conn);
 /* Ends well if nothing is under way: close_notify, at once. */
 void conn_tls_goodbye(struct conn *conn);
 

@@ -45,6 +45,15 @@ class Endings(TlsScene):
                 client.send(request)
                 self.assertEqual(self.how_it_ends(client)[1], "close_notify")
 
+    def test_so_does_a_large_one_for_an_old_client(self):
+        data = content(3000000)
+        engine = self.secure_before(self.origin(lambda e: (e.body(), e.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                                                           + b"".join(b"%x\r\n" % len(part) + part + b"\r\n" for part in (data[:1000000], data[1000000:]))
+                                                                           + b"0\r\n\r\n"), None)[2]))
+        with engine.connect() as client:
+            client.send_request(version="1.0")
+            self.assertEqual(self.how_it_ends(client), (data, "close_notify"))
+
     def test_an_idle_connection_ends_in_close_notify(self):
         engine = self.secure_before(self.origin(), top="timeouts: { idle: 300ms, head: 300ms }")
         with engine.connect() as client:
