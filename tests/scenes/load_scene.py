@@ -7,7 +7,7 @@ import threading
 import time
 import unittest
 
-from props import Crowd, Nginx, raise_descriptors
+from props import Crowd, Nginx, raise_descriptors, sanitized
 from stage import Scene, wait_for
 
 SOAK = os.environ.get("WEIR_SOAK") == "1"
@@ -151,7 +151,8 @@ class Idle(Scene):
         # All at once, a long pause in which what the burst took is given back, and all once more.
         crowd = Crowd(self, engine.port, clients, 14, "get=/,26", pause_ms=12000)
         wait_for("all to be connected", lambda: engine.counter("clients") == clients)
-        wait_for("an idle client to cost less than 4096 bytes", lambda: (engine.rss_kib() - before) * 1024 / clients < 4096)
+        most = 16384 if sanitized() else 4096  # AddressSanitizer's stacks for what was returned from count too, and grow with use
+        wait_for(f"an idle client to cost less than {most} bytes", lambda: (engine.rss_kib() - before) * 1024 / clients < most)
         self.assertEqual(engine.counter("clients"), clients)
         self.assertEqual(crowd.result()["failures"], 0)
 
