@@ -95,7 +95,11 @@ static void waiter_ready(struct ring_waiter *waiter)
     if (conn->state != CONN_OPEN && conn->state != CONN_FINISHING)
         return;
     receive_arm(conn);
-    if (conn->tls && conn->state == CONN_OPEN && conn_tls_received(conn))
+    if (!conn->tls)
+        return;
+    conn->worker->loop.again = true;
+    conn_flush(conn);
+    if (conn->state == CONN_OPEN && conn_tls_received(conn))
         conn->events->input(conn);
 }
 

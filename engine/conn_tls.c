@@ -39,6 +39,13 @@ void conn_tls_free(struct conn *conn)
     conn->tls = NULL;
 }
 
+void conn_tls_wait_for_block(struct conn *conn)
+{
+    if (op_armed(&conn->send) || !chain_empty(&conn->tls->out))
+        return; /* what is sent gives a block back */
+    ring_wait_block(&conn->worker->loop.ring, &conn->waiter);
+}
+
 /* Handshakes --------------------------------------------------------------------------------------------------- */
 
 void conn_tls_shake_later(struct conn *conn)
@@ -68,6 +75,8 @@ enum tls_verdict conn_tls_shake(struct conn *conn, char why[160])
     enum tls_verdict verdict = tls_handshake(conn->tls, &conn->worker->tls_room, why);
     if (verdict == TLS_WANTS_INPUT)
         conn_need_more(conn);
+    else if (verdict == TLS_WANTS_ROOM)
+        conn_tls_wait_for_block(conn);
     conn_flush(conn);
     return verdict;
 }
@@ -119,7 +128,7 @@ void conn_tls_open(struct conn *conn)
         break;
     case TLS_WANTS_ROOM:
         conn->cut |= conn->ended; /* what waits may never be seen */
-        ring_wait_buffer(&conn->worker->loop.ring, &conn->waiter);
+        ring_wait_block(&conn->worker->loop.ring, &conn->waiter);
         break;
     case TLS_DONE:
         break;
@@ -151,6 +160,8 @@ void conn_tls_seal(struct conn *conn)
     enum tls_verdict verdict = tls_write(tls, &conn->out, &conn->worker->tls_room);
     if (verdict == TLS_REFUSED)
         chain_clear(&conn->out); /* what came before it is still sent, and the end follows */
+    else if (verdict == TLS_WANTS_ROOM)
+        conn_tls_wait_for_block(conn);
     else if (verdict == TLS_DONE && conn->state == CONN_FINISHING)
         (void)tls_close(tls, &conn->worker->tls_room);
 }

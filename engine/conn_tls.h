@@ -16,6 +16,9 @@
 
 #define SHAKES_PER_TURN 8u
 
+/* No block was to be had, and nothing is under way that would bring this connection back: it comes back in the next turn. */
+void conn_tls_wait_for_block(struct conn *conn);
+
 /* Gives a new connection a session that is not started. False: no memory. */
 bool must_use conn_tls_new(struct conn *conn);
 void conn_tls_free(struct conn *conn);

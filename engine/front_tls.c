@@ -182,6 +182,8 @@ static bool read_early(struct conn *client)
     }
     if (verdict == TLS_WANTS_INPUT)
         conn_need_more(client);
+    else if (verdict == TLS_WANTS_ROOM)
+        conn_tls_wait_for_block(client);
     if (client->in.bytes != before)
         client->events->input(client);
     return !client->client.early && client->state == CONN_OPEN;

@@ -440,6 +440,13 @@ void ring_wait_buffer(struct ring *ring, struct ring_waiter *waiter)
     ring->no_buffers++;
     if (ring->lent_target < RING_LENT_MAX)
         ring->lent_target *= 2;
+    ring_wait_block(ring, waiter);
+}
+
+void ring_wait_block(struct ring *ring, struct ring_waiter *waiter)
+{
+    if (waiter->waiting)
+        return;
     waiter->waiting = true;
     waiter->next = NULL;
     *ring->starved_tail = waiter;

@@ -84,7 +84,8 @@ void ring_refill(struct ring *ring);
  * the memory of blocks that lie with the kernel unused is given back to the system.
  */
 void ring_trim(struct ring *ring);
-void ring_wait_buffer(struct ring *ring, struct ring_waiter *waiter);
+void ring_wait_buffer(struct ring *ring, struct ring_waiter *waiter); /* the kernel ran dry */
+void ring_wait_block(struct ring *ring, struct ring_waiter *waiter);  /* we did: the pool has none for us; asked again at the turn's end */
 void ring_wait_buffer_cancel(struct ring *ring, struct ring_waiter *waiter);
 struct block *ring_block(struct ring *ring, int32_t result, uint32_t flags);
 

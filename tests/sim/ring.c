@@ -472,9 +472,14 @@ void ring_trim(struct ring *ring)
 
 void ring_wait_buffer(struct ring *ring, struct ring_waiter *waiter)
 {
+    ring->no_buffers += !waiter->waiting;
+    ring_wait_block(ring, waiter);
+}
+
+void ring_wait_block(struct ring *ring, struct ring_waiter *waiter)
+{
     if (waiter->waiting)
         return;
-    ring->no_buffers++;
     waiter->waiting = true;
     waiter->next = NULL;
     *ring->starved_tail = waiter;
