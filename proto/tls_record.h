@@ -26,7 +26,7 @@ enum tls_content_type { TLS_CHANGE_CIPHER_SPEC = 20, TLS_ALERT = 21, TLS_HANDSHA
 enum tls_suite { TLS_AES_128_GCM, TLS_AES_256_GCM, TLS_CHACHA20_POLY1305 };
 
 struct tls_keys {
-    unsigned char schedule[1024] __attribute__((aligned(64)));
+    unsigned char schedule[1280] __attribute__((aligned(64))); /* ipsec-mb 2.0 wants 1264, 1.3 and wolfCrypt about 1000 */
     unsigned char iv[12];
     uint8_t suite; /* enum tls_suite */
     bool tls13;
