@@ -100,7 +100,7 @@ static void shake(struct conn *conn)
         if (conn->ended)
             handshake_failed(conn, "it closed during the handshake");
         break;
-    case TLS_WANTS_ROOM: break; /* again when something was sent */
+    case TLS_WANTS_ROOM: break; /* again when something was sent, or there is a block */
     case TLS_CLOSED:
     case TLS_REFUSED: handshake_failed(conn, why); break;
     }

@@ -26,11 +26,6 @@ static const char *const state_words[] = {
     [CONN_FINISHING] = "finishing", [CONN_CLOSING] = "closing",
 };
 
-const char *conn_state_word(enum conn_state state)
-{
-    return state_words[state];
-}
-
 static void set_state(struct conn *conn, enum conn_state state)
 {
     trace_add(conn->worker->loop.trace, conn->worker->loop.now_ns, state_words[state], conn->number, (uint32_t)conn->fd, conn->state);

@@ -37,7 +37,6 @@ enum conn_state {
     CONN_FINISHING,  /* what is queued goes out, then FIN, then the rest of what the peer sends is thrown away for a while */
     CONN_CLOSING     /* waits for its last completions */
 };
-const char *conn_state_word(enum conn_state state);
 
 /* All run on the worker's thread, never from within a conn_ call that the owner made, except where said. */
 struct conn_events {

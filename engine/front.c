@@ -31,7 +31,7 @@ static void count_out(struct conn *client)
     counter_sub(&worker->stats->clients, 1);
     worker->client_count--;
     front_tls_leave(client);
-    atomic_fetch_sub_explicit(&worker->shared->clients, 1, memory_order_relaxed);
+    place_return(&worker->shared->clients);
     client->client.listener = NULL;
     listener_unref(listener);
     if (unlikely(worker->draining))
@@ -213,28 +213,18 @@ static const struct conn_events front_events = {
 
 /* Accepting ---------------------------------------------------------------------------------------------------- */
 
-static bool take_place(struct worker *worker)
-{
-    uint32_t cap = worker->view->config->limits.connections_max;
-    uint64_t before = atomic_fetch_add_explicit(&worker->shared->clients, 1, memory_order_relaxed);
-    if (cap == 0 || before < cap)
-        return true;
-    atomic_fetch_sub_explicit(&worker->shared->clients, 1, memory_order_relaxed);
-    COUNT(worker, refused_connections);
-    return false;
-}
-
 void front_accept(struct listener *listener, int fd)
 {
     struct worker *worker = listener->worker;
-    if (!take_place(worker)) {
+    if (!place_take(&worker->shared->clients, worker->view->config->limits.connections_max)) {
+        COUNT(worker, refused_connections);
         ring_close(&worker->loop.ring, fd);
         return;
     }
     struct conn *client = conn_new(worker, fd, true, &front_events);
     if (!client) {
         COUNT(worker, no_memory);
-        atomic_fetch_sub_explicit(&worker->shared->clients, 1, memory_order_relaxed);
+        place_return(&worker->shared->clients);
         ring_close(&worker->loop.ring, fd);
         return;
     }

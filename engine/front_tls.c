@@ -9,30 +9,21 @@
 
 /* Places ------------------------------------------------------------------------------------------------------- */
 
-static bool take_place(struct worker *worker)
-{
-    uint32_t cap = worker->view->config->limits.handshakes_max;
-    uint64_t before = atomic_fetch_add_explicit(&worker->shared->handshakes, 1, memory_order_relaxed);
-    if (cap == 0 || before < cap)
-        return true;
-    atomic_fetch_sub_explicit(&worker->shared->handshakes, 1, memory_order_relaxed);
-    COUNT(worker, handshakes_refused);
-    return false;
-}
-
 void front_tls_leave(struct conn *client)
 {
     if (!client->client.handshaking)
         return;
     client->client.handshaking = false;
-    atomic_fetch_sub_explicit(&client->worker->shared->handshakes, 1, memory_order_relaxed);
+    place_return(&client->worker->shared->handshakes);
 }
 
 bool front_tls_accept(struct conn *client)
 {
     struct worker *worker = client->worker;
-    if (!take_place(worker))
+    if (!place_take(&worker->shared->handshakes, worker->view->config->limits.handshakes_max)) {
+        COUNT(worker, handshakes_refused);
         return false;
+    }
     client->client.handshaking = true;
     if (!conn_tls_new(client)) {
         COUNT(worker, no_memory);
@@ -202,7 +193,7 @@ void front_tls_shake(struct conn *client)
         if (client->ended)
             cut(client);
         break;
-    case TLS_WANTS_ROOM: break; /* again when something was sent */
+    case TLS_WANTS_ROOM: break; /* again when something was sent, or there is a block */
     case TLS_CLOSED:
     case TLS_REFUSED: fail(client, why); break;
     }

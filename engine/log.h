@@ -1,14 +1,13 @@
 /*
- * log: the error log and the access log. Neither ever blocks a worker.
+ * log: the error log and the access log. The access log never blocks a worker; the error log is few lines and may, where it goes to a slow pipe.
  *
  * Access log: a worker formats a line per request into its own buffer (LOG_BUFFER_BYTES, two of them) and hands a full
  * or LOG_FLUSH_MS old buffer to the ring as one write in append mode, so lines of different workers never mix. While both buffers wait for the disk, lines
  * are dropped and counted (log_drops). Files are opened by the control thread and are passed with each generation, so a reload opens them anew (log
  * rotation).
  *
- * Error log: one line per event: time, level, worker, message, key=value pairs; written with one write(2) to a
- * non-blocking descriptor (a line that does not fit is dropped and counted), at most LOG_ERRORS_PER_SECOND lines a second and worker; what was
- * suppressed is told in the next second.
+ * Error log: one line per event: time, level, message; written with one write(2), at most LOG_ERRORS_PER_SECOND lines a second and thread;
+ * how many were suppressed is told before the next line of a later second.
  */
 #ifndef WEIR_LOG_H
 #define WEIR_LOG_H

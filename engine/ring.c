@@ -267,13 +267,6 @@ void op_write(struct ring *ring, struct op *op, int fd, const void *at, size_t l
     armed(sqe, op);
 }
 
-void op_close(struct ring *ring, struct op *op, int fd)
-{
-    struct io_uring_sqe *sqe = arm(ring, op);
-    io_uring_prep_close(sqe, fd);
-    armed(sqe, op);
-}
-
 void op_cancel(struct ring *ring, struct op *op)
 {
     if (op->state != OP_ARMED)
@@ -291,15 +284,6 @@ void ring_close(struct ring *ring, int fd)
     io_uring_prep_close(sqe, fd);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data64(sqe, tagged(NULL, OP_TAG_IGNORED));
-}
-
-void ring_shutdown_close(struct ring *ring, int fd)
-{
-    struct io_uring_sqe *sqe = next_sqe(ring);
-    io_uring_prep_shutdown(sqe, fd, SHUT_RDWR);
-    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_HARDLINK;
-    io_uring_sqe_set_data64(sqe, tagged(NULL, OP_TAG_IGNORED));
-    ring_close(ring, fd);
 }
 
 void ring_post(struct ring *ring, struct op *op, int target_ring_fd, void *letter)

@@ -100,14 +100,12 @@ void op_poll(struct ring *ring, struct op *op, int fd, uint32_t events);   /* on
 void op_read(struct ring *ring, struct op *op, int fd, void *at, size_t length, uint64_t offset);
 void op_write(struct ring *ring, struct op *op, int fd, const void *at, size_t length, uint64_t offset);
 #define RING_AT_END UINT64_MAX /* offset: the file's own position (O_APPEND files, pipes, sockets) */
-void op_close(struct ring *ring, struct op *op, int fd);
 
 /* Asks for the cancellation of an armed op; its completion(s) still come. No-op when idle or already asked. */
 void op_cancel(struct ring *ring, struct op *op);
 
 /* No completion of their own. */
 void ring_close(struct ring *ring, int fd);
-void ring_shutdown_close(struct ring *ring, int fd); /* FIN even while something is armed on it, then close */
 
 /* Posts a letter on another ring (IORING_OP_MSG_RING, 5.18); `done` runs only when that failed. For mailbox.c. */
 void ring_post(struct ring *ring, struct op *op, int target_ring_fd, void *letter);

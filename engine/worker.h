@@ -37,6 +37,17 @@ struct process_shared {
     _Atomic bool draining;
 } __attribute__((aligned(CACHE_LINE)));
 
+/* A place under a cap that holds for the process; cap 0: none. The caller gives it back with place_return. */
+static inline bool place_take(_Atomic uint64_t *taken, uint64_t cap)
+{
+    uint64_t before = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
+    if (cap == 0 || before < cap)
+        return true;
+    atomic_fetch_sub_explicit(taken, 1, memory_order_relaxed);
+    return false;
+}
+static inline void place_return(_Atomic uint64_t *taken) { atomic_fetch_sub_explicit(taken, 1, memory_order_relaxed); }
+
 #define WORKER_BLOCKS 16384u    /* 256 MiB of address space; memory as it is touched */
 #define WORKER_EXCHANGES 65536u
 #define WORKER_ORIGINS 16384u

@@ -257,12 +257,9 @@ static enum err take_over(struct tls *tls)
 static enum tls_verdict opened(struct tls *tls, char why[160])
 {
     WOLFSSL *library = library_of(tls);
-    char *protocol = NULL;
-    word16 length = 0;
     tls->open = true;
     tls->tls13 = wolfSSL_version(library) == TLS1_3_VERSION;
     tls->resumed = wolfSSL_session_reused(library) != 0;
-    tls->alpn = wolfSSL_ALPN_GetProtocol(library, &protocol, &length) == WOLFSSL_SUCCESS;
     if ((tls->server && tls_context_client_mode(tls->context) != TLS_CLIENT_ANY && keep_peer(tls) != ERR_OK) || take_over(tls) != ERR_OK)
         return failed(tls, "out of memory", why);
     return TLS_DONE;
@@ -411,9 +408,4 @@ struct tls_session *tls_session_take(struct tls *tls)
 void tls_session_free(struct tls_session *session)
 {
     wolfSSL_SESSION_free((WOLFSSL_SESSION *)session);
-}
-
-const char *tls_version_word(const struct tls *tls)
-{
-    return tls->tls13 ? "TLSv1.3" : "TLSv1.2";
 }

@@ -52,7 +52,6 @@ struct tls {
     bool own_records;  /* wolfSSL is gone */
     bool tls13;
     bool resumed;
-    bool alpn;         /* http/1.1 was agreed on */
     bool peer_closed;  /* close_notify came: nothing more does */
     bool close_sent;
     uint8_t secret_bytes;
@@ -112,8 +111,5 @@ struct slice tls_plain_alert(enum tls_alert alert, char record[7]);
 /* Of a client's session: what allows to resume it, or NULL. The caller's; NULL is fine to free. */
 struct tls_session *tls_session_take(struct tls *tls);
 void tls_session_free(struct tls_session *session);
-
-/* "TLSv1.3", and the suite's name; for logs. After the handshake. */
-const char *tls_version_word(const struct tls *tls);
 
 #endif

@@ -407,10 +407,6 @@ static bool set_clients(struct tls_context *context, const struct tls_server_opt
 static bool fill_server(struct tls_context *context, const struct tls_server_options *options, char why[256])
 {
     WOLFSSL_CTX *native = context->native;
-    if (options->ocsp.length) {
-        snprintf(why, 256, "OCSP responses cannot be stapled in this build");
-        return false;
-    }
     if (!set_rules(native, options->ciphers, options->groups, options->group_count, why) ||
         !use_certificate(native, options->chain, options->key, why) || !set_clients(context, options, why))
         return false;
@@ -470,7 +466,6 @@ static void digest_server(const struct tls_server_options *options, uint8_t dige
     digest_slice(&hash, options->client_ca);
     digest_number(&hash, (uintptr_t)options->tickets);
     digest_number(&hash, options->ticket_lifetime_s);
-    digest_slice(&hash, options->ocsp);
     digest_number(&hash, options->early_data_bytes_max);
     (void)wc_Sha256Final(&hash, digest);
     wc_Sha256Free(&hash);

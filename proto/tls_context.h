@@ -78,7 +78,6 @@ struct tls_server_options {
     struct slice client_ca;       /* PEM; not empty unless TLS_CLIENT_ANY */
     struct tls_tickets *tickets;  /* not owned; NULL: no resumption */
     uint32_t ticket_lifetime_s;   /* what clients are told; 0: what holds for tickets now */
-    struct slice ocsp;            /* DER response to be stapled; empty: none. ERR_REFUSED when it is not about this certificate */
     uint32_t early_data_bytes_max; /* 0: none */
 };
 

@@ -20,7 +20,7 @@
 #define PENDING_MAX 4096
 #define RINGS_MAX 16
 
-enum kind { ACCEPT, RECV_MULTI, RECV, SEND, MESSAGE, CONNECT, POLL, READ, WRITE, CLOSE, POST };
+enum kind { ACCEPT, RECV_MULTI, RECV, SEND, MESSAGE, CONNECT, POLL, READ, WRITE, POST };
 
 struct pending {
     struct op *op; /* NULL: a slot that is free */
@@ -146,7 +146,6 @@ static struct pending *prepare(struct ring *ring, struct op *op, enum kind kind,
 
 void op_accept_multishot(struct ring *ring, struct op *op, int fd) { prepare(ring, op, ACCEPT, fd); }
 void op_recv_multishot(struct ring *ring, struct op *op, int fd) { prepare(ring, op, RECV_MULTI, fd); }
-void op_close(struct ring *ring, struct op *op, int fd) { prepare(ring, op, CLOSE, fd); }
 
 static void with_memory(struct pending *one, const void *at, size_t length, int flags)
 {
@@ -205,12 +204,6 @@ void op_cancel(struct ring *ring, struct op *op)
 void ring_close(struct ring *ring, int fd)
 {
     ring->private->closing[ring->private->closing_count++] = fd;
-}
-
-void ring_shutdown_close(struct ring *ring, int fd)
-{
-    shutdown(fd, SHUT_RDWR);
-    ring_close(ring, fd);
 }
 
 void ring_post(struct ring *ring, struct op *op, int target_ring_fd, void *letter)
@@ -338,7 +331,6 @@ static void work_on(struct ring *ring, struct pending *one)
             complete(ring, one, result_of(read(one->fd, one->at, one->length)), 0);
         break;
     case WRITE: complete(ring, one, result_of(write(one->fd, one->at, one->length)), 0); break;
-    case CLOSE: complete(ring, one, result_of(close(one->fd)), 0); break;
     case POST: break;
     }
 }
