@@ -11,60 +11,8 @@
 #include "engine/back.h"
 #include "engine/content.h"
 #include "engine/exchange.h"
+#include "engine/hash_key.h"
 #include "engine/splice.h"
-
-#define HASH_SEED_0 0x77656972u /* the same everywhere and for ever, so that a key keeps its server */
-#define HASH_SEED_1 0x68617368u
-
-/* The key of consistent hashing -------------------------------------------------------------------------------- */
-
-static struct slice cookie_value(struct slice cookies, struct slice name)
-{
-    while (cookies.length) {
-        const char *semicolon = memchr(cookies.at, ';', cookies.length);
-        size_t length = semicolon ? (size_t)(semicolon - cookies.at) : cookies.length;
-        struct slice pair = slice_trim(slice_of(cookies.at, length));
-        if (pair.length > name.length && pair.at[name.length] == '=' && slice_starts(pair, name))
-            return slice_of(pair.at + name.length + 1, pair.length - name.length - 1);
-        size_t used = semicolon ? length + 1 : length;
-        cookies = slice_of(cookies.at + used, cookies.length - used);
-    }
-    return SLICE_NONE;
-}
-
-static struct slice field_of(const struct request *request, struct slice name)
-{
-    const struct field *field = fields_find_name(&request->fields, name);
-    return field ? field_value(field) : SLICE_NONE;
-}
-
-static struct slice key_of(struct exchange *x, const struct config_pool *pool)
-{
-    const struct request *request = &x->request;
-    switch (pool->hash_key) {
-    case HASH_PATH: return request->path;
-    case HASH_HOST: return request->host;
-    case HASH_CLIENT_ADDRESS: return x->forwarding.client_address;
-    case HASH_HEADER: return field_of(request, pool->hash_name);
-    case HASH_COOKIE: return cookie_value(field_of(request, SLICE("cookie")), pool->hash_name);
-    case HASH_URI: break;
-    }
-    return request->path;
-}
-
-static uint64_t hash_of(struct exchange *x)
-{
-    const struct config_pool *pool = x->pool->config;
-    if (pool->balance != BALANCE_CONSISTENT_HASH)
-        return 0;
-    struct slice key = key_of(x, pool);
-    if (key.length == 0)
-        return loop_random(&x->worker->loop); /* requests without a key are spread */
-    uint64_t hash = siphash13(key.at, key.length, HASH_SEED_0, HASH_SEED_1);
-    if (pool->hash_key == HASH_URI && x->request.query.at)
-        hash ^= siphash13(x->request.query.at, x->request.query.length, HASH_SEED_1, HASH_SEED_0);
-    return hash;
-}
 
 /* The line before a full pool ---------------------------------------------------------------------------------- */
 
@@ -195,6 +143,16 @@ static enum step_verdict none_to_pick(struct exchange *x, enum pick_verdict verd
     COUNT(x->worker, pool_down);
     log_line(LOG_WARN, "pool \"%.*s\": %s", (int)x->pool->upstream.name.length, x->pool->upstream.name.at, pick_text(verdict));
     return exchange_answer(x, 503, "pool_down", SLICE("No server of the pool is available\n"));
+}
+
+/* Requests without a key are spread. */
+static uint64_t hash_of(struct exchange *x)
+{
+    const struct config_pool *pool = x->pool->config;
+    uint64_t hash;
+    if (!hash_key_hash(pool, &x->request, x->forwarding.client_address, &hash) && pool->balance == BALANCE_CONSISTENT_HASH)
+        hash = loop_random(&x->worker->loop);
+    return hash;
 }
 
 enum step_verdict exchange_select(struct exchange *x)
