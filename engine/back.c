@@ -7,10 +7,23 @@
 #include "engine/exchange.h"
 #include "engine/socket.h"
 
+/* One of its pool's limits.connections. */
+static bool take_place(struct origin *origin)
+{
+    return likely(origin->place == NULL) || place_take(origin->place, origin->connections_max);
+}
+
+static void return_place(_Atomic uint64_t *place)
+{
+    if (unlikely(place != NULL))
+        place_return(place);
+}
+
 static void count_out(struct conn *conn)
 {
     struct origin *origin = conn->origin.origin;
     counter_sub(&origin->server.counters->open, 1);
+    return_place(conn->origin.place);
     conn->exchange = NULL;
 }
 
@@ -57,8 +70,7 @@ static void connected(struct conn *conn, int error)
 {
     struct exchange *x = conn->exchange;
     if (error) {
-        exchange_origin_failed(x, SERVER_CONNECT, error);
-        exchange_run(x);
+        exchange_conn_failed(conn, SERVER_CONNECT, error);
         return;
     }
     conn_receive(conn);
@@ -78,12 +90,10 @@ static void input(struct conn *conn)
 
 static void handshake_failed(struct conn *conn, const char *why)
 {
-    struct exchange *x = conn->exchange;
     struct slice name = conn->origin.origin->key;
     COUNT(conn->worker, origin_tls);
     log_line(LOG_WARN, "server \"%.*s\": TLS: %s", (int)name.length, name.at, why);
-    exchange_origin_failed(x, SERVER_CONNECT, 0);
-    exchange_run(x);
+    exchange_conn_failed(conn, SERVER_CONNECT, 0);
 }
 
 static void shake(struct conn *conn)
@@ -136,12 +146,12 @@ static void broken(struct conn *conn, int error)
     }
     if (conn->deaf && op_armed(&conn->receive))
         return;
-    struct exchange *x = conn->exchange;
-    if (!queue_empty(&conn->in) && !conn->ended)
-        conn->ended = conn->cut = true; /* what came before the reset is read first */
-    else
-        exchange_origin_failed(x, conn_is_ready(conn) ? SERVER_CLOSED : SERVER_CONNECT, error);
-    exchange_run(x);
+    if (queue_empty(&conn->in) || conn->ended) {
+        exchange_conn_failed(conn, conn_is_ready(conn) ? SERVER_CLOSED : SERVER_CONNECT, error);
+        return;
+    }
+    conn->ended = conn->cut = true; /* what came before the reset is read first */
+    exchange_run(conn->exchange);
 }
 
 static void expire(struct origin *origin)
@@ -157,7 +167,7 @@ static void expire(struct origin *origin)
 static void timeout(struct conn *conn)
 {
     if (!on_shelf(conn)) {
-        exchange_origin_timeout(conn->exchange);
+        exchange_conn_timeout(conn);
         return;
     }
     struct origin *origin = conn->origin.origin;
@@ -191,6 +201,18 @@ struct conn *back_take(struct origin *origin)
     return conn;
 }
 
+bool back_make_room(struct view_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->upstream.count; i++) {
+        struct idle_entry *oldest = pool->members[i].server->idle.oldest;
+        if (!oldest)
+            continue;
+        drop_kept(CONTAINER_OF(oldest, struct conn, origin.idle));
+        return true;
+    }
+    return false;
+}
+
 struct conn *back_connect(struct origin *origin, const struct config *config)
 {
     struct worker *worker = origin->worker;
@@ -198,20 +220,26 @@ struct conn *back_connect(struct origin *origin, const struct config *config)
         errno = EHOSTUNREACH; /* its name did not resolve */
         return NULL;
     }
-    int fd = socket_for_origin(&origin->address, config->congestion_control);
-    if (fd < 0)
+    if (!take_place(origin)) {
+        errno = EUSERS;
         return NULL;
-    struct conn *conn = conn_new(worker, fd, false, &back_events);
-    if (!conn) {
+    }
+    int fd = socket_for_origin(&origin->address, config->congestion_control);
+    struct conn *conn = fd < 0 ? NULL : conn_new(worker, fd, false, &back_events);
+    if (fd >= 0 && !conn) {
         close(fd);
         errno = ENOMEM;
-        return NULL;
     }
-    if (origin->tls && !begin_tls(conn, origin)) {
+    if (conn && origin->tls && !begin_tls(conn, origin)) {
         conn_close(conn, false);
+        conn = NULL;
         errno = ENOMEM;
+    }
+    if (!conn) {
+        return_place(origin->place);
         return NULL;
     }
+    conn->origin.place = origin->place;
     conn->origin.origin = origin;
     conn->origin.idle.connected_ms = worker->loop.now_ms;
     origin->server.references++;

@@ -14,9 +14,13 @@
 struct conn *back_take(struct origin *origin);
 
 /*
- * A new connection; `connected` comes later as exchange_run on conn->exchange, which the caller sets. NULL and errno: no descriptor or memory.
+ * A new connection; `connected` comes later as exchange_run on conn->exchange, which the caller sets. NULL and errno: no
+ * descriptor or memory; EUSERS: the pool is at its limits.connections.
  */
 struct conn *back_connect(struct origin *origin, const struct config *config);
+
+/* Closes the oldest kept connection to some server of the pool, on this worker, so that its place can be taken. False: there is none. */
+bool back_make_room(struct view_pool *pool);
 
 /* The request is over: onto the shelf, or closed if the shelf says so. */
 void back_keep(struct conn *conn);

@@ -10,6 +10,8 @@
 #include "engine/base/check.h"
 
 #define DAY_S 86400
+#define SECRET_BYTES_MIN 16u
+#define SECRET_BYTES_MAX 4096u
 #define KEYS_FILE_BYTES_MAX 4096u
 
 /* Where systems keep the authorities they trust: Debian, Fedora, Alpine. */
@@ -248,6 +250,17 @@ static const char *decode_keys(struct slice bytes, struct ticket_keys_file *keys
     memcpy(keys->list, bytes.at, bytes.length);
     keys->count = (uint32_t)(bytes.length / TLS_TICKET_KEY_BYTES);
     return NULL;
+}
+
+bool secret_read(struct slice path, struct file *file, char why[256])
+{
+    if (!read_file("secret", path, SECRET_BYTES_MAX, file, why))
+        return false;
+    if (file->length >= SECRET_BYTES_MIN)
+        return true;
+    file_release(file);
+    certificates_complain(why, "secret", path, "16 bytes are the least");
+    return false;
 }
 
 bool ticket_keys_read(struct slice path, struct ticket_keys_file *keys, char why[256])

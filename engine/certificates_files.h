@@ -46,6 +46,9 @@ bool must_use authorities_read(struct slice path, struct file *file, char why[25
 /* Of clients: none of them may be unusable. */
 bool must_use client_authorities_read(struct slice path, struct file *file, char why[256]);
 
+/* What cookies are signed with: 16 to 4096 bytes, as they stand in the file. */
+bool must_use secret_read(struct slice path, struct file *file, char why[256]);
+
 /* Whether a certificate's dates are well, with the predicate of a sentence: "expires in 9 days", "expired 3 days ago". */
 enum dates { DATES_WELL, DATES_SOON, DATES_PAST, DATES_EARLY };
 enum dates certificate_dates(const struct tls_facts *facts, int64_t now, char words[128]);

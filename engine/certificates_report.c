@@ -100,6 +100,18 @@ static void look_at_ticket_keys(struct look *look, struct slice path)
     explicit_bzero(&keys, sizeof keys);
 }
 
+static void look_at_secret(struct look *look, struct slice path)
+{
+    char why[256];
+    struct file file;
+    if (!secret_read(path, &file, why)) {
+        complain(look, why);
+        return;
+    }
+    look_at_mode(look, path);
+    file_release(&file);
+}
+
 void config_check_files(const struct config *config, int64_t now, struct config_problems *problems)
 {
     struct look look = { .reporter.problems = problems, .now = now };
@@ -120,6 +132,8 @@ void config_check_files(const struct config *config, int64_t now, struct config_
             look_at_authorities(&look, tls->ca);
         if (tls->on && tls->certificate.chain.length)
             look_at_certificate(&look, &tls->certificate);
+        if (config->pools[p].sticky.secret.length)
+            look_at_secret(&look, config->pools[p].sticky.secret);
     }
     if (config->tls.ticket_keys.length)
         look_at_ticket_keys(&look, config->tls.ticket_keys);

@@ -18,6 +18,7 @@
 
 #include "engine/base/slice.h"
 #include "engine/policy/route.h"
+#include "pool/budget.h"
 #include "pool/upstream.h"
 #include "proto/tls_context.h"
 
@@ -137,6 +138,34 @@ struct config_check {
 
 enum hash_key { HASH_URI, HASH_PATH, HASH_HOST, HASH_CLIENT_ADDRESS, HASH_HEADER, HASH_COOKIE };
 
+/* When another server is asked after one has failed, and how often. */
+struct config_retry {
+    struct config_words causes;  /* enum server_outcome below 100, statuses from there; default connect, closed */
+    uint32_t per_try_ms;         /* to the first byte, while another attempt could follow; default 0: none */
+    struct budget_limits budget; /* of retries and hedges; default 20 %, 10 a second */
+};
+
+/* A second server beside one that is late; percentile 0: no hedging. */
+struct config_hedge {
+    uint32_t percentile; /* of the pool's times to the first byte */
+    uint32_t after_ms;   /* at the earliest */
+};
+
+/* What the pool may have at once, for the whole process; 0: no limit. */
+struct config_breakers {
+    uint32_t requests_max, connections_max, retries_max;
+};
+
+enum same_site { SAME_SITE_LAX, SAME_SITE_STRICT, SAME_SITE_NONE };
+
+/* The cookie that brings a client back to its server; name empty: none. */
+struct config_sticky {
+    struct slice cookie;
+    struct slice secret; /* file; empty: random for each start */
+    uint64_t max_age_ms; /* default 0: as long as the browser runs */
+    enum same_site same_site;
+};
+
 struct config_pool {
     struct slice name;
     struct config_server *servers;
@@ -152,6 +181,10 @@ struct config_pool {
     uint32_t first_byte_ms; /* default 60 s; 504 */
     uint32_t between_ms;    /* silence inside a response; default 30 s */
     uint32_t total_ms;      /* whole exchange; default 0: no limit */
+    struct config_retry retry;
+    struct config_hedge hedge;
+    struct config_breakers breakers;
+    struct config_sticky sticky;
     uint32_t retries;       /* further attempts after the first; default 2, most UPSTREAM_TRIES_MAX - 1 */
     uint32_t queue_max;     /* exchanges that may wait for a full pool, whole process; default 1024; 0: none, 503 at once */
     uint32_t queue_ms;      /* how long; default 5 s; 503 */

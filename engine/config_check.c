@@ -215,6 +215,18 @@ static void check_back_off(struct decoder *decoder, const struct node *node, con
     }
 }
 
+void finish_retry(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    const struct config_retry *retry = target;
+    bool timeouts = false;
+    (void)given;
+    for (uint32_t i = 0; i < retry->causes.count; i++)
+        timeouts |= retry->causes.list[i] == SERVER_TIMEOUT;
+    if (retry->per_try_ms && !timeouts)
+        problem_help(problem_error(decoder->reporter, key_place(node, "per-try"), "'per-try' does nothing while 'timeout' is not among the causes"),
+                     "add it: causes: [ connect, closed, timeout ]");
+}
+
 void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
 {
     struct config_pool *pool = target;
@@ -459,7 +471,7 @@ static void warn_of_idle_queues(struct decoder *decoder)
         if (!capped && node_find(child->value, "queue"))
             problem_help(problem_warning(decoder->reporter, key_place(child->value, "queue"), "the queue of pool '%s' is never used",
                                          quoted(pool->name).text),
-                         "requests wait only where servers have 'max-connections'");
+                         "requests wait only where servers have 'max-connections', or the pool 'limits'");
     }
 }
 

@@ -24,6 +24,7 @@ static const struct number_type number_types[ROW_TYPES] = {
     [TYPE_DURATION] = { value_read_milliseconds, value_write_milliseconds },
     [TYPE_MICROSECONDS] = { value_read_microseconds, value_write_microseconds },
     [TYPE_SIZE] = { value_read_size, value_write_size },
+    [TYPE_PERCENT] = { value_read_percent, value_write_percent },
     [TYPE_MODE] = { value_read_mode, value_write_mode },
 };
 
@@ -141,12 +142,30 @@ static void take_word(struct decoder *decoder, const struct row *row, const stru
         out->list[out->count++] = (uint16_t)word->value;
 }
 
-/* A list, one word, or the word for all of the table. */
+/* Of a default: "connect, closed". */
+static void take_usual_words(const struct row *row, struct config_words *out)
+{
+    struct slice rest = slice_of_text(row->usual);
+    while (rest.length) {
+        const char *comma = memchr(rest.at, ',', rest.length);
+        size_t length = comma ? (size_t)(comma - rest.at) : rest.length;
+        const struct row_word *word = find_word(row->words, slice_trim(slice_of(rest.at, length)));
+        out->list[out->count++] = (uint16_t)(word ? word->value : 0);
+        size_t used = comma ? length + 1 : length;
+        rest = slice_of(rest.at + used, rest.length - used);
+    }
+}
+
+/* A list, one word, or "all" of the table. */
 void decode_words(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
 {
     struct config_words *out = row_member(row, target);
-    if (node->kind == NODE_SCALAR && slice_equal(node->text, slice_of_text(row->usual))) {
+    if (node->kind == NODE_SCALAR && slice_equal(node->text, SLICE("all"))) {
         take_all_words(row->words, out);
+        return;
+    }
+    if (node->kind == NODE_SCALAR && slice_equal(node->text, slice_of_text(row->usual))) {
+        take_usual_words(row, out);
         return;
     }
     if (node->kind == NODE_MAP || node_items(node) == 0) {
@@ -259,11 +278,15 @@ void decode_forwarded(struct decoder *decoder, const struct row *row, const stru
 
 void decode_status_range(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
 {
-    struct config_check *check = target;
+    uint16_t *range = row_member(row, target); /* the first and, behind it, the last */
     struct slice text;
     if (!decode_scalar(decoder, row->word, node, &text))
         return;
-    const char *complaint = value_read_status_range(text, &check->status_first, &check->status_last);
+    if (row->zero && slice_equal(text, slice_of_text(row->zero))) {
+        range[0] = range[1] = 0;
+        return;
+    }
+    const char *complaint = value_read_status_range(text, &range[0], &range[1]);
     if (complaint)
         problem_help(refuse(decoder, row, node), "%s", complaint);
 }

@@ -270,6 +270,8 @@ static const struct row passive_rows[] = {
       .doc = "For how long at first. Then one request tries it; each further failure doubles the time." },
     { .word = "back-off-max", .type = TYPE_DURATION, MEMBER(health_limits, backoff_ms_max), .least = 10, .most = DAY_MS, .usual = "1m",
       .doc = "The longest time." },
+    { .word = "status", .type = TYPE_STATUS_RANGE, MEMBER(health_limits, status_first), .usual = "none", .zero = "none",
+      .doc = "Statuses of responses that are failures too: 500-599." },
 };
 static const struct section section_passive = {
     .noun = "passive-health", SECTION(health_limits, passive_rows), .always = true,
@@ -323,11 +325,10 @@ static bool pool_hashes(const void *target)
 static bool pool_queues(const void *target)
 {
     const struct config_pool *pool = target;
-    for (uint32_t i = 0; i < pool->server_count; i++) {
-        if (pool->servers[i].max_connections)
-            return true;
-    }
-    return false;
+    bool limited = pool->breakers.requests_max || pool->breakers.connections_max;
+    for (uint32_t i = 0; i < pool->server_count && !limited; i++)
+        limited = pool->servers[i].max_connections != 0;
+    return limited;
 }
 static const struct row pool_rows[] = {
     { .word = "servers", .type = TYPE_LIST, MEMBER(config_pool, servers), LENGTH_AT(config_pool, server_count), .required = true,
@@ -340,8 +341,11 @@ static const struct row pool_rows[] = {
     { .word = "host", .type = TYPE_TEXT, MEMBER(config_pool, host), .check = value_check_authority,
       .doc = "Host that origins see. Otherwise the one the client sent." },
     { .word = "retries", .type = TYPE_COUNT, MEMBER(config_pool, retries), .most = UPSTREAM_TRIES_MAX - 1, .usual = "2",
-      .doc = "Further servers to try when nothing can have happened yet: the connection failed, or it closed before a response and the "
-             "method is idempotent." },
+      .doc = "Further servers to try when one has failed for one of retry's causes." },
+    { .word = "retry", .type = TYPE_SECTION, MEMBER(config_pool, retry), .section = &section_retry },
+    { .word = "hedge", .type = TYPE_SECTION, MEMBER(config_pool, hedge), .section = &section_hedge },
+    { .word = "limits", .type = TYPE_SECTION, MEMBER(config_pool, breakers), .section = &section_breakers },
+    { .word = "sticky", .type = TYPE_SECTION, MEMBER(config_pool, sticky), .section = &section_sticky },
     { .word = "timeouts", .type = TYPE_SECTION, .section = &section_pool_timeouts },
     { .word = "keep-alive", .type = TYPE_SECTION, MEMBER(config_pool, idle), .section = &section_keep_alive },
     { .word = "queue", .type = TYPE_SECTION, .section = &section_queue, .applies = pool_queues },
@@ -349,10 +353,8 @@ static const struct row pool_rows[] = {
     { .word = "health", .type = TYPE_SECTION, MEMBER(config_pool, check), .section = &section_check },
     { .word = "tls", .type = TYPE_SECTION, MEMBER(config_pool, tls), .section = &section_pool_tls },
     { .word = "proxy-protocol", .type = TYPE_LATER, .doc = "the PROXY protocol" },
-    { .word = "sticky", .type = TYPE_LATER, .doc = "the sticky cookie" },
     { .word = "slow-start", .type = TYPE_LATER, .doc = "slow start" },
     { .word = "discovery", .type = TYPE_LATER, .doc = "discovery by DNS" },
-    { .word = "hedge", .type = TYPE_LATER, .doc = "hedging" },
 };
 const struct section section_pool = {
     .noun = "pool", SECTION(config_pool, pool_rows), .finish = finish_pool,

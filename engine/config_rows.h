@@ -19,6 +19,7 @@
     X(TYPE_DURATION, "duration")                      \
     X(TYPE_MICROSECONDS, "duration in us")            \
     X(TYPE_SIZE, "size")                              \
+    X(TYPE_PERCENT, "share in %")                     \
     X(TYPE_MODE, "octal mode")                        \
     X(TYPE_WORD, "word")                              \
     X(TYPE_TEXT, "text")                              \
@@ -97,6 +98,7 @@ struct section {
 
 extern const struct section section_top;
 extern const struct section section_listener, section_route, section_pool, section_server;
+extern const struct section section_retry, section_hedge, section_breakers, section_sticky; /* config_rows_failure.c */
 extern const struct section section_listener_tls, section_certificate, section_pool_tls, section_tls; /* config_rows_tls.c */
 
 /* The row of a section with this word, NULL when there is none; its bit in `given`. */

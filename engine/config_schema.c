@@ -77,6 +77,11 @@ static void schema_size(const struct row *row, struct text *out)
     schema_pattern(row, "^[0-9]+ *(B|[KMGT]iB|[kKMGT]B)$", out);
 }
 
+static void schema_percent(const struct row *row, struct text *out)
+{
+    schema_pattern(row, "^[0-9]+ *%$", out);
+}
+
 static void schema_mode(const struct row *row, struct text *out)
 {
     (void)row;
@@ -103,7 +108,7 @@ static void schema_words(const struct row *row, struct text *out)
 {
     text_add(out, SLICE("\"anyOf\":[{"));
     schema_word(row, out);
-    text_format(out, "},{\"const\":\"%s\"},{\"type\":\"array\",\"minItems\":1,\"uniqueItems\":true,\"items\":{", row->usual);
+    text_add(out, SLICE("},{\"const\":\"all\"},{\"type\":\"array\",\"minItems\":1,\"uniqueItems\":true,\"items\":{"));
     schema_word(row, out);
     text_add(out, SLICE("}}]"));
 }
@@ -191,6 +196,7 @@ static schema_function *const schema_functions[ROW_TYPES] = {
     [TYPE_DURATION] = schema_duration,
     [TYPE_MICROSECONDS] = schema_microseconds,
     [TYPE_SIZE] = schema_size,
+    [TYPE_PERCENT] = schema_percent,
     [TYPE_MODE] = schema_mode,
     [TYPE_WORD] = schema_word,
     [TYPE_TEXT] = schema_text,
@@ -299,6 +305,7 @@ static void manual_bounds(const struct row *row, struct text *out)
         [TYPE_DURATION] = value_write_milliseconds,
         [TYPE_MICROSECONDS] = value_write_microseconds,
         [TYPE_SIZE] = value_write_size,
+        [TYPE_PERCENT] = value_write_percent,
     };
     char least[VALUE_TEXT_BYTES], most[VALUE_TEXT_BYTES];
     if (!writers[row->type] || row->most >= UINT32_MAX)

@@ -187,6 +187,7 @@ static void (*const number_writers[ROW_TYPES])(uint64_t value, char out[VALUE_TE
     [TYPE_DURATION] = value_write_milliseconds,
     [TYPE_MICROSECONDS] = value_write_microseconds,
     [TYPE_SIZE] = value_write_size,
+    [TYPE_PERCENT] = value_write_percent,
     [TYPE_MODE] = value_write_mode,
 };
 
@@ -289,11 +290,11 @@ static void show_forwarded(struct emitter *e, const struct row *row, const void 
 
 static void show_status_range(struct emitter *e, const struct row *row, const void *target)
 {
-    const struct config_check *check = target;
+    const uint16_t *range = row_member_const(row, target);
     char text[VALUE_TEXT_BYTES];
-    value_write_status_range(check->status_first, check->status_last, text);
+    value_write_status_range(range[0], range[1], text);
     show_key(e, row);
-    emit_bare(e, text, false);
+    emit_bare(e, range[0] ? text : row->zero, false);
 }
 
 static void show_hash_key(struct emitter *e, const struct row *row, const void *target)
@@ -511,6 +512,7 @@ static show_function *const show_functions[ROW_TYPES] = {
     [TYPE_DURATION] = show_number,
     [TYPE_MICROSECONDS] = show_number,
     [TYPE_SIZE] = show_number,
+    [TYPE_PERCENT] = show_number,
     [TYPE_MODE] = show_number,
     [TYPE_WORD] = show_word,
     [TYPE_TEXT] = show_text,

@@ -136,6 +136,19 @@ void value_write_count(uint64_t value, char out[VALUE_TEXT_BYTES])
     snprintf(out, VALUE_TEXT_BYTES, "%llu", (unsigned long long)value);
 }
 
+const char *value_read_percent(struct slice text, uint64_t *value)
+{
+    if (text.length == 0 || text.at[text.length - 1] != '%')
+        return "a share is written with a percent sign: 20%";
+    struct slice number = slice_trim(slice_of(text.at, text.length - 1));
+    return slice_to_u64(number, value) == ERR_OK ? NULL : "this is a whole number and a percent sign: 20%";
+}
+
+void value_write_percent(uint64_t value, char out[VALUE_TEXT_BYTES])
+{
+    snprintf(out, VALUE_TEXT_BYTES, "%llu%%", (unsigned long long)value);
+}
+
 const char *value_read_mode(struct slice text, uint64_t *value)
 {
     static const char *const complaint = "a mode is three octal digits with a zero before them: 0660";

@@ -70,6 +70,7 @@ struct conn_client {
 struct conn_origin {
     struct origin *origin;
     struct idle_entry idle;
+    _Atomic uint64_t *place; /* that it gives back; NULL: none is counted */
     bool reused; /* served a request before this one */
     bool session_kept; /* TLS: its session was looked at */
 };

@@ -225,9 +225,11 @@ enum step_verdict exchange_finish(struct exchange *x)
     exchange_leave_line(x);
     if (x->pipe)
         splice_abandon(x);
+    exchange_hedge_drop(x);
     if (x->origin)
         exchange_release_origin(x, x->origin_keep && x->response_done && x->request_done);
     exchange_release_member(x, SERVER_UNTOLD);
+    exchange_release_places(x);
     client->exchange = NULL;
     if (unlikely(x->runnable)) {
         struct exchange **at = &x->worker->runnable;

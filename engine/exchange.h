@@ -8,15 +8,15 @@
  *
  *   RECEIVE  the request's head is there and well-formed          exchange_request.c
  *   ROUTE    the first matching route decides                     exchange_request.c
- *   SELECT   a server of the pool, or a place in its queue        exchange_origin.c
+ *   SELECT   a server of the pool, or a place in its queue        exchange_origin.c, exchange_line.c
  *   ATTACH   a kept connection to it, or a new one                exchange_origin.c
  *   FORWARD  the head goes to the origin                          exchange_origin.c
- *   AWAIT    content goes on to the origin; the response's head   exchange_response.c
+ *   AWAIT    content goes on to the origin; the response's head   exchange_response.c, exchange_hedge.c
  *   RELAY    content both ways                                    exchange_response.c
  *   REPLY    an answer of the engine's own                        exchange_reply.c
  *   FINISH   counted, logged, both connections handed on          exchange.c
  *
- * A failure of the origin goes through exchange_origin_failed (exchange_origin.c): back to SELECT when a retry is safe, to REPLY
+ * A failure of the origin goes through exchange_origin_failed (exchange_failure.c): back to SELECT when a retry is safe, to REPLY
  * when the client has seen nothing yet, else the client's connection is cut so that nothing incomplete looks complete.
  *
  * Memory: an exchange comes from the worker's slab; `head_block` keeps the bytes that `request` points into; everything else it needs
@@ -59,6 +59,14 @@ enum relay_mode {
 struct pipe;
 struct metrics_job;
 
+/* A second server beside a late first one: exchange_hedge.c. */
+struct hedge {
+    struct conn *origin; /* NULL: none */
+    struct member *member;
+    uint64_t forwarded_ns, forwarded_turn;
+    bool forwarded;
+};
+
 struct exchange {
     void *slab_link; /* overwritten while free */
     uint32_t magic;
@@ -69,8 +77,14 @@ struct exchange {
     bool running;          /* exchange_run is on the stack */
     bool waiting;          /* stands in its pool's wait line */
     bool runnable;         /* on the worker's list for the next turn */
+    bool selecting;        /* SELECT has looked at the request */
     bool leased;           /* holds `member`: upstream_done is due */
     bool fresh_only;       /* a kept connection was stale: take a new one */
+    bool placed;           /* holds one of the pool's limits.requests */
+    bool retrying;         /* holds one of its limits.retries */
+    bool hedged;           /* once is enough */
+    bool last_try;         /* per-try has passed, and nobody else can be asked */
+    uint8_t line_client;   /* exchange_line.c */
     bool request_done;     /* the request's content was put into the origin's queue */
     bool response_begun;   /* the final head was queued for the client */
     bool response_done;    /* all of the response was */
@@ -98,6 +112,9 @@ struct exchange {
 
     uint64_t begun_ns, forwarded_ns, first_byte_ns;
     uint64_t forwarded_turn;  /* the loop's turn in which the head was queued: it leaves at that turn's end */
+    uint64_t attempt_ms;      /* when this server was picked */
+    uint64_t line_due_ms;     /* until when it may wait in line; 0: it never did */
+    uint64_t hedge_due_ms;    /* 0: no hedge is planned */
     uint64_t client_moved_ms; /* when the client last sent or took something */
     uint64_t client_taken, origin_taken; /* socket_taken when a deadline last passed */
     uint64_t request_content, response_content; /* bytes moved */
@@ -105,6 +122,7 @@ struct exchange {
     struct h1_progress response_progress;
     struct h1_body request_body, response_body;
     struct pick_request pick;
+    struct hedge hedge;
     struct forwarding forwarding;
 
     unsigned answer_status;
@@ -128,10 +146,11 @@ void exchange_run(struct exchange *x);
 /* For the next turn: the step gave way so that others get theirs. */
 void exchange_run_later(struct exchange *x);
 
-/* Events that front.c and back.c pass on. */
+/* Events that front.c passes on, and back.c of either of an exchange's origin connections; all but the timeouts of healthy ones run it. */
 void exchange_client_broken(struct exchange *x);
 void exchange_client_timeout(struct exchange *x);
-void exchange_origin_timeout(struct exchange *x);
+void exchange_conn_failed(struct conn *conn, enum server_outcome outcome, int os_error);
+void exchange_conn_timeout(struct conn *conn);
 
 /* The client has to take something first: sets its deadline. It is looked at each quarter of its time. */
 void exchange_await_client(struct exchange *x);
@@ -149,9 +168,38 @@ enum step_verdict exchange_answer(struct exchange *x, unsigned status, const cha
 
 /* The origin failed in this way; os_error: errno or 0. */
 enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome outcome, int os_error);
+void exchange_origin_timeout(struct exchange *x);
+/* No further attempt: the client is told, or cut off when it has part of a response already. */
+enum step_verdict exchange_give_up(struct exchange *x, enum server_outcome outcome);
+/* True: an answer with this status is thrown away and the exchange went to SELECT. */
+bool exchange_retries_status(struct exchange *x, unsigned status);
+/* What a complete response with this status says of its server. */
+enum server_outcome exchange_status_outcome(const struct exchange *x, unsigned status);
 
-/* Gives the server's lease back, once. */
+/* A further attempt: is there a server that was not tried; a place and a part of the budget for it, taken; who shall not be picked again. */
+bool exchange_another_is_usable(struct exchange *x);
+bool exchange_pay_attempt(struct exchange *x);
+void exchange_mark_tried(struct exchange *x);
+
+/* The request has left: sets the deadline for the answer, with what may happen before it. TIMER_NEVER: this attempt has no deadline of its own. */
+void exchange_await_answer(struct exchange *x);
+uint64_t exchange_try_due_ms(const struct exchange *x);
+
+/* exchange_hedge.c. When the hedge is due, or TIMER_NEVER; begin it; look at both in AWAIT; it takes the failed first one's place; give it up. */
+uint64_t exchange_hedge_plan(struct exchange *x);
+void exchange_hedge_begin(struct exchange *x);
+void exchange_hedge_look(struct exchange *x);
+enum step_verdict exchange_hedge_takes_over(struct exchange *x);
+void exchange_hedge_drop(struct exchange *x);
+
+/* The request's head into an origin's queue. False: no memory, or, with *overflow, it does not fit into a block. */
+bool exchange_write_request(struct exchange *x, struct conn *origin, struct member *member, bool *overflow);
+
+/* Gives the server's lease back, once; and that of any member, with what became of it. */
 void exchange_release_member(struct exchange *x, enum server_outcome outcome);
+void exchange_member_done(struct exchange *x, struct member *member, enum server_outcome outcome);
+/* The places that it holds of the pool's limits. */
+void exchange_release_places(struct exchange *x);
 /* The origin's connection is done with: kept for the next request, or closed. */
 void exchange_release_origin(struct exchange *x, bool keep);
 
@@ -161,7 +209,8 @@ bool exchange_pump_request(struct exchange *x);
 /* Ends without an answer: the client left, or was cut. */
 enum step_verdict exchange_abort(struct exchange *x, const char *why, bool reset);
 
-/* Removes it from its pool's wait line; and wakes the first of a line. */
+/* A place in its pool's wait line, or the answer that there is none; leaves it; and wakes the first of a line. */
+enum step_verdict exchange_wait_in_line(struct exchange *x);
 void exchange_leave_line(struct exchange *x);
 void exchange_wake_line(struct wait_line *line);
 

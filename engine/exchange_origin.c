@@ -1,145 +1,24 @@
 /*
- * SELECT, ATTACH and FORWARD: finding a server, a connection to it, and sending the request there; and what happens when that fails.
- *
- * A retry is safe when the origin cannot have acted on the request: no connection was made; or the method is idempotent
- * (RFC 9110 9.2.2), none of the request's content was sent, and the connection closed before any byte of a response. A
- * kept connection that turns out stale says nothing of its server: a server is picked again, that one too, and asked on a new connection.
+ * SELECT, ATTACH and FORWARD: finding a server, a connection to it, and sending the request there. What happens when that fails stands in
+ * exchange_failure.c.
  */
 #include <errno.h>
-#include <stdio.h>
 
 #include "engine/back.h"
 #include "engine/content.h"
 #include "engine/exchange.h"
 #include "engine/hash_key.h"
-#include "engine/splice.h"
-
-/* The line before a full pool ---------------------------------------------------------------------------------- */
-
-static uint64_t total_due_ms(const struct exchange *x)
-{
-    uint32_t total_ms = x->pool->config->total_ms;
-    return total_ms ? x->begun_ns / 1000000 + total_ms : TIMER_NEVER;
-}
-
-static void join_line(struct exchange *x)
-{
-    struct wait_line *line = x->pool->line;
-    x->waiting = true;
-    x->next = NULL;
-    *line->tail = x;
-    line->tail = &x->next;
-    line->count++;
-    counter_add(&x->worker->stats->queued, 1);
-    timer_set(&x->worker->loop.wheel, &x->timer, u64_min(x->worker->loop.now_ms + x->pool->config->queue_ms, total_due_ms(x)));
-}
-
-void exchange_leave_line(struct exchange *x)
-{
-    if (!x->waiting)
-        return;
-    struct wait_line *line = x->pool->line;
-    struct exchange **at = &line->first;
-    while (*at != x)
-        at = &(*at)->next;
-    *at = x->next;
-    if (line->tail == &x->next)
-        line->tail = at;
-    line->count--;
-    x->waiting = false;
-    atomic_fetch_sub_explicit(&x->pool->record->waiting, 1, memory_order_relaxed);
-    counter_sub(&x->worker->stats->queued, 1);
-    timer_cancel(&x->worker->loop.wheel, &x->timer);
-    if (x->pool->config->total_ms)
-        timer_set(&x->worker->loop.wheel, &x->timer, total_due_ms(x));
-}
-
-/* As many as find a place; the first that does not goes on standing there. One that fails at once gives its place to the next in this
- * loop, not in one call inside the other. */
-void exchange_wake_line(struct wait_line *line)
-{
-    if (line->waking)
-        return;
-    line->waking = true;
-    for (struct exchange *x = line->first; x; x = line->first) {
-        exchange_run(x);
-        if (line->first == x)
-            break;
-    }
-    line->waking = false;
-}
-
-static enum step_verdict wait_in_line(struct exchange *x)
-{
-    if (x->waiting)
-        return STEP_WAIT;
-    uint32_t before = atomic_fetch_add_explicit(&x->pool->record->waiting, 1, memory_order_relaxed);
-    if (before < x->pool->config->queue_max) {
-        join_line(x);
-        wait_line_poll(x->pool->line);
-        return STEP_WAIT;
-    }
-    atomic_fetch_sub_explicit(&x->pool->record->waiting, 1, memory_order_relaxed);
-    COUNT(x->worker, pool_full);
-    return exchange_answer(x, 503, "pool_full", SLICE("The pool and its queue are full\n"));
-}
-
-/* Answers for failures ----------------------------------------------------------------------------------------- */
-
-struct failure {
-    enum server_outcome outcome;
-    unsigned status;
-    const char *why; /* the counter's row */
-    struct slice text;
-};
-
-static const struct failure failures[] = {
-    { SERVER_CONNECT, 502, "origin_connect", { "No connection to the origin could be made\n", 42 } },
-    { SERVER_CLOSED, 502, "origin_closed", { "The origin closed before its response\n", 38 } },
-    { SERVER_BAD, 502, "origin_malformed", { "The origin's response was malformed\n", 36 } },
-    { SERVER_TIMEOUT, 504, "origin_timeout", { "The origin took too long\n", 25 } },
-};
-
-static const struct failure *failure_of(enum server_outcome outcome)
-{
-    for (size_t i = 0; i < ARRAY_LENGTH(failures); i++)
-        if (failures[i].outcome == outcome)
-            return &failures[i];
-    return &failures[1];
-}
-
-static void count_failure(struct exchange *x, enum server_outcome outcome)
-{
-    struct worker_stats *stats = x->worker->stats;
-    switch (outcome) {
-    case SERVER_CONNECT: counter_add(&stats->origin_connect, 1); break;
-    case SERVER_BAD: counter_add(&stats->origin_malformed, 1); break;
-    case SERVER_TIMEOUT: counter_add(&stats->origin_timeout, 1); break;
-    default: counter_add(&stats->origin_closed, 1); break;
-    }
-}
-
-/* No further attempt: the client is told, or cut off when it has part of a response already. */
-static enum step_verdict give_up(struct exchange *x, enum server_outcome outcome)
-{
-    const struct failure *failure = failure_of(outcome);
-    count_failure(x, outcome);
-    if (x->response_begun) {
-        COUNT(x->worker, response_cuts);
-        return exchange_abort(x, failure->why, true);
-    }
-    return exchange_answer(x, failure->status, failure->why, failure->text);
-}
+#include "engine/sticky.h"
 
 /* SELECT ------------------------------------------------------------------------------------------------------- */
 
 static enum step_verdict none_to_pick(struct exchange *x, enum pick_verdict verdict)
 {
     if (verdict == PICK_FULL)
-        return wait_in_line(x);
+        return exchange_wait_in_line(x);
     exchange_leave_line(x);
     if (x->failure != SERVER_OK)
-        return give_up(x, x->failure); /* what happened says more than that nobody is left */
+        return exchange_give_up(x, x->failure); /* what happened says more than that nobody is left */
     COUNT(x->worker, pool_down);
     log_line(LOG_WARN, "pool \"%.*s\": %s", (int)x->pool->upstream.name.length, x->pool->upstream.name.at, pick_text(verdict));
     return exchange_answer(x, 503, "pool_down", SLICE("No server of the pool is available\n"));
@@ -155,24 +34,57 @@ static uint64_t hash_of(struct exchange *x)
     return hash;
 }
 
+/* What does not change from one attempt to the next. */
+static void begin_selecting(struct exchange *x)
+{
+    x->selecting = true;
+    x->pick.hash = hash_of(x);
+    budget_request(&x->pool->share->budget, x->worker->loop.now_ms);
+    if (unlikely(x->pool->config->sticky.cookie.length))
+        x->pick.sticky = sticky_read(x->pool->config, &x->request);
+}
+
+/* One of the pool's limits.requests, kept until the exchange has done with the pool. */
+static bool request_is_placed(struct exchange *x)
+{
+    uint32_t most = x->pool->config->breakers.requests_max;
+    if (likely(most == 0) || x->placed)
+        return true;
+    x->placed = place_take(&x->pool->record->requests, most);
+    return x->placed;
+}
+
+void exchange_release_places(struct exchange *x)
+{
+    if (likely(!x->placed && !x->retrying))
+        return;
+    if (x->retrying)
+        place_return(&x->pool->record->retrying);
+    if (x->placed)
+        place_return(&x->pool->record->requests);
+    x->placed = x->retrying = false;
+    exchange_wake_line(x->pool->line);
+}
+
 enum step_verdict exchange_select(struct exchange *x)
 {
-    if (x->attempts == 0 && !x->waiting)
-        x->pick.hash = hash_of(x);
-    else if (!x->waiting)
-        COUNT(x->worker, retries);
+    if (likely(!x->selecting))
+        begin_selecting(x);
     x->pick.random = loop_random(&x->worker->loop);
     x->pick.now_ms = x->worker->loop.now_ms;
     struct wait_line *line = x->pool->line;
     if (unlikely(line->first && line->first != x))
-        return wait_in_line(x); /* who came first is served first */
-    uint32_t waiting = atomic_load_explicit(&x->pool->record->waiting, memory_order_relaxed);
+        return exchange_wait_in_line(x); /* who came first is served first */
+    if (unlikely(!request_is_placed(x)))
+        return exchange_wait_in_line(x);
+    uint64_t waiting = atomic_load_explicit(&x->pool->record->waiting, memory_order_relaxed);
     x->pick.others_wait = waiting > line->count;
     enum pick_verdict verdict = upstream_pick(&x->pool->upstream, &x->pick, &x->member);
     if (unlikely(verdict != PICK_OK && verdict != PICK_LAST_RESORT))
         return none_to_pick(x, verdict);
     exchange_leave_line(x);
     x->leased = true;
+    x->attempt_ms = x->worker->loop.now_ms;
     return exchange_go(x, STEP_ATTACH);
 }
 
@@ -181,9 +93,14 @@ void exchange_release_member(struct exchange *x, enum server_outcome outcome)
     if (!x->leased)
         return;
     x->leased = false;
+    exchange_member_done(x, x->member, outcome);
+}
+
+void exchange_member_done(struct exchange *x, struct member *member, enum server_outcome outcome)
+{
     struct loop *loop = &x->worker->loop;
-    if (unlikely(upstream_done(&x->pool->upstream, x->member, outcome, loop->now_ms, loop_random(loop)))) {
-        struct slice name = x->member->server->name;
+    if (unlikely(upstream_done(&x->pool->upstream, member, outcome, loop->now_ms, loop_random(loop)))) {
+        struct slice name = member->server->name;
         log_line(LOG_WARN, "server \"%.*s\" is marked as dead: %s", (int)name.length, name.at, server_outcome_word(outcome));
     }
     if (unlikely(x->pool->line->first != NULL))
@@ -197,10 +114,23 @@ static struct origin *origin_of(const struct exchange *x)
     return x->member->server->owner;
 }
 
+/* Back to the line: a connection that is closed makes a place, or one that is kept is free again. */
+static enum step_verdict wait_for_connection(struct exchange *x)
+{
+    x->attempts--;
+    exchange_release_member(x, SERVER_UNTOLD);
+    exchange_go(x, STEP_SELECT);
+    return exchange_wait_in_line(x);
+}
+
 static enum step_verdict connect_to(struct exchange *x)
 {
     x->origin = back_connect(origin_of(x), x->view->config);
+    if (!x->origin && errno == EUSERS && back_make_room(x->pool))
+        x->origin = back_connect(origin_of(x), x->view->config);
     if (!x->origin) {
+        if (errno == EUSERS)
+            return wait_for_connection(x);
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             COUNT(x->worker, no_memory);
             return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of descriptors or memory\n"));
@@ -208,7 +138,7 @@ static enum step_verdict connect_to(struct exchange *x)
         return exchange_origin_failed(x, SERVER_CONNECT, errno);
     }
     x->origin->exchange = x;
-    conn_deadline(x->origin, x->worker->loop.now_ms + x->pool->config->connect_ms);
+    conn_deadline(x->origin, u64_min(x->worker->loop.now_ms + x->pool->config->connect_ms, exchange_try_due_ms(x)));
     return STEP_WAIT;
 }
 
@@ -241,22 +171,35 @@ static enum step_verdict head_is_too_large(struct exchange *x)
                            SLICE("The request's head has no room for what is to be added\n"));
 }
 
-enum step_verdict exchange_forward(struct exchange *x)
+bool exchange_write_request(struct exchange *x, struct conn *origin, struct member *member, bool *overflow)
 {
     struct h1_writer w;
     struct conn_room room;
+    struct slice server_before = x->forwarding.server;
     uint32_t need = (uint32_t)size_min(BLOCK_BYTES, x->request.head_bytes + 1024u);
-    x->forwarding.server = x->member->server->name;
-    if (unlikely(!conn_write_begin(x->origin, need, &w, &room)))
-        return short_of_memory(x);
+    if (unlikely(!conn_write_begin(origin, need, &w, &room)))
+        return false;
+    x->forwarding.server = member->server->name;
     h1_write_request(&w, &x->request, &x->forwarding);
-    if (unlikely(!conn_write_end(x->origin, &w, &room)))
-        return w.overflow ? head_is_too_large(x) : short_of_memory(x);
-    counter_add(&x->member->server->counters->requests, 1);
+    x->forwarding.server = server_before;
+    if (unlikely(!conn_write_end(origin, &w, &room))) {
+        *overflow = w.overflow;
+        return false;
+    }
+    counter_add(&member->server->counters->requests, 1);
+    conn_flush(origin);
+    return true;
+}
+
+enum step_verdict exchange_forward(struct exchange *x)
+{
+    bool overflow = false;
+    x->forwarding.server = x->member->server->name;
+    if (unlikely(!exchange_write_request(x, x->origin, x->member, &overflow)))
+        return overflow ? head_is_too_large(x) : short_of_memory(x);
     x->forwarded_ns = x->worker->loop.now_ns;
     x->forwarded_turn = x->worker->loop.turns;
-    conn_flush(x->origin);
-    conn_deadline(x->origin, x->worker->loop.now_ms + x->pool->config->first_byte_ms);
+    exchange_await_answer(x);
     return exchange_go(x, STEP_AWAIT);
 }
 
@@ -268,78 +211,4 @@ void exchange_release_origin(struct exchange *x, bool keep)
         back_keep(origin);
     else
         back_close(origin);
-}
-
-/* Failing ------------------------------------------------------------------------------------------------------ */
-
-/* Content, or the last chunk of none: it has left the client's queue, so another origin would wait for it for ever. */
-static bool content_is_gone(const struct exchange *x)
-{
-    return x->request_content > 0 || (x->request_done && x->request.framing == FRAMING_CHUNKED);
-}
-
-static bool retry_is_safe(const struct exchange *x, enum server_outcome outcome)
-{
-    if (x->attempts > x->pool->config->retries || x->response_begun || content_is_gone(x))
-        return false;
-    if (outcome == SERVER_CONNECT)
-        return true;
-    return outcome == SERVER_CLOSED && x->first_byte_ns == 0 && method_is_idempotent(x->request.method);
-}
-
-static void log_failure(struct exchange *x, enum server_outcome outcome, int os_error)
-{
-    struct slice name = x->member->server->name;
-    char target[128];
-    log_line(LOG_WARN, "server \"%.*s\": %s%s%s, attempt %u of %u, target \"%s\"", (int)name.length, name.at,
-             server_outcome_word(outcome), os_error ? ": " : "", os_error ? strerror(os_error) : "", x->attempts,
-             x->pool->config->retries + 1, log_quote(x->request.target, target, sizeof target));
-}
-
-static void close_origin(struct exchange *x)
-{
-    if (x->origin)
-        exchange_release_origin(x, false);
-}
-
-static enum step_verdict retry(struct exchange *x, bool stale)
-{
-    x->fresh_only = stale;
-    x->response_progress = (struct h1_progress){ 0 };
-    if (!stale) {
-        counter_add(&x->member->server->counters->retries, 1);
-        if (x->pick.tried_count < UPSTREAM_TRIES_MAX)
-            x->pick.tried[x->pick.tried_count++] = x->member->server;
-    } else
-        x->attempts--; /* nobody was asked */
-    return exchange_go(x, STEP_SELECT);
-}
-
-enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome outcome, int os_error)
-{
-    MUST(x->leased);
-    bool stale = outcome == SERVER_CLOSED && x->origin && x->origin->origin.reused && x->first_byte_ns == 0;
-    bool safe = retry_is_safe(x, outcome);
-    if (!stale) {
-        x->failure = (uint8_t)outcome;
-        log_failure(x, outcome, os_error);
-    }
-    close_origin(x);
-    exchange_release_member(x, stale ? SERVER_UNTOLD : outcome);
-    if (safe)
-        return retry(x, stale);
-    return give_up(x, outcome);
-}
-
-void exchange_origin_timeout(struct exchange *x)
-{
-    uint64_t now_ms = x->worker->loop.now_ms;
-    bool client_is_slow = conn_unsent(x->client) || splice_waits_for_client(x) || (!x->request_done && queue_empty(&x->client->in));
-    if (conn_is_ready(x->origin) && (client_is_slow || exchange_origin_takes(x))) {
-        conn_deadline(x->origin, now_ms + x->pool->config->between_ms);
-        return;
-    }
-    bool connecting = !conn_is_ready(x->origin);
-    exchange_origin_failed(x, connecting ? SERVER_CONNECT : SERVER_TIMEOUT, connecting ? ETIMEDOUT : 0);
-    exchange_run(x);
 }

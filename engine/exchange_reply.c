@@ -15,9 +15,11 @@
 enum step_verdict exchange_answer(struct exchange *x, unsigned status, const char *why, struct slice body)
 {
     exchange_leave_line(x);
+    exchange_hedge_drop(x);
     if (x->origin)
         exchange_release_origin(x, false);
     exchange_release_member(x, SERVER_UNTOLD);
+    exchange_release_places(x);
     if (x->response_begun)
         return exchange_abort(x, why, true);
     x->answer_status = status;

@@ -9,6 +9,7 @@
 #include "engine/content.h"
 #include "engine/exchange.h"
 #include "engine/splice.h"
+#include "engine/sticky.h"
 
 #define ROOM_FOR_HEAD 4u /* spans: a head, and content behind it */
 
@@ -70,7 +71,7 @@ bool exchange_pump_request(struct exchange *x)
     switch (verdict) {
     case CONTENT_END:
         x->request_done = true;
-        conn_deadline(x->origin, x->worker->loop.now_ms + x->pool->config->first_byte_ms);
+        exchange_await_answer(x);
         return true;
     case CONTENT_FULL:
         return true;
@@ -132,8 +133,12 @@ static bool write_head(struct exchange *x, const struct response *response, cons
 {
     struct h1_writer w;
     struct conn_room room;
-    uint32_t need = (uint32_t)size_min(BLOCK_BYTES, response->head_bytes + 512u);
+    uint32_t need = (uint32_t)size_min(BLOCK_BYTES, response->head_bytes + 1024u);
     x->forwarding.edits = x->route->response_edits.count ? &x->route->response_edits : NULL;
+    char cookie[STICKY_COOKIE_BYTES];
+    x->forwarding.set_cookie = SLICE_NONE;
+    if (unlikely(x->pool->config->sticky.cookie.length) && !response->interim && x->member->sticky_id != x->pick.sticky)
+        x->forwarding.set_cookie = sticky_write(x->pool->config, x->member->sticky_id, x->client->tls != NULL, cookie);
     if (!conn_write_begin(x->client, need, &w, &room))
         return false;
     h1_write_response(&w, response, &x->request, &x->forwarding, plan);
@@ -153,6 +158,8 @@ static void count_response(struct exchange *x, unsigned status)
     }
     uint64_t us = (x->first_byte_ns - x->forwarded_ns) / 1000;
     latency_record(counters->latency, &counters->latency_us_sum, us);
+    if (unlikely(x->pool->config->hedge.percentile))
+        hedge_record(&x->pool->share->hedge, us);
 }
 
 static enum step_verdict short_of_memory(struct exchange *x)
@@ -194,6 +201,8 @@ static bool content_was_read(const struct exchange *x)
 static enum step_verdict begin_response(struct exchange *x, const struct response *response)
 {
     struct h1_response_plan plan;
+    if (unlikely(response->status >= 400) && exchange_retries_status(x, response->status))
+        return STEP_NEXT;
     plan_response(x, response, &plan);
     if (unlikely(!write_head(x, response, &plan)))
         return short_of_memory(x);
@@ -228,6 +237,8 @@ enum step_verdict exchange_await(struct exchange *x)
 {
     if (unlikely(!x->request_done) && !exchange_pump_request(x))
         return STEP_NEXT;
+    if (unlikely(x->hedge.origin != NULL))
+        exchange_hedge_look(x);
     if (x->first_byte_ns == 0 && !queue_empty(&x->origin->in)) {
         if (unlikely(came_unasked(x)))
             return exchange_origin_failed(x, SERVER_CLOSED, 0);
@@ -259,7 +270,7 @@ static enum step_verdict response_complete(struct exchange *x)
         splice_end(x);
     x->response_done = true;
     conn_flush(x->client);
-    exchange_release_member(x, SERVER_OK);
+    exchange_release_member(x, exchange_status_outcome(x, x->status));
     return exchange_go(x, STEP_FINISH);
 }
 

@@ -10,6 +10,7 @@
 
 #include "engine/certificates.h"
 #include "engine/listener.h"
+#include "engine/sticky.h"
 
 /* Records ------------------------------------------------------------------------------------------------------ */
 
@@ -30,6 +31,7 @@ static void record_free(struct server_record *record)
 static void pool_record_free(struct pool_record *record)
 {
     free((char *)(uintptr_t)record->name.at);
+    free(record->shares);
     free(record);
 }
 
@@ -87,7 +89,8 @@ static struct pool_record *pool_record_for(struct registry *registry, struct sli
     if (!record)
         return NULL;
     record->name = copy_of(name);
-    if (!record->name.at || map_add(&registry->pools, record->name, record) != ERR_OK) {
+    record->shares = zeroed_lines(registry->worker_count * sizeof *record->shares);
+    if (!record->name.at || !record->shares || map_add(&registry->pools, record->name, record) != ERR_OK) {
         pool_record_free(record);
         return NULL;
     }
@@ -227,6 +230,7 @@ static void free_parts(struct generation *generation)
     if (generation->access_fd >= 0)
         close(generation->access_fd);
     certificates_release(generation);
+    sticky_release(generation);
     free(generation->listen_fds);
     free(generation->shared_fds);
     free(generation->records);
@@ -259,7 +263,7 @@ struct generation *generation_new(struct registry *registry, struct config *conf
     generation->access_fd = -1;
     generation->number = previous ? previous->number + 1 : 1;
     if (allocate(generation, registry->worker_count) && find_records(registry, generation) &&
-        certificates_load(generation, previous, registry->tickets, why) && open_all(generation, previous, why)) {
+        certificates_load(generation, previous, registry->tickets, why) && sticky_prepare(generation, registry->sticky_secret, why) && open_all(generation, previous, why)) {
         note_tls(generation);
         return generation;
     }

@@ -17,6 +17,7 @@
 #include "engine/base/timer.h"
 #include "engine/config.h"
 #include "engine/mailbox.h"
+#include "pool/hedge.h"
 
 #define RECORDS_MAX 16384u
 
@@ -37,10 +38,20 @@ struct server_record {
     struct server_counters *counters; /* one per worker */
 };
 
-/* Process-wide per pool, by name. */
+/* What one worker keeps of a pool over reloads. */
+struct pool_share {
+    struct budget budget;
+    struct hedge_clock hedge;
+} __attribute__((aligned(CACHE_LINE)));
+
+/* Process-wide per pool, by name. Counted where the configuration has a limit; places are taken with place_take (worker.h). */
 struct pool_record {
     struct slice name;
-    _Atomic uint32_t waiting; /* exchanges in its queue, all workers */
+    _Atomic uint64_t waiting;     /* exchanges in its queue */
+    _Atomic uint64_t requests;    /* of limits.requests */
+    _Atomic uint64_t connections; /* of limits.connections */
+    _Atomic uint64_t retrying;    /* of limits.retries */
+    struct pool_share *shares;    /* one per worker */
 };
 
 struct generation {
@@ -54,6 +65,7 @@ struct generation {
     struct listener_tls **listener_tls; /* [listener], certificates.h; NULL: plain text */
     bool has_tls;                       /* any of the two */
     struct tls_context **pool_tls;      /* [pool], a reference each; NULL: plain text */
+    uint64_t **sticky_ids; /* [pool][server], sticky.h; NULL: the pool has no such cookie */
     struct ticket_keys_file *ticket_keys; /* from the file that the configuration names; NULL: none. Wiped when they are in force */
     int access_fd;
     uint32_t views;           /* workers that still have a view of it; control thread only */
@@ -77,6 +89,8 @@ struct origin {
     struct tls_context *tls;        /* likewise, a reference; NULL: plain */
     struct tls_session *session;    /* to resume the next connection's; made under `tls` */
     char tls_name[256];             /* SNI, and the name that its certificate must have */
+    _Atomic uint64_t *place;        /* of its pool's limits.connections; NULL: no limit */
+    uint32_t connections_max;       /* that limit */
     uint64_t seen;                  /* number of the newest generation that has it */
 };
 
@@ -84,9 +98,12 @@ struct origin {
  * Exchanges that wait for a place in a full pool, on one worker; first in, first out. It belongs to the pool's name and not to a
  * view, so that who came before a reload is not overtaken by who came after.
  */
+#define LINE_CLIENTS 256u
 struct wait_line {
     struct exchange *first, **tail;
     uint32_t count;
+    uint32_t of_client[LINE_CLIENTS]; /* exchange_line.c */
+    uint64_t seed;
     bool waking; /* exchange_wake_line is on the stack */
     struct timer poll; /* places may become free on other workers */
     struct worker *worker;
@@ -98,6 +115,7 @@ struct view_pool {
     struct member *members;
     const struct config_pool *config;
     struct pool_record *record;
+    struct pool_share *share; /* record->shares' */
     struct wait_line *line; /* worker->lines' */
     struct worker *worker;
 };
@@ -117,6 +135,7 @@ struct view {
 struct registry {
     struct map servers; /* key -> struct server_record */
     struct map pools;   /* name -> struct pool_record */
+    uint8_t sticky_secret[32]; /* for pools whose configuration names none */
     struct tls_tickets *tickets; /* not owned; NULL: sessions are not resumed */
     uint32_t worker_count;
 };

@@ -26,6 +26,11 @@ static struct slice field_of(const struct request *request, struct slice name)
     return field ? field_value(field) : SLICE_NONE;
 }
 
+struct slice hash_key_cookie(const struct request *request, struct slice name)
+{
+    return pair_value(field_of(request, SLICE("cookie")), ';', name);
+}
+
 struct slice hash_key_of(const struct config_pool *pool, const struct request *request, struct slice client_address)
 {
     switch (pool->hash_key) {
@@ -33,7 +38,7 @@ struct slice hash_key_of(const struct config_pool *pool, const struct request *r
     case HASH_HOST: return request->host;
     case HASH_CLIENT_ADDRESS: return client_address;
     case HASH_HEADER: return field_of(request, pool->hash_name);
-    case HASH_COOKIE: return pair_value(field_of(request, SLICE("cookie")), ';', pool->hash_name);
+    case HASH_COOKIE: return hash_key_cookie(request, pool->hash_name);
     case HASH_URI: break;
     }
     return request->path;

@@ -12,4 +12,7 @@ struct slice hash_key_of(const struct config_pool *pool, const struct request *r
 /* The same on every worker and over restarts. False: the pool hashes nothing, or the request has no key, and is to be spread. */
 bool hash_key_hash(const struct config_pool *pool, const struct request *request, struct slice client_address, uint64_t *hash);
 
+/* The value of a cookie of that name in the request's first Cookie; empty: there is none. */
+struct slice hash_key_cookie(const struct request *request, struct slice name);
+
 #endif

@@ -9,6 +9,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "engine/base/random.h"
 #include "engine/control.h"
 #include "engine/process.h"
 #include "engine/prober.h"
@@ -330,7 +331,7 @@ static enum err prepare(struct server_process *process, struct config *config, c
     if (getrandom(seeds, sizeof seeds, 0) < 0)
         seeds[0] = loop_random(&process->loop);
     registry_init(&process->registry, n, seeds[0], seeds[1]);
-    if (tickets_start(process) != ERR_OK)
+    if (tickets_start(process) != ERR_OK || random_block(process->registry.sticky_secret, sizeof process->registry.sticky_secret) != 0)
         return ERR_MEMORY;
     process->workers = calloc(n, sizeof(struct worker *));
     process->stats = aligned_alloc(CACHE_LINE, n * sizeof *process->stats);

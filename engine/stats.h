@@ -52,9 +52,14 @@
     X(pool_down,           counter, "503: no server of the pool is well")                              \
     X(pool_full,           counter, "503: the pool and its queue are full")                            \
     X(queue_timeouts,      counter, "503: waited too long for a place in the pool")                    \
+    X(queue_sheds,         counter, "503: gave up its place in a full queue to a client with fewer waiting") \
     X(queued,              gauge,   "requests waiting for a place in their pool")                      \
     X(no_memory,           counter, "503: blocks, exchanges or connections used up")                   \
     X(retries,             counter, "requests sent again after a safe failure")                        \
+    X(retries_over_budget, counter, "retries and hedges not made: the pool's budget was used up")      \
+    X(retries_limited,     counter, "retries and hedges not made: the pool's limits.retries")          \
+    X(hedges,              counter, "second requests sent beside a late first one")                    \
+    X(hedges_won,          counter, "of these, those that were answered first")                        \
     X(splice_bytes,        counter, "bytes moved by splice, never copied")                             \
     X(no_pipe,             counter, "bodies copied because no pipe was free")                          \
     X(log_drops,           counter, "access log lines dropped")                                        \

@@ -71,6 +71,7 @@ static bool fill_members(struct worker *worker, struct view_pool *pool, struct g
         origin->server.references++;
         uint32_t most = config->servers[i].max_connections;
         pool->members[i] = (struct member){ .server = &origin->server, .weight = config->servers[i].weight, .max_connections = most,
+                                            .sticky_id = generation->sticky_ids[index] ? generation->sticky_ids[index][i] : 0,
                                             .fair_share = (most + generation->worker_count - 1) / generation->worker_count };
     }
     return true;
@@ -118,6 +119,8 @@ static void settle_origins(struct view_pool *pool, uint64_t number, struct tls_c
         origin->address.text = text;
         origin->seen = number;
         origin->idle_limits = pool->config->idle;
+        origin->connections_max = pool->config->breakers.connections_max;
+        origin->place = origin->connections_max ? &pool->record->connections : NULL;
     }
 }
 
@@ -147,6 +150,7 @@ static struct wait_line *line_for(struct worker *worker, struct slice name)
     line->tail = &line->first;
     line->poll.fire = poll_fired;
     line->worker = worker;
+    line->seed = loop_random(&worker->loop);
     if (map_add(&worker->lines, name, line) == ERR_OK)
         return line;
     free(line);
@@ -159,6 +163,7 @@ static bool pool_init(struct worker *worker, struct view_pool *pool, struct gene
     pool->config = config;
     pool->record = generation->pool_records[index];
     pool->worker = worker;
+    pool->share = &pool->record->shares[worker->loop.number];
     pool->line = line_for(worker, pool->record->name);
     pool->members = FAULT("view") ? NULL : calloc(config->server_count ? config->server_count : 1, sizeof *pool->members);
     if (!pool->line || !pool->members || !fill_members(worker, pool, generation, index))

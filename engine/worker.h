@@ -37,14 +37,15 @@ struct process_shared {
     _Atomic bool draining;
 } __attribute__((aligned(CACHE_LINE)));
 
-/* A place under a cap that holds for the process; cap 0: none. The caller gives it back with place_return. */
+/* A place under a cap that holds for the process, exactly and at every moment; cap 0: none. The caller gives it back with place_return. */
 static inline bool place_take(_Atomic uint64_t *taken, uint64_t cap)
 {
-    uint64_t before = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
-    if (cap == 0 || before < cap)
-        return true;
-    atomic_fetch_sub_explicit(taken, 1, memory_order_relaxed);
-    return false;
+    uint64_t before = atomic_load_explicit(taken, memory_order_relaxed);
+    do {
+        if (cap && before >= cap)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(taken, &before, before + 1, memory_order_relaxed, memory_order_relaxed));
+    return true;
 }
 static inline void place_return(_Atomic uint64_t *taken) { atomic_fetch_sub_explicit(taken, 1, memory_order_relaxed); }
 

@@ -17,6 +17,7 @@ struct server;
 struct pick_request {
     uint64_t hash;   /* of the key that the pool's hash-key names; consistent-hash only */
     uint64_t random; /* fresh random bits */
+    uint64_t sticky; /* sticky_id of the member that is taken if it is usable; 0: the policy chooses */
     uint64_t now_ms;
     bool others_wait; /* on other workers, for a place in this pool: nobody takes more than a fair share then */
     const struct server *tried[UPSTREAM_TRIES_MAX];

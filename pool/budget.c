@@ -28,7 +28,7 @@ static uint64_t part_of(uint64_t whole, uint32_t worker, uint32_t workers)
 
 bool budget_take(struct budget *budget, const struct budget_limits *limits, uint32_t worker, uint32_t workers, uint64_t now_ms)
 {
-    if (limits->percent == BUDGET_UNLIMITED)
+    if (limits->percent == 0)
         return true;
     move_on(budget, now_ms);
     uint64_t requests = (uint64_t)budget->requests[0] + budget->requests[1];

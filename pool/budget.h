@@ -14,10 +14,9 @@
 #include "engine/base/base.h"
 
 #define BUDGET_WINDOW_MS 5000u
-#define BUDGET_UNLIMITED UINT32_MAX
 
 struct budget_limits {
-    uint32_t percent;    /* of the requests; BUDGET_UNLIMITED: no budget at all */
+    uint32_t percent;    /* of the requests; 0: no budget, every attempt is allowed */
     uint32_t per_second; /* beside that, for the whole process */
 };
 

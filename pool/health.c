@@ -21,7 +21,8 @@
 
 static const char *const outcome_words[SERVER_OUTCOMES] = {
     [SERVER_OK] = "ok",           [SERVER_CONNECT] = "connect", [SERVER_CLOSED] = "closed",
-    [SERVER_TIMEOUT] = "timeout", [SERVER_BAD] = "bad",         [SERVER_UNTOLD] = "untold",
+    [SERVER_TIMEOUT] = "timeout", [SERVER_BAD] = "bad",         [SERVER_STATUS] = "status",
+    [SERVER_UNTOLD] = "untold",
 };
 
 const char *server_outcome_word(enum server_outcome outcome)

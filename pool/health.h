@@ -26,6 +26,7 @@ enum server_outcome {
     SERVER_CLOSED,      /* a fresh connection closed or was reset before a response */
     SERVER_TIMEOUT,     /* no first byte, or silence in between, for too long */
     SERVER_BAD,         /* a malformed response */
+    SERVER_STATUS,      /* a response whose status says that the server is not well */
     SERVER_UNTOLD,      /* nothing learnt: client left, reused connection was stale */
     SERVER_OUTCOMES
 };
@@ -35,6 +36,7 @@ struct health_limits {
     uint32_t fail_after;     /* consecutive failures until marked; 0: never */
     uint32_t backoff_ms_min;
     uint32_t backoff_ms_max;
+    uint16_t status_first, status_last; /* responses that are failures; 0: none */
 };
 
 struct health {

@@ -191,8 +191,24 @@ static cold_function enum pick_verdict settle_for(struct upstream *upstream, con
     return shortage.drained > 0 ? PICK_DRAINED : PICK_DOWN;
 }
 
+/* The member that the client was with before, if it can be had. */
+static struct member *take_sticky(struct upstream *upstream, const struct pick_request *request)
+{
+    for (uint32_t i = 0; i < upstream->count; i++) {
+        struct member *member = &upstream->members[i];
+        if (member->sticky_id == request->sticky)
+            return upstream_usable(upstream, member, request) && secure(upstream, member, request) ? member : NULL;
+    }
+    return NULL;
+}
+
 enum pick_verdict upstream_pick(struct upstream *upstream, const struct pick_request *request, struct member **member)
 {
+    struct member *sticky = unlikely(request->sticky != 0) ? take_sticky(upstream, request) : NULL;
+    if (unlikely(sticky != NULL)) {
+        *member = sticky;
+        return PICK_OK;
+    }
     for (unsigned round = 0; likely(upstream->count > 0) && round < ROUNDS_MAX; round++) {
         int index = ask_policy(upstream, request);
         if (unlikely(index < 0))
@@ -215,6 +231,7 @@ static void count_outcome(struct server_counters *counters, enum server_outcome 
     case SERVER_CLOSED: counter_add(&counters->closed_early, 1); break;
     case SERVER_TIMEOUT: counter_add(&counters->timeouts, 1); break;
     case SERVER_BAD: counter_add(&counters->malformed, 1); break;
+    case SERVER_STATUS: counter_add(&counters->status_failures, 1); break;
     default: break;
     }
 }

@@ -38,6 +38,8 @@
     X(timeouts, "responses that took too long") \
     X(malformed, "responses refused as malformed") \
     X(retries, "requests taken elsewhere after a failure here") \
+    X(hedges, "second requests sent here because another server was late") \
+    X(status_failures, "responses whose status counts as a failure") \
     X(marks, "times marked as dead") \
     X(sent_bytes, "bytes sent to the server") \
     X(received_bytes, "bytes received from the server")
@@ -81,6 +83,7 @@ struct member {
     uint32_t weight;          /* 1..SERVER_WEIGHT_MAX */
     uint32_t max_connections; /* exchanges at once, whole process; 0: no limit */
     uint32_t fair_share;      /* of max_connections for one worker, kept to while others wait; 0: all of it */
+    uint64_t sticky_id;       /* what brings a client back here; 0: nothing does */
     int32_t round_robin;      /* smooth weighted round-robin's current weight */
 };
 

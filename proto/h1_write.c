@@ -314,6 +314,8 @@ void h1_write_response(struct h1_writer *w, const struct response *response, con
             h1_put_field(w, SLICE("Date"), plan->date);
         if (forwarding->hsts.length)
             h1_put_field(w, SLICE("Strict-Transport-Security"), forwarding->hsts);
+        if (unlikely(forwarding->set_cookie.length))
+            h1_put_field(w, SLICE("Set-Cookie"), forwarding->set_cookie);
         if (plan->framing == FRAMING_CHUNKED)
             h1_put_literal(w, "Transfer-Encoding: chunked\r\n");
         put_response_connection(w, plan);

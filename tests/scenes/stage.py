@@ -147,8 +147,8 @@ class Response:
 class Client:
     """A raw HTTP/1.1 client that believes nothing it does not read."""
 
-    def __init__(self, port, timeout=SLOW):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port, timeout=SLOW, source=None):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout, (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 

@@ -62,6 +62,21 @@ Test(config_value, sizes)
     size("2TiB", 2199023255552, "2TiB");
 }
 
+Test(config_value, shares)
+{
+    static const char *const bad[] = { "", "%", "20", "20 percent", "-1%", "1.5%", "20%%", "99999999999999999999%" };
+    char written[VALUE_TEXT_BYTES];
+    uint64_t value = 7;
+    cr_expect_null(value_read_percent(SLICE("20%"), &value));
+    cr_expect_eq(value, 20);
+    cr_expect_null(value_read_percent(SLICE("5 %"), &value));
+    cr_expect_eq(value, 5);
+    value_write_percent(value, written);
+    cr_expect_str_eq(written, "5%");
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
+        cr_expect_not_null(value_read_percent(slice_of_text(bad[i]), &value), "%s", bad[i]);
+}
+
 Test(config_value, refuses_what_is_no_size)
 {
     static const char *const bad[] = { "", "5", "5K", "5k", "5M", "5Kb", "5 bytes", "1.5MiB", "99999999TiB" };

@@ -34,7 +34,7 @@ Test(budget, forgets_what_is_two_windows_old)
 Test(budget, allows_a_few_where_there_is_little_to_do)
 {
     struct budget budget = { 0 };
-    struct budget_limits limits = { .percent = 0, .per_second = 3 };
+    struct budget_limits limits = { .percent = 1, .per_second = 3 };
     cr_assert_eq(take_all(&budget, &limits, 100, 1000), 30);
     cr_assert_eq(take_all(&budget, &limits, 100, 1000 + BUDGET_WINDOW_MS), 0);
     cr_assert_eq(take_all(&budget, &limits, 100, 1000 + 2 * BUDGET_WINDOW_MS), 30);
@@ -43,14 +43,14 @@ Test(budget, allows_a_few_where_there_is_little_to_do)
 Test(budget, is_no_limit_when_there_is_none)
 {
     struct budget budget = { 0 };
-    struct budget_limits limits = { .percent = BUDGET_UNLIMITED };
+    struct budget_limits limits = { .percent = 0 };
     cr_assert_eq(take_all(&budget, &limits, 1000, 0), 1000);
 }
 
 Test(budget, parts_of_the_workers_make_the_whole)
 {
     for (uint32_t workers = 1; workers <= 64; workers++) {
-        struct budget_limits limits = { .percent = 0, .per_second = 3 };
+        struct budget_limits limits = { .percent = 1, .per_second = 3 };
         unsigned taken = 0;
         for (uint32_t worker = 0; worker < workers; worker++) {
             struct budget budget = { 0 };
@@ -67,7 +67,7 @@ Test(budget, never_exceeds_its_share)
     seed_take("never_exceeds_its_share");
     for (unsigned round = 0; round < 200; round++) {
         struct budget budget = { 0 };
-        struct budget_limits limits = { .percent = (uint32_t)(random_below(101)), .per_second = (uint32_t)(random_below(5)) };
+        struct budget_limits limits = { .percent = (uint32_t)random_below(100) + 1, .per_second = (uint32_t)(random_below(5)) };
         uint64_t now_ms = BUDGET_WINDOW_MS, requests[64] = { 0 }, attempts[64] = { 0 };
         while (now_ms < 60 * BUDGET_WINDOW_MS) {
             now_ms += random_below(97);

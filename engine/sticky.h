@@ -1,0 +1,31 @@
+/*
+ * sticky: the cookie that brings a client back to the server it had.
+ *
+ * Its value is 16 hexadecimal digits: the first 64 bits of HMAC-SHA-256 over the server's key ("pool/address") with a secret. So it says nothing
+ * of the origins, and nobody without the secret can name a server. The servers' ids are worked out with each generation; a request costs
+ * a look at its Cookie, a response a Set-Cookie only when the client is not yet where it says.
+ */
+#ifndef WEIR_STICKY_H
+#define WEIR_STICKY_H
+
+#include "engine/config.h"
+
+struct generation;
+
+#define STICKY_SECRET_BYTES 32u
+#define STICKY_COOKIE_BYTES 512u
+
+/*
+ * Control thread: fills generation->sticky_ids. secret: the process's own, for pools that name no file. False: why says which file and what
+ * is wrong with it.
+ */
+bool must_use sticky_prepare(struct generation *generation, const uint8_t secret[STICKY_SECRET_BYTES], char why[256]);
+void sticky_release(struct generation *generation);
+
+/* The id in the request's cookie; 0: it has none that could be one. */
+uint64_t sticky_read(const struct config_pool *pool, const struct request *request);
+
+/* The value of Set-Cookie, in out (RFC 6265 4.1). secure: the client came by TLS. */
+struct slice sticky_write(const struct config_pool *pool, uint64_t id, bool secure, char out[STICKY_COOKIE_BYTES]);
+
+#endif
