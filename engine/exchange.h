@@ -183,6 +183,7 @@ void exchange_mark_tried(struct exchange *x);
 
 /* The request has left: sets the deadline for the answer, with what may happen before it. TIMER_NEVER: this attempt has no deadline of its own. */
 void exchange_await_answer(struct exchange *x);
+void exchange_first_byte(struct exchange *x); /* it begins to come: what was to happen before does not any more */
 uint64_t exchange_try_due_ms(const struct exchange *x);
 
 /* exchange_hedge.c. When the hedge is due, or TIMER_NEVER; begin it; look at both in AWAIT; it takes the failed first one's place; give it up. */

@@ -142,6 +142,11 @@ static void let_go(struct exchange *x, enum server_outcome outcome)
     if (x->origin)
         exchange_release_origin(x, false);
     exchange_release_member(x, outcome);
+}
+
+/* What the attempt left behind. */
+static void begin_anew(struct exchange *x)
+{
     x->response_progress = (struct h1_progress){ 0 };
     x->first_byte_ns = 0;
     x->hedge_due_ms = 0;
@@ -154,6 +159,7 @@ static enum step_verdict ask_another(struct exchange *x, enum server_outcome out
     exchange_mark_tried(x);
     x->fresh_only = false;
     let_go(x, outcome);
+    begin_anew(x);
     return exchange_go(x, STEP_SELECT);
 }
 
@@ -163,6 +169,7 @@ static enum step_verdict ask_afresh(struct exchange *x)
     x->attempts--;
     x->fresh_only = true;
     let_go(x, SERVER_UNTOLD);
+    begin_anew(x);
     return exchange_go(x, STEP_SELECT);
 }
 
@@ -183,6 +190,7 @@ enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome
     }
     if (unlikely(x->hedge.origin != NULL)) {
         let_go(x, stale ? SERVER_UNTOLD : outcome);
+        begin_anew(x);
         return exchange_hedge_takes_over(x);
     }
     if (retry_is_safe(x, outcome) && exchange_pay_attempt(x))
@@ -219,6 +227,16 @@ void exchange_await_answer(struct exchange *x)
     if (unlikely(x->pool->config->hedge.percentile))
         due_ms = u64_min(due_ms, exchange_hedge_plan(x));
     conn_deadline(x->origin, u64_min(due_ms, exchange_try_due_ms(x)));
+}
+
+void exchange_first_byte(struct exchange *x)
+{
+    const struct config_pool *pool = x->pool->config;
+    x->first_byte_ns = x->worker->loop.now_ns;
+    if (likely(pool->retry.per_try_ms == 0 && pool->hedge.percentile == 0))
+        return;
+    x->hedge_due_ms = 0;
+    conn_deadline(x->origin, x->worker->loop.now_ms + pool->first_byte_ms);
 }
 
 /* This attempt has had its time: another is made if it can be, else it gets all the time that there is. */

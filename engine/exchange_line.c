@@ -105,7 +105,10 @@ static uint8_t client_number(const struct exchange *x)
     return (uint8_t)(siphash13(address.at, address.length, x->pool->line->seed, 0) % LINE_CLIENTS);
 }
 
-/* Who stood in the line before has his place again, and it is the first one. */
+/*
+ * Who stood in the line before has his place again. He is the first then, and so is who holds one of limits.requests: those before him could
+ * not go on anyway as long as he does.
+ */
 enum step_verdict exchange_wait_in_line(struct exchange *x)
 {
     if (x->waiting)
@@ -116,7 +119,7 @@ enum step_verdict exchange_wait_in_line(struct exchange *x)
     bool again = x->line_due_ms != 0;
     x->line_client = client_number(x);
     if (most && (place_take(waiting, again ? 0 : most) || (shed_for(x) && place_take(waiting, most)))) {
-        join(x, again ? &line->first : line->tail);
+        join(x, again || x->placed ? &line->first : line->tail);
         return STEP_WAIT;
     }
     COUNT(x->worker, pool_full);

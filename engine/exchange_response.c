@@ -242,7 +242,7 @@ enum step_verdict exchange_await(struct exchange *x)
     if (x->first_byte_ns == 0 && !queue_empty(&x->origin->in)) {
         if (unlikely(came_unasked(x)))
             return exchange_origin_failed(x, SERVER_CLOSED, 0);
-        x->first_byte_ns = x->worker->loop.now_ns;
+        exchange_first_byte(x);
     }
     if (unlikely(conn_room(x->client) < ROOM_FOR_HEAD))
         return STEP_WAIT;

@@ -100,6 +100,17 @@ class PerTry(Pool):
         engine = self.pool([slow(0.6, "one")], NEVER + FREE + "[ timeout ], per-try: 50ms }\n")
         self.assertEqual((engine.get().body, engine.server(self.addresses[0])["timeouts"]), (b"one", 0))
 
+    def test_an_answer_that_has_begun_is_not_cut(self):
+        def drips(exchange):
+            exchange.body()
+            exchange.send(b"HTTP/1.1 200 OK\r\n")
+            time.sleep(0.5)
+            exchange.send(b"Content-Length: 1\r\n\r\nx")
+        engine = self.pool([drips, drips], NEVER + FREE + "[ timeout ], per-try: 200ms }\n")
+        for _ in range(3):
+            self.assertEqual(engine.get().body, b"x")
+        self.assertEqual(sum(map(len, self.seen)), 3)
+
     def test_a_post_is_left_where_it_is(self):
         engine = self.pool([slow(0.6, "one"), slow(0.6, "two")], NEVER + FREE + "[ timeout ], per-try: 50ms }\n")
         self.assertEqual(engine.get(method="POST", body=b"x").status, 200)
@@ -279,6 +290,15 @@ class Limits(Pool):
         self.assertEqual(set(statuses), {200, 503})
         self.assertLessEqual(most, 5)
         self.assertEqual(statuses[503], engine.counter("pool_full"))
+
+    def test_a_retry_does_not_wait_for_those_who_wait_for_it(self):
+        engine = self.pool([status(503), named("well")], NEVER + FREE + "[ 503 ] }\n    limits: { requests: 1 }\n    queue: { wait: 30s }\n")
+        clients = [engine.connect() for _ in range(12)]
+        for client in clients:
+            client.send_request()
+        for client in clients:
+            self.assertEqual(client.response().body, b"well")
+            client.close()
 
     def test_a_client_with_much_in_the_queue_makes_room_for_others(self):
         held = threading.Event()
