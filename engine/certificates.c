@@ -181,8 +181,11 @@ static void warn_of_dates(const struct certificate *certificate, int64_t now)
 {
     char words[128];
     struct slice chain = certificate->from->chain;
+    struct slice ocsp = certificate->from->ocsp;
     if (certificate_dates(&certificate->facts, now, words) != DATES_WELL)
         log_line(LOG_WARN, "certificate \"%.*s\" %s", (int)chain.length, chain.at, words);
+    if (ocsp.length && response_dates(&certificate->response, now, words) != DATES_WELL)
+        log_line(LOG_WARN, "OCSP response \"%.*s\" %s", (int)ocsp.length, ocsp.at, words);
 }
 
 struct tickets_use {
@@ -202,7 +205,19 @@ static struct tls_server_options rules_of(const struct config_listener_tls *conf
     };
 }
 
-static bool load_one(struct listener_tls *tls, uint32_t i, const struct listener_tls *previous, const struct tls_server_options *rules, char why[256])
+/* One that waits for its time is given along. */
+static void set_staple(struct tls_server_options *options, const struct certificate_files *files, int64_t now)
+{
+    const struct tls_response *response = &files->response;
+    if (files->ocsp.length == 0 || response->status != TLS_STATUS_GOOD || response->until <= now)
+        return;
+    options->staple = file_slice(&files->ocsp);
+    options->staple_from = response->from;
+    options->staple_until = response->until;
+}
+
+static bool load_one(struct listener_tls *tls, uint32_t i, const struct listener_tls *previous, const struct tls_server_options *rules, int64_t now,
+                     char why[256])
 {
     struct certificate *certificate = &tls->list[i];
     struct certificate_files files;
@@ -211,6 +226,8 @@ static bool load_one(struct listener_tls *tls, uint32_t i, const struct listener
         return false;
     options.chain = file_slice(&files.chain);
     options.key = file_slice(&files.key);
+    certificate->response = files.response;
+    set_staple(&options, &files, now);
     bool made = make_context(certificate, find_same(previous, i, certificate->from->chain), &options, why);
     certificate_files_release(&files);
     return made;
@@ -229,7 +246,7 @@ static bool load_all(struct listener_tls *tls, const struct config_listener_tls 
     for (uint32_t i = 0; loaded && i < config->certificate_count; i++) {
         tls->list[i].from = &config->certificates[i];
         tls->count = i + 1;
-        loaded = load_one(tls, i, previous, &rules, why);
+        loaded = load_one(tls, i, previous, &rules, now, why);
         if (loaded)
             warn_of_dates(&tls->list[i], now);
     }
@@ -406,13 +423,20 @@ const struct certificate *listener_tls_certificates(const struct listener_tls *t
     return tls ? tls->list : NULL;
 }
 
+static bool same_response(const struct tls_response *a, const struct tls_response *b)
+{
+    return a->status == b->status && a->from == b->from && a->until == b->until;
+}
+
 static void tell_listener(const struct listener_tls *from, const struct listener_tls *to, struct slice name, struct text *out)
 {
     for (uint32_t i = 0; i < to->count; i++) {
-        struct slice chain = to->list[i].from->chain;
+        struct slice chain = to->list[i].from->chain, ocsp = to->list[i].from->ocsp;
         const struct certificate *before = find_same(from, i, chain);
         if (before && strcmp(before->facts.fingerprint, to->list[i].facts.fingerprint) != 0)
             text_format(out, "listener %.*s: certificate %.*s: new contents\n", (int)name.length, name.at, (int)chain.length, chain.at);
+        if (before && ocsp.length && slice_equal(before->from->ocsp, ocsp) && !same_response(&before->response, &to->list[i].response))
+            text_format(out, "listener %.*s: OCSP response %.*s: new contents\n", (int)name.length, name.at, (int)ocsp.length, ocsp.at);
     }
 }
 

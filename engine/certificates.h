@@ -5,6 +5,9 @@
  * is in force as it is. Each generation reads every file anew, so that renewed certificates are taken by a reload that changes nothing else;
  * what has not changed keeps its context (and with it pools keep their idle connections).
  *
+ * An OCSP response must be for its certificate, or it refuses as well. One that has become stale, or does not say that all is well, is told of
+ * and not sent.
+ *
  * For each name a listener may have an ECDSA and an RSA certificate. Names are looked for exactly, then under "*." (one label, RFC 6125
  * 6.4.3), then the listener's first certificate stands in, unless it is strict.
  */
@@ -20,6 +23,7 @@ struct listener_tls;
 struct text;
 
 #define CERTIFICATE_BYTES_MAX (1024u * 1024u)      /* of a chain, a key */
+#define OCSP_BYTES_MAX TLS_STAPLE_BYTES_MAX
 #define AUTHORITIES_BYTES_MAX (8u * 1024u * 1024u) /* of a file of authorities */
 #define EXPIRY_WARNING_DAYS 14
 
@@ -35,7 +39,7 @@ struct tls_context *listener_tls_choose(const struct listener_tls *tls, const st
 bool must_use certificates_load(struct generation *generation, const struct generation *previous, struct tls_tickets *tickets, char why[256]);
 void certificates_release(struct generation *generation);
 
-/* Lines "listener X: certificate FILE: new contents" where another certificate stands in the same file. */
+/* Lines "listener X: certificate FILE: new contents" where another certificate stands in the same file, or another OCSP response. */
 void certificates_changes(const struct generation *from, const struct generation *to, struct text *out);
 
 /* Every certificate of every listener; with within_ms only those that end within that time from now. Answers how many. */

@@ -22,7 +22,7 @@ static const char *const system_authorities[] = { "/etc/ssl/certs/ca-certificate
 void certificates_complain(char why[256], const char *noun, struct slice path, const char *reason)
 {
     size_t length = size_min(path.length, 110); /* of a long one the end tells more */
-    snprintf(why, 256, "%.12s \"%.*s\": %.125s", noun, (int)length, path.at + (path.length - length), reason);
+    snprintf(why, 256, "%.13s \"%.*s\": %.125s", noun, (int)length, path.at + (path.length - length), reason);
 }
 
 void file_release(struct file *file)
@@ -134,13 +134,28 @@ static bool look_at(const struct config_certificate *from, const struct certific
     return true;
 }
 
+static bool read_response(const struct config_certificate *from, struct certificate_files *files, char why[256])
+{
+    char reason[256];
+    if (from->ocsp.length == 0)
+        return true;
+    if (!read_file("OCSP response", from->ocsp, OCSP_BYTES_MAX, &files->ocsp, why))
+        return false;
+    if (tls_response_read(file_slice(&files->ocsp), file_slice(&files->chain), &files->response, reason) == ERR_OK)
+        return true;
+    certificates_complain(why, "OCSP response", from->ocsp, reason);
+    return false;
+}
+
 bool certificate_files_read(const struct config_certificate *from, struct certificate_files *files, struct tls_facts *facts, char why[256])
 {
     *files = (struct certificate_files){ 0 };
+    *facts = (struct tls_facts){ 0 };
     if (read_file("certificate", from->chain, CERTIFICATE_BYTES_MAX, &files->chain, why) &&
-        read_file("key", from->key, CERTIFICATE_BYTES_MAX, &files->key, why) && look_at(from, files, facts, why))
+        read_file("key", from->key, CERTIFICATE_BYTES_MAX, &files->key, why) && look_at(from, files, facts, why) && read_response(from, files, why))
         return true;
     int error = errno;
+    tls_facts_release(facts);
     certificate_files_release(files);
     errno = error;
     return false;
@@ -150,6 +165,7 @@ void certificate_files_release(struct certificate_files *files)
 {
     file_release(&files->chain);
     file_release(&files->key);
+    file_release(&files->ocsp);
 }
 
 /* Dates ---------------------------------------------------------------------------------------------------------- */
@@ -187,6 +203,53 @@ enum dates certificate_dates(const struct tls_facts *facts, int64_t now, char wo
         return DATES_WELL;
     snprintf(words, 128, "expires in %lld %s", (long long)left, days_word(left));
     return DATES_SOON;
+}
+
+/* Of OCSP responses: they live for days, or for hours. */
+#define HOUR_S 3600
+#define CLOCKS_APART_S 60
+
+static void span_text(int64_t seconds, char out[32])
+{
+    bool days = seconds >= 2 * DAY_S;
+    long long count = seconds / (days ? DAY_S : HOUR_S);
+    if (count)
+        snprintf(out, 32, "%lld %s%s", count, days ? "day" : "hour", count == 1 ? "" : "s");
+    else
+        snprintf(out, 32, "less than an hour");
+}
+
+enum dates response_dates(const struct tls_response *response, int64_t now, char words[128])
+{
+    char span[32];
+    int64_t left = response->until - now, life = response->until - response->from;
+    words[0] = '\0';
+    if (response->status != TLS_STATUS_GOOD) {
+        snprintf(words, 128, "says that the certificate is %s, and is not sent", response->status == TLS_STATUS_REVOKED ? "revoked" : "unknown to the responder");
+        return DATES_PAST;
+    }
+    if (left <= 0) {
+        span_text(-left, span);
+        snprintf(words, 128, "has been stale for %s, and is not sent", span);
+        return DATES_PAST;
+    }
+    if (now + CLOCKS_APART_S < response->from) {
+        span_text(response->from - now, span);
+        snprintf(words, 128, "is not valid yet, but in %s, and is not sent until then", span);
+        return DATES_EARLY;
+    }
+    if (left > life / 4)
+        return DATES_WELL;
+    span_text(left, span);
+    snprintf(words, 128, "is stale in %s", span);
+    return DATES_SOON;
+}
+
+bool response_is_sent(const struct tls_response *response, int64_t now)
+{
+    char words[128];
+    enum dates dates = response_dates(response, now, words);
+    return dates == DATES_WELL || dates == DATES_SOON;
 }
 
 /* Ticket keys ---------------------------------------------------------------------------------------------------- */

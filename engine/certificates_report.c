@@ -46,7 +46,20 @@ static void look_at_dates(struct look *look, struct slice chain, const struct tl
         problem_error(&look->reporter, nowhere, "certificate '%.*s' %s", length, chain.at, words);
 }
 
-static void look_at_certificate(struct look *look, const struct config_certificate *from)
+static void look_at_response(struct look *look, const struct config_certificate *from, const struct certificate_files *files, const struct tls_facts *facts)
+{
+    char words[128];
+    int length = (int)size_min(from->ocsp.length, 150);
+    if (from->ocsp.length && response_dates(&files->response, look->now, words) != DATES_WELL)
+        problem_help(problem_warning(&look->reporter, nowhere, "OCSP response '%.*s' %s", length, from->ocsp.at, words), "fetch a new one, then weir reload");
+    if (from->ocsp.length == 0 && facts->must_staple)
+        problem_help(problem_warning(&look->reporter, nowhere, "certificate '%.*s' wants to be shown with an OCSP response (must-staple), and has none",
+                                     (int)size_min(from->chain.length, 150), from->chain.at),
+                     "name a file with 'ocsp'");
+}
+
+/* served: to clients, not to origins. */
+static void look_at_certificate(struct look *look, const struct config_certificate *from, bool served)
 {
     char why[256];
     struct certificate_files files;
@@ -57,6 +70,8 @@ static void look_at_certificate(struct look *look, const struct config_certifica
     }
     look_at_dates(look, from->chain, &facts);
     look_at_mode(look, from->key);
+    if (served)
+        look_at_response(look, from, &files, &facts);
     tls_facts_release(&facts);
     certificate_files_release(&files);
 }
@@ -122,7 +137,7 @@ void config_check_files(const struct config *config, int64_t now, struct config_
     for (uint32_t i = 0; i < config->listener_count; i++) {
         const struct config_listener_tls *tls = &config->listeners[i].tls;
         for (uint32_t c = 0; c < tls->certificate_count; c++)
-            look_at_certificate(&look, &tls->certificates[c]);
+            look_at_certificate(&look, &tls->certificates[c], true);
         if (tls->client.mode != TLS_CLIENT_ANY)
             look_at_client_authorities(&look, tls->client.ca);
     }
@@ -131,7 +146,7 @@ void config_check_files(const struct config *config, int64_t now, struct config_
         if (tls->on && tls->verify)
             look_at_authorities(&look, tls->ca);
         if (tls->on && tls->certificate.chain.length)
-            look_at_certificate(&look, &tls->certificate);
+            look_at_certificate(&look, &tls->certificate, false);
         if (config->pools[p].sticky.secret.length)
             look_at_secret(&look, config->pools[p].sticky.secret);
     }
@@ -176,6 +191,17 @@ static int put_names(const struct certificate *certificate, int width, struct te
     return length;
 }
 
+static void put_response_line(struct lister *lister, const struct certificate *certificate)
+{
+    char until[32];
+    struct slice ocsp = certificate->from->ocsp;
+    if (ocsp.length == 0)
+        return;
+    date_text(certificate->response.until, until);
+    text_format(lister->text, "    OCSP response until %s%s  %.*s\n", until, response_is_sent(&certificate->response, lister->now) ? "" : ", not sent",
+                (int)ocsp.length, ocsp.at);
+}
+
 static void put_line(struct lister *lister, const struct certificate *certificate, int width)
 {
     const struct tls_facts *facts = &certificate->facts;
@@ -187,6 +213,7 @@ static void put_line(struct lister *lister, const struct certificate *certificat
     put_names(certificate, width, lister->text);
     text_format(lister->text, " %-9s %.10s %5lld  %.*s  %s\n", kind, until, (long long)certificate_days_left(facts, lister->now),
                 (int)chain.length, chain.at, facts->fingerprint);
+    put_response_line(lister, certificate);
 }
 
 static void put_string(struct text *json, const char *key, struct slice value)
@@ -194,6 +221,26 @@ static void put_string(struct text *json, const char *key, struct slice value)
     text_format(json, "\"%s\":", key);
     text_json_string(json, value);
     text_add(json, SLICE(","));
+}
+
+static void put_response(struct lister *lister, const struct certificate *certificate)
+{
+    static const char *const words[] = { [TLS_STATUS_GOOD] = "good", [TLS_STATUS_REVOKED] = "revoked", [TLS_STATUS_UNKNOWN] = "unknown" };
+    const struct tls_response *response = &certificate->response;
+    struct text *json = lister->json;
+    char from[32], until[32];
+    if (certificate->from->ocsp.length == 0) {
+        text_add(json, SLICE("\"ocsp\":null,"));
+        return;
+    }
+    date_text(response->from, from);
+    date_text(response->until, until);
+    text_add(json, SLICE("\"ocsp\":{"));
+    put_string(json, "file", certificate->from->ocsp);
+    put_string(json, "status", slice_of_text(words[response->status]));
+    put_string(json, "this_update", slice_of_text(from));
+    put_string(json, "next_update", slice_of_text(until));
+    text_format(json, "\"sent\":%s},", response_is_sent(response, lister->now) ? "true" : "false");
 }
 
 static void put_object(struct lister *lister, const struct certificate *certificate, struct slice listener)
@@ -218,6 +265,7 @@ static void put_object(struct lister *lister, const struct certificate *certific
     text_format(json, "\"days_left\":%lld,", (long long)certificate_days_left(facts, lister->now));
     put_string(json, "chain", certificate->from->chain);
     put_string(json, "key", certificate->from->key);
+    put_response(lister, certificate);
     put_string(json, "subject", slice_of_text(facts->subject));
     put_string(json, "issuer", slice_of_text(facts->issuer));
     text_format(json, "\"chain_length\":%u,\"self_signed\":%s,\"fingerprint\":\"%s\"}", facts->chain_length, facts->self_signed ? "true" : "false",

@@ -70,6 +70,7 @@ struct config_words {
 /* A certificate with its chain and key, as files; certificates.c reads them. */
 struct config_certificate {
     struct slice chain, key;
+    struct slice ocsp;   /* a response to staple; empty: none; a listener's only */
     struct slice *names; /* in small letters, "*." in front allowed; none: the certificate's own */
     uint32_t name_count;
 };

@@ -38,11 +38,13 @@ static const struct row certificate_rows[] = {
       .check = value_check_certificate_name, .least = 1, .most = 1000,
       .doc = "Names that clients get this certificate for: www.example.com, or *.example.com for every name one label below. "
              "Otherwise those that the certificate itself is for." },
-    { .word = "ocsp", .type = TYPE_LATER, .doc = "OCSP stapling" },
+    { .word = "ocsp", .type = TYPE_TEXT, MEMBER(config_certificate, ocsp), .check = value_check_file,
+      .doc = "A file with an OCSP response for this certificate in DER form, as openssl ocsp -respout writes it: clients that ask get it with the "
+             "certificate (stapling), until its nextUpdate." },
 };
 const struct section section_certificate = {
     .noun = "certificate", SECTION(config_certificate, certificate_rows),
-    .doc = "A certificate with its key. For one name there may be an ECDSA and an RSA certificate; clients that can get the first. Both "
+    .doc = "A certificate with its key. For one name there may be an ECDSA and an RSA certificate; clients that can get the first. The "
            "files are read anew by each reload.",
 };
 

@@ -7,6 +7,9 @@
  * allowance along (wolfSSL takes the limit from the ticket). A context that asks for clients' certificates neither gives nor takes tickets:
  * a resumed session knows no certificate, and a ticket from another listener would be a way round the question.
  *
+ * A stapled OCSP response is bytes that the context holds and never changes. Each handshake that asks for it gets them by a callback (.ci/wolfssl-staple.patch
+ * brings it), which looks at the clock; the session's reference keeps them for as long as wolfSSL may send them.
+ *
  * The keys are read by all workers while the control thread changes them, which is rare: a sequence lock over a few atomic words, so that
  * readers write nothing and there is no memory whose end somebody would have to wait for.
  */
@@ -39,6 +42,12 @@
 #define CLOCKS_APART_S 60 /* of engines that share their keys */
 #define KEY_WORDS (TLS_TICKET_KEY_BYTES / sizeof(uint64_t))
 
+struct staple {
+    unsigned char *bytes; /* NULL: none */
+    uint32_t length;
+    int64_t from, until;
+};
+
 struct tls_context {
     _Atomic uint32_t references;
     WOLFSSL_CTX *native;
@@ -48,6 +57,7 @@ struct tls_context {
     bool server, verifies;
     enum tls_client_mode client_mode;
     uint32_t early_data_bytes_max;
+    struct staple staple;
 };
 
 /* wolfSSL takes all its random bytes from random_block, but one function that nobody calls still wants a seed from here to link. */
@@ -404,6 +414,34 @@ static bool set_clients(struct tls_context *context, const struct tls_server_opt
     return options->client_mode == TLS_CLIENT_ANY || trust(context->native, options->client_ca, true, why);
 }
 
+/* Any thread, in the handshake of a client that asks (RFC 6066 8, RFC 8446 4.4.2.1). */
+static const unsigned char *staple_callback(void *argument, unsigned *length)
+{
+    const struct staple *staple = argument;
+    int64_t now = wc_Time(NULL);
+    if (now + CLOCKS_APART_S < staple->from || now >= staple->until)
+        return NULL;
+    *length = staple->length;
+    return staple->bytes;
+}
+
+static bool set_staple(struct tls_context *context, const struct tls_server_options *options)
+{
+    struct staple *staple = &context->staple;
+    if (options->staple.length == 0)
+        return true;
+    MUST(options->staple.length <= TLS_STAPLE_BYTES_MAX);
+    staple->bytes = FAULT("tls") ? NULL : malloc(options->staple.length);
+    if (!staple->bytes)
+        return false;
+    memcpy(staple->bytes, options->staple.at, options->staple.length);
+    staple->length = (uint32_t)options->staple.length;
+    staple->from = options->staple_from;
+    staple->until = options->staple_until;
+    wolfSSL_CTX_set_staple_cb(context->native, staple_callback, staple);
+    return true;
+}
+
 static bool fill_server(struct tls_context *context, const struct tls_server_options *options, char why[256])
 {
     WOLFSSL_CTX *native = context->native;
@@ -413,6 +451,8 @@ static bool fill_server(struct tls_context *context, const struct tls_server_opt
     int e = wolfSSL_CTX_set_max_early_data(native, options->early_data_bytes_max ? options->early_data_bytes_max : EARLY_DATA_PASSED_OVER);
     if (e != 0 && e != WOLFSSL_SUCCESS)
         return say(why, "early data", e);
+    if (!set_staple(context, options))
+        return say(why, "an OCSP response", MEMORY_E);
     return set_tickets(context, options->tickets, options->ticket_lifetime_s) || say(why, "tickets", MEMORY_E);
 }
 
@@ -467,6 +507,7 @@ static void digest_server(const struct tls_server_options *options, uint8_t dige
     digest_number(&hash, (uintptr_t)options->tickets);
     digest_number(&hash, options->ticket_lifetime_s);
     digest_number(&hash, options->early_data_bytes_max);
+    digest_slice(&hash, options->staple);
     (void)wc_Sha256Final(&hash, digest);
     wc_Sha256Free(&hash);
 }
@@ -568,6 +609,7 @@ void tls_context_unref(struct tls_context *context)
     if (!context || atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) != 1)
         return;
     wolfSSL_CTX_free(context->native); /* wipes the key */
+    free(context->staple.bytes);
     free(context);
 }
 

@@ -4,7 +4,7 @@
  *
  * Contexts are made by the control thread from bytes it has read, are never changed afterwards, are shared by all workers and counted:
  * a session holds a reference, so that a reload may drop a context while connections live on. Nothing here reads a file; the one clock is wolfSSL's, for the age of
- * tickets and for authorities that have expired. Keys are wiped before their memory is given back.
+ * tickets and of OCSP responses and for authorities that have expired. Keys are wiped before their memory is given back.
  *
  * Tickets (RFC 5077; RFC 8446 4.6.1) let a client resume on any worker: they are sealed with AES-256-GCM under keys that all contexts share and
  * that belong to the process. The newest key seals; a few older ones still open. A key is 48 bytes: 16 of name, 32 of key.
@@ -28,6 +28,7 @@ struct tls_facts {
     uint32_t name_count;
     uint32_t chain_length;
     bool self_signed;
+    bool must_staple; /* it is not to be shown without an OCSP response (RFC 7633) */
 };
 
 /*
@@ -66,6 +67,8 @@ void tls_tickets_free(struct tls_tickets *tickets); /* after all contexts */
 
 struct tls_context;
 
+#define TLS_STAPLE_BYTES_MAX (32u * 1024u) /* a server's flight has to fit a session's `out`, and the extension 16 bits */
+
 enum tls_client_mode { TLS_CLIENT_ANY, TLS_CLIENT_OPTIONAL, TLS_CLIENT_REQUIRED }; /* of clients' certificates */
 
 struct tls_server_options {
@@ -79,6 +82,8 @@ struct tls_server_options {
     struct tls_tickets *tickets;  /* not owned; NULL: no resumption */
     uint32_t ticket_lifetime_s;   /* what clients are told; 0: what holds for tickets now */
     uint32_t early_data_bytes_max; /* 0: none */
+    struct slice staple;          /* an OCSP response in DER, for clients that ask; empty: none. At most TLS_STAPLE_BYTES_MAX */
+    int64_t staple_from, staple_until; /* seconds since 1970, UTC: it is sent in between only */
 };
 
 struct tls_client_options {

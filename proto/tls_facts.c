@@ -14,6 +14,7 @@
 
 #include "engine/base/check.h"
 #include "proto/tls_context.h"
+#include "proto/tls_der.h"
 #include "proto/tls_pem.h"
 
 #define CHAIN_MAX 9u /* certificates; wolfSSL's MAX_CHAIN_DEPTH */
@@ -72,48 +73,6 @@ bool tls_certificate_describe(struct slice der, char subject[256], char fingerpr
         name_text(cert.subject, subject);
     wc_FreeDecodedCert(&cert);
     return read;
-}
-
-/* Dates --------------------------------------------------------------------------------------------------------- */
-
-static bool two_digits(const byte *at, unsigned *value)
-{
-    if (at[0] < '0' || at[0] > '9' || at[1] < '0' || at[1] > '9')
-        return false;
-    *value = (at[0] - (unsigned)'0') * 10 + at[1] - (unsigned)'0';
-    return true;
-}
-
-/* Days since 1970-01-01 of the proleptic Gregorian calendar; years count from March, so that the leap day comes last. */
-static int64_t days_of(unsigned year, unsigned month, unsigned day)
-{
-    int64_t y = (int64_t)year - (month <= 2);
-    int64_t era = y / 400, of_era = y - era * 400;
-    int64_t of_year = (153 * (int64_t)(month + (month > 2 ? -3u : 9u)) + 2) / 5 + (int64_t)day - 1;
-    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-/* YYMMDDHHMMSSZ until 2049, then YYYYMMDDHHMMSSZ (RFC 5280 4.1.2.5). */
-static bool date_of(const byte *bytes, int length, int64_t *seconds)
-{
-    const byte *at;
-    byte format;
-    int digits;
-    unsigned century = 0, part[6];
-    if (wc_GetDateInfo(bytes, length, &at, &format, &digits) != 0)
-        return false;
-    bool general = format == ASN_GENERALIZED_TIME;
-    if (digits < (general ? 15 : 13) || (general && !two_digits(at, &century)))
-        return false;
-    at += general ? 2 : 0;
-    for (size_t i = 0; i < ARRAY_LENGTH(part); i++)
-        if (!two_digits(at + 2 * i, &part[i]))
-            return false;
-    unsigned year = part[0] + (general ? century * 100 : part[0] >= 50 ? 1900 : 2000);
-    if (part[1] < 1 || part[1] > 12 || part[2] < 1 || part[2] > 31)
-        return false;
-    *seconds = days_of(year, part[1], part[2]) * 86400 + part[3] * 3600 + part[4] * 60 + part[5];
-    return true;
 }
 
 /* Names --------------------------------------------------------------------------------------------------------- */
@@ -200,13 +159,25 @@ static enum err read_kind(const DecodedCert *cert, struct tls_facts *facts, char
     }
 }
 
+static bool date_of(const byte *bytes, int length, int64_t *seconds)
+{
+    struct slice element = slice_of((const char *)bytes, (size_t)length);
+    return tls_der_date(&element, seconds);
+}
+
+static bool must_staple(const DerBuffer *der)
+{
+    struct tls_certificate_parts parts;
+    return tls_certificate_take_apart(slice_of((const char *)der->buffer, der->length), &parts) && tls_certificate_must_staple(&parts);
+}
+
 static enum err read_own(const DecodedCert *cert, const DerBuffer *der, struct tls_facts *facts, char why[256])
 {
     name_text(cert->subject, facts->subject);
     name_text(cert->issuer, facts->issuer);
     facts->self_signed = cert->selfSigned;
-    if (!date_of(cert->beforeDate, cert->beforeDateLen, &facts->not_before) ||
-        !date_of(cert->afterDate, cert->afterDateLen, &facts->not_after))
+    facts->must_staple = must_staple(der);
+    if (!date_of(cert->beforeDate, cert->beforeDateLen, &facts->not_before) || !date_of(cert->afterDate, cert->afterDateLen, &facts->not_after))
         return refuse(ERR_SYNTAX, why, "the certificate's dates cannot be read");
     if (!fingerprint_of(der->buffer, der->length, facts->fingerprint) || !read_names(cert, facts))
         return refuse(ERR_MEMORY, why, err_text(ERR_MEMORY));
