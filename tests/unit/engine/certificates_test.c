@@ -8,6 +8,7 @@
 #include "engine/generation.h"
 #include "tests/unit/engine/config_fixture.h"
 #include "tests/unit/tls_pems.h"
+#include "tests/unit/tls_responses.h"
 
 /* Files of TLS in a folder of their own, and generations with nothing but them. */
 
@@ -432,6 +433,7 @@ Test(certificates, the_list_has_a_line_for_each)
     cr_expect(strstr(text.at, "    9  /tmp/"), "%s", text.at);
     cr_expect(strstr(json.at, "\"listener\":\"web\""));
     cr_expect(strstr(json.at, "\"days_left\":9,"));
+    cr_expect(strstr(json.at, "\"ocsp\":null,"));
     cr_expect(strstr(json.at, "\"not_after\":\"2120-01-01T00:00:00Z\""));
     cr_expect(strstr(json.at, "\"subject\":\"C=DE,O=Example/Sons,CN=www.example.com\""));
     text_release(&text);
@@ -455,6 +457,139 @@ Test(certificates, the_list_of_what_expires_has_only_that)
     text_release(&text);
     text_release(&json);
     unload(&g);
+}
+
+/* OCSP responses ------------------------------------------------------------------------------------------------ */
+
+#define STAPLED ONE("{ chain: @/staple.crt, key: @/staple.key, ocsp: @/response }", "")
+
+static void put_response(struct slice response)
+{
+    put("staple.crt", staple_pem, staple_issuer_pem);
+    put("staple.key", staple_key_pem, "");
+    put_bytes("response", response);
+}
+
+Test(certificates, an_ocsp_response_comes_with_its_certificate)
+{
+    struct generation a, b;
+    put_response(DER(good_response));
+    must_load(&a, STAPLED, NULL);
+    must_load(&b, STAPLED, &a);
+    cr_expect_eq(choose(&a, "", true, true), choose(&b, "", true, true));
+    changes(&a, &b, "");
+    unload(&a);
+    unload(&b);
+}
+
+Test(certificates, a_new_ocsp_response_is_taken_and_told)
+{
+    struct generation a, b;
+    put_response(DER(brief_response)); /* long stale */
+    must_load(&a, STAPLED, NULL);
+    put_response(DER(good_response));
+    must_load(&b, STAPLED, &a);
+    cr_expect_neq(choose(&a, "", true, true), choose(&b, "", true, true));
+    changes(&a, &b, "listener web: OCSP response @/response: new contents\n");
+    unload(&a);
+    unload(&b);
+}
+
+Test(certificates, a_stale_ocsp_response_is_as_none)
+{
+    struct generation a, b;
+    put_response(DER(brief_response));
+    must_load(&a, STAPLED, NULL);
+    must_load(&b, ONE(PAIR("staple"), ""), &a);
+    cr_expect_eq(choose(&a, "", true, true), choose(&b, "", true, true));
+    unload(&a);
+    unload(&b);
+    put_response(DER(revoked_response));
+    must_load(&a, STAPLED, NULL);
+    must_load(&b, ONE(PAIR("staple"), ""), &a);
+    cr_expect_eq(choose(&a, "", true, true), choose(&b, "", true, true));
+    unload(&a);
+    unload(&b);
+}
+
+Test(certificates, wrong_ocsp_responses_are_refused_by_file_and_reason)
+{
+    char *large = calloc(1, OCSP_BYTES_MAX + 1);
+    refuses(ONE("{ chain: @/ecdsa.crt, key: @/ecdsa.key, ocsp: @/none }", ""), "OCSP response \"", "No such file");
+    put_response(DER(other_response));
+    refuses(STAPLED, "/response", "it is for another certificate");
+    refuses(ONE("{ chain: @/ecdsa.crt, key: @/ecdsa.key, ocsp: @/response }", ""), "/response", "it is for another certificate");
+    put_response(slice_of(good_response, 200));
+    refuses(STAPLED, "/response", "no OCSP response");
+    put_response(SLICE("hello"));
+    refuses(STAPLED, "/response", "no OCSP response");
+    put_response(SLICE("\x30\x03\x0a\x01\x03"));
+    refuses(STAPLED, "/response", "try later");
+    put_response(DER(forged_response));
+    refuses(STAPLED, "/response", "has signed it");
+    put_response(slice_of(large, OCSP_BYTES_MAX + 1));
+    refuses(STAPLED, "/response", "too large");
+    put_response(SLICE(""));
+    refuses(STAPLED, "/response", "empty");
+    free(large);
+}
+
+static void check_of_response(struct slice response, int64_t now, const char *words)
+{
+    put_response(response);
+    struct config_problems problems = check(STAPLED, now);
+    cr_expect_eq(problems.errors, 0);
+    cr_expect_eq(problems.count, words ? 1 : 0, "%s", words);
+    if (words && problems.count)
+        cr_expect(strstr(problems.list[0].message, words) && strstr(problems.list[0].message, "/response"), "%s", problems.list[0].message);
+}
+
+Test(certificates, check_looks_at_ocsp_responses)
+{
+    check_of_response(DER(good_response), NOW, NULL);
+    check_of_response(DER(brief_response), NOW - 1, NULL);
+    check_of_response(DER(brief_response), NOW, "is stale in 24 hours");
+    check_of_response(DER(brief_response), NOW + DAY - 5, "is stale in less than an hour");
+    check_of_response(DER(brief_response), NOW + DAY, "has been stale for less than an hour, and is not sent");
+    check_of_response(DER(brief_response), NOW + 4 * DAY, "has been stale for 3 days, and is not sent");
+    check_of_response(DER(brief_response), NOW - 3 * DAY - 30, NULL);
+    check_of_response(DER(brief_response), NOW - 4 * DAY, "is not valid yet, but in 24 hours");
+    check_of_response(DER(revoked_response), NOW, "says that the certificate is revoked, and is not sent");
+    check_of_response(DER(unknown_response), NOW, "is unknown to the responder, and is not sent");
+    put_response(DER(other_response));
+    struct config_problems problems = check(STAPLED, NOW);
+    cr_assert_eq(problems.errors, 1);
+    cr_expect(strstr(problems.list[0].message, "/response"), "%s", problems.list[0].message);
+}
+
+Test(certificates, check_tells_of_a_certificate_that_lacks_its_response)
+{
+    put_response(DER(good_response));
+    struct config_problems problems = check(ONE(PAIR("staple"), ""), NOW);
+    cr_assert_eq(problems.count, 1);
+    cr_expect(problems.list[0].warning);
+    cr_expect(strstr(problems.list[0].message, "/staple.crt") && strstr(problems.list[0].message, "must-staple"), "%s", problems.list[0].message);
+}
+
+static void lists_response(struct slice response, const char *line, const char *object)
+{
+    struct generation g;
+    struct text text, json;
+    put_response(response);
+    must_load(&g, STAPLED, NULL);
+    cr_assert_eq(report(&g, UINT64_MAX, &text, &json), 1);
+    cr_expect(strstr(text.at, line), "%s", text.at);
+    cr_expect(strstr(json.at, object), "%s", json.at);
+    text_release(&text);
+    text_release(&json);
+    unload(&g);
+}
+
+Test(certificates, the_list_has_the_end_of_ocsp_responses)
+{
+    lists_response(DER(good_response), "\n    OCSP response until 2120-01-01T00:00:00Z  /tmp/",
+                   "\"status\":\"good\",\"this_update\":\"2020-01-01T00:00:00Z\",\"next_update\":\"2120-01-01T00:00:00Z\",\"sent\":true}");
+    lists_response(DER(revoked_response), "\n    OCSP response until 2120-01-01T00:00:00Z, not sent  /tmp/", "\"status\":\"revoked\"");
 }
 
 /* Ticket keys --------------------------------------------------------------------------------------------------- */
@@ -525,7 +660,8 @@ Test(certificates, ticket_keys_come_with_the_generation_until_they_are_in_force)
 
 #ifdef WEIR_FAULTS
 #define EVERYTHING                                                                                                        \
-    "listeners: [ " LISTENER(PAIR("ecdsa") ", " PAIR("rsa"), ", client-certificate: { ca: @/root.crt }") " ]\n"           \
+    "listeners: [ " LISTENER(PAIR("ecdsa") ", " PAIR("rsa") ", { chain: @/staple.crt, key: @/staple.key, ocsp: @/response }", \
+                             ", client-certificate: { ca: @/root.crt }") " ]\n"                                          \
     "routes: [ { pool: app } ]\n"                                                                                         \
     "pools: { app: { servers: 127.0.0.1:1, tls: { ca: @/root.crt, certificate: { chain: @/client.crt, key: @/client.key } } } }\n" \
     "tls: { ticket-keys: @/ticket.keys }\n"
@@ -535,6 +671,7 @@ Test(certificates, survive_every_failure)
     struct generation before, g;
     uint64_t nth = 1;
     put("ticket.keys", key_line, "");
+    put_response(DER(good_response));
     must_load(&before, EVERYTHING, NULL);
     FILE *quiet = freopen("/dev/null", "w", stderr); /* each fault says so */
     cr_assert(quiet);

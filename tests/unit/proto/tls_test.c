@@ -1,4 +1,8 @@
 /* Two sessions talk to each other through their queues: a server's, by records of our own, and an origin-side one, by wolfSSL. */
+#include <wolfssl/options.h>
+
+#include <wolfssl/ssl.h>
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <time.h>
@@ -14,6 +18,7 @@ static struct tls_context *server_context, *client_context;
 static struct tls_tickets *tickets;
 static struct tls server, client;
 static struct queue at_server, at_client;
+static struct tls_server_options stapled; /* .staple and its dates, for make_contexts */
 
 static void make_contexts(const char *ciphers)
 {
@@ -22,7 +27,8 @@ static void make_contexts(const char *ciphers)
     cr_assert_eq(tls_make_self_signed("test.example", now - 3600, now + 86400, &chain, &key), ERR_OK);
     tickets = tls_tickets_new(3600);
     tls_tickets_add(tickets, (const uint8_t *)"0123456789abcdef0123456789abcdef0123456789abcdef");
-    struct tls_server_options options = { .chain = slice_of_text(chain), .key = slice_of_text(key), .tls12 = true, .ciphers = ciphers, .tickets = tickets };
+    struct tls_server_options options = { .chain = slice_of_text(chain), .key = slice_of_text(key), .tls12 = true, .ciphers = ciphers, .tickets = tickets,
+                                          .staple = stapled.staple, .staple_from = stapled.staple_from, .staple_until = stapled.staple_until };
     server_context = tls_context_server(&options, why);
     cr_assert_not_null(server_context, "%s", why);
     struct tls_client_options wanted = { .verify = true, .ca = slice_of_text(chain), .tls12 = true };
@@ -251,4 +257,91 @@ Test(tls, tls_1_2_works_with_each_suite)
             send_and_compare(&client, &server, &at_server, length, BLOCK_BYTES, BLOCK_BYTES);
         }
     }
+}
+
+/* Stapling ------------------------------------------------------------------------------------------------------ */
+
+static void make_stapled(int64_t from, int64_t until, const char *cipher)
+{
+    stapled = (struct tls_server_options){ .staple = SLICE("bytes of a response"), .staple_from = from, .staple_until = until };
+    tls_release(&server);
+    tls_release(&client);
+    tls_context_unref(server_context);
+    tls_context_unref(client_context);
+    tls_tickets_free(tickets);
+    make_contexts(cipher);
+    begin();
+}
+
+/* The server's first flight of TLS 1.2, which is plain text, has it. */
+static bool is_stapled(bool asks)
+{
+    char why[160] = "", flight[BLOCK_BYTES];
+    size_t length = 0;
+    if (asks) {
+        cr_assert_eq(wolfSSL_EnableOCSPStapling(client.library), WOLFSSL_SUCCESS);
+        cr_assert_eq(wolfSSL_UseOCSPStapling(client.library, WOLFSSL_CSR_OCSP, 0), WOLFSSL_SUCCESS);
+    }
+    cr_assert_eq(tls_handshake(&client, &room, why), TLS_WANTS_INPUT, "%s", why);
+    carry(&client, &server, BLOCK_BYTES);
+    cr_assert_eq(tls_handshake(&server, &room, why), TLS_WANTS_INPUT, "%s", why);
+    for (struct span *span; !chain_empty(&server.out); chain_consume(&server.out, span->length)) {
+        span = chain_span(&server.out, 0);
+        cr_assert_leq(length + span->length, sizeof flight);
+        memcpy(flight + length, span_at(span), span->length);
+        length += span->length;
+    }
+    /* CertificateStatus (22), 23 bytes: of type OCSP (1), 19 bytes */
+    return memmem(flight, length, "\x16\0\0\x17\1\0\0\x13" "bytes of a response", 27);
+}
+
+#define TLS12 "ECDHE-ECDSA-AES128-GCM-SHA256"
+
+Test(tls, a_stapled_response_is_sent_to_who_asks)
+{
+    int64_t now = time(NULL);
+    make_stapled(now - 3600, now + 3600, TLS12);
+    cr_assert(is_stapled(true));
+    make_stapled(now - 3600, now + 3600, TLS12);
+    cr_assert_not(is_stapled(false));
+}
+
+Test(tls, a_stapled_response_is_not_sent_before_and_after_its_time)
+{
+    int64_t now = time(NULL);
+    make_stapled(now - 3600, now - 1, TLS12);
+    cr_assert_not(is_stapled(true));
+    make_stapled(now + 3600, now + 7200, TLS12);
+    cr_assert_not(is_stapled(true));
+    make_stapled(now + 30, now + 7200, TLS12); /* clocks differ a little */
+    cr_assert(is_stapled(true));
+}
+
+Test(tls, who_does_not_ask_sees_no_difference)
+{
+    int64_t now = time(NULL);
+    static const char *const suites[] = { TLS12, NULL };
+    for (size_t i = 0; i < ARRAY_LENGTH(suites); i++) {
+        make_stapled(now - 3600, now + 3600, suites[i]);
+        shake(BLOCK_BYTES);
+        send_and_compare(&server, &client, &at_client, 10000, 1000, BLOCK_BYTES);
+    }
+}
+
+Test(tls, a_context_is_known_by_its_response_too)
+{
+    char why[256], *chain, *key;
+    int64_t now = time(NULL);
+    cr_assert_eq(tls_make_self_signed("test.example", now - 3600, now + 86400, &chain, &key), ERR_OK);
+    struct tls_server_options options = { .chain = slice_of_text(chain), .key = slice_of_text(key), .staple = SLICE("one"), .staple_until = now + 60 };
+    struct tls_context *context = tls_context_server(&options, why);
+    cr_assert_not_null(context, "%s", why);
+    cr_assert(tls_context_is_server_of(context, &options));
+    options.staple = SLICE("two");
+    cr_assert_not(tls_context_is_server_of(context, &options));
+    options.staple = SLICE_NONE;
+    cr_assert_not(tls_context_is_server_of(context, &options));
+    tls_context_unref(context);
+    free(chain);
+    free(key);
 }
