@@ -18,6 +18,7 @@
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/aes.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
+#include <wolfssl/wolfcrypt/hash.h>
 #include <wolfssl/wolfcrypt/random.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
@@ -67,9 +68,16 @@ int wc_GenerateSeed(OS_Seed *os, byte *output, word32 length)
     return random_block(output, length) == 0 ? 0 : RNG_FAILURE_E;
 }
 
+/* wolfSSL looks at the processor when it first hashes so: not in all workers at once. */
+static bool settle_hashes(void)
+{
+    byte hash[WC_MAX_DIGEST_SIZE] = { 0 };
+    return wc_Sha256Hash(hash, 0, hash) == 0 && wc_Sha384Hash(hash, 0, hash) == 0;
+}
+
 enum err tls_library_start(void)
 {
-    if (FAULT("tls") || wolfSSL_Init() != WOLFSSL_SUCCESS)
+    if (FAULT("tls") || wolfSSL_Init() != WOLFSSL_SUCCESS || !settle_hashes())
         return ERR_MEMORY;
     return tls_record_start();
 }

@@ -67,7 +67,7 @@ void tls_tickets_free(struct tls_tickets *tickets); /* after all contexts */
 
 struct tls_context;
 
-#define TLS_STAPLE_BYTES_MAX (32u * 1024u) /* a server's flight has to fit a session's `out`, and the extension 16 bits */
+#define TLS_STAPLE_BYTES_MAX (16384u - 4u) /* with TLS 1.2 OpenSSL's clients take no longer message */
 
 enum tls_client_mode { TLS_CLIENT_ANY, TLS_CLIENT_OPTIONAL, TLS_CLIENT_REQUIRED }; /* of clients' certificates */
 
