@@ -124,6 +124,9 @@ struct config_server {
     struct address address;
     uint32_t weight;
     uint32_t max_connections;
+    bool backup;       /* the same as group 1 */
+    uint32_t group;    /* 0..SERVER_GROUP_MAX, lower ones are asked first; default 0 */
+    struct slice zone; /* where it stands; empty: anywhere */
     struct slice key; /* "pool/address" */
 };
 
@@ -172,6 +175,7 @@ struct config_pool {
     struct config_server *servers;
     uint32_t server_count;
     enum balance_kind balance;
+    uint32_t spill_over;    /* percent of a tier that is well, below which requests go on to the next; default 0 */
     enum hash_key hash_key;
     struct slice hash_name; /* of the header or cookie */
     struct slice host;      /* Host to send to origins; empty: the client's */
@@ -204,6 +208,7 @@ struct config_log {
 
 struct config {
     uint32_t workers;       /* 0: auto, one per core of the process's affinity mask */
+    struct slice zone;      /* where this engine stands; servers of other zones come after its own */
     bool pin;               /* workers pinned to cores; default true */
     struct config_listener *listeners;
     uint32_t listener_count;
@@ -265,6 +270,12 @@ void config_resolve(struct config *config, struct config_problems *problems);
 /* Reads the files of TLS that it names (certificates.c): what would refuse a start is an error, what will soon hurt a warning. now: seconds since
  * 1970. Blocking, as the others. */
 void config_check_files(const struct config *config, int64_t now, struct config_problems *problems);
+
+/* It has a zone, the engine has one too, and they differ. */
+static inline bool config_server_is_far(const struct config *config, const struct config_server *server)
+{
+    return config->zone.length && server->zone.length && !slice_equal(config->zone, server->zone);
+}
 
 void config_free(struct config *config);
 

@@ -227,6 +227,16 @@ void finish_retry(struct decoder *decoder, const struct node *node, void *target
                      "add it: causes: [ connect, closed, timeout ]");
 }
 
+void finish_server(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    struct config_server *server = target;
+    if (server->backup && section_given(&section_server, given, "group"))
+        problem_help(problem_error(decoder->reporter, key_place(node, "backup"), "'backup' stands beside 'group'"),
+                     "backup is group 1: leave one of them out");
+    if (server->backup)
+        server->group = 1;
+}
+
 void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
 {
     struct config_pool *pool = target;
@@ -475,6 +485,30 @@ static void warn_of_idle_queues(struct decoder *decoder)
     }
 }
 
+static bool has_tiers(const struct config *config, const struct config_pool *pool)
+{
+    bool groups = false, near = false, far = false;
+    for (uint32_t i = 0; i < pool->server_count; i++) {
+        groups |= pool->servers[i].group != pool->servers[0].group;
+        bool is_far = config_server_is_far(config, &pool->servers[i]);
+        far |= is_far;
+        near |= !is_far;
+    }
+    return groups || (near && far);
+}
+
+static void warn_of_idle_spilling(struct decoder *decoder)
+{
+    const struct node *nodes = node_find(decoder->root, "pools");
+    const struct node_child *child = nodes ? nodes->first : NULL;
+    for (uint32_t i = 0; child && i < decoder->config->pool_count; i++, child = child->next) {
+        if (node_find(child->value, "spill-over") && !has_tiers(decoder->config, &decoder->config->pools[i]))
+            problem_help(problem_warning(decoder->reporter, key_place(child->value, "spill-over"), "nothing spills over in pool '%s'",
+                                         quoted(decoder->config->pools[i].name).text),
+                         "its servers are of one group, and none is in another zone");
+    }
+}
+
 /* Pairs of conditions that are compared before we stop looking: a file of many long lists is not to hold up a reload. */
 #define COVER_WORK_MAX 20000000ull
 
@@ -515,5 +549,6 @@ void config_check(struct decoder *decoder)
         return;
     warn_of_unused_pools(decoder);
     warn_of_idle_queues(decoder);
+    warn_of_idle_spilling(decoder);
     warn_of_unreachable_routes(decoder);
 }

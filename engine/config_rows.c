@@ -223,6 +223,10 @@ const struct section section_route = {
 #define BALANCE_AS_WORD(id, word, policy) { word, id },
 static const struct row_word balance_words[] = { BALANCE_ROWS(BALANCE_AS_WORD){ NULL, 0 } };
 
+static bool server_has_group(const void *target)
+{
+    return !((const struct config_server *)target)->backup;
+}
 static const struct row server_rows[] = {
     { .word = "address", .type = TYPE_SERVER_ADDRESS, MEMBER(config_server, address), .required = true,
       .example = "address: 127.0.0.1:9001",
@@ -232,9 +236,16 @@ static const struct row server_rows[] = {
       .doc = "Share of the requests, against the other servers' weights." },
     { .word = "max-connections", .type = TYPE_COUNT, MEMBER(config_server, max_connections), .most = 1000000, .usual = "none",
       .zero = "none", .doc = "Requests at once, for the whole process. Further ones wait in the pool's queue." },
+    { .word = "backup", .type = TYPE_FLAG, MEMBER(config_server, backup), .usual = "false",
+      .doc = "Asked only when the others cannot take a request; the same as group 1." },
+    { .word = "group", .type = TYPE_COUNT, MEMBER(config_server, group), .most = SERVER_GROUP_MAX, .usual = "0",
+      .applies = server_has_group,
+      .doc = "Group 0 is asked first; the next when the groups before it cannot take a request, see spill-over." },
+    { .word = "zone", .type = TYPE_NAME, MEMBER(config_server, zone),
+      .doc = "Where it stands. Servers of another zone than the engine's own (zone at the top) come after the others of their group." },
 };
 const struct section section_server = {
-    .noun = "server", SECTION(config_server, server_rows), .scalar_key = "address",
+    .noun = "server", SECTION(config_server, server_rows), .scalar_key = "address", .finish = finish_server,
     .doc = "An origin server; its address alone suffices.",
 };
 
@@ -338,6 +349,9 @@ static const struct row pool_rows[] = {
              "two at random. consistent-hash: by hash-key, so that a key stays with its server." },
     { .word = "hash-key", .type = TYPE_HASH_KEY, .usual = "uri", .applies = pool_hashes,
       .doc = "What consistent-hash goes by: uri (path and query), path, host, client-address, header:NAME or cookie:NAME." },
+    { .word = "spill-over", .type = TYPE_PERCENT, MEMBER(config_pool, spill_over), .most = 100, .usual = "0%",
+      .doc = "When less than this share of a group (in the zone) is well, by weight, a part of its requests goes on to the next: at half "
+             "of the share half of them. 0%: only when nobody in it is well." },
     { .word = "host", .type = TYPE_TEXT, MEMBER(config_pool, host), .check = value_check_authority,
       .doc = "Host that origins see. Otherwise the one the client sent." },
     { .word = "retries", .type = TYPE_COUNT, MEMBER(config_pool, retries), .most = UPSTREAM_TRIES_MAX - 1, .usual = "2",
@@ -436,6 +450,8 @@ static const struct row top_rows[] = {
       .reload = RELOAD_RESTART, .doc = "Threads, each with a ring of its own. auto: one per core that the process may use." },
     { .word = "pin", .type = TYPE_FLAG, MEMBER(config, pin), .usual = "true", .reload = RELOAD_RESTART,
       .doc = "Binds each worker to a core." },
+    { .word = "zone", .type = TYPE_NAME, MEMBER(config, zone),
+      .doc = "Where this engine stands: servers of this zone, and those without one, come before servers of other zones." },
     { .word = "listeners", .type = TYPE_LIST, MEMBER(config, listeners), LENGTH_AT(config, listener_count), .required = true,
       .section = &section_listener, .least = 1, .most = 256, .example = "listeners: [ { address: 127.0.0.1:8080 } ]" },
     { .word = "routes", .type = TYPE_LIST, MEMBER(config, routes), LENGTH_AT(config, route_count), .required = true,

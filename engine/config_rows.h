@@ -19,7 +19,7 @@
     X(TYPE_DURATION, "duration")                      \
     X(TYPE_MICROSECONDS, "duration in us")            \
     X(TYPE_SIZE, "size")                              \
-    X(TYPE_PERCENT, "share in %")                     \
+    X(TYPE_PERCENT, "percentage")                     \
     X(TYPE_MODE, "octal mode")                        \
     X(TYPE_WORD, "word")                              \
     X(TYPE_TEXT, "text")                              \

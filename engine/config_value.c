@@ -22,6 +22,7 @@ static const struct unit millisecond_units[] = {
     { SLICE("s"), 1000, true },     { SLICE("ms"), 1, true },
 };
 static const struct unit microsecond_units[] = { { SLICE("us"), 1, true } };
+static const struct unit percent_units[] = { { SLICE("%"), 1, true } };
 static const struct unit size_units[] = {
     { SLICE("TiB"), 1ull << 40, true },      { SLICE("GiB"), 1ull << 30, true }, { SLICE("MiB"), 1ull << 20, true },
     { SLICE("KiB"), 1ull << 10, true },      { SLICE("TB"), 1000000000000, true }, { SLICE("GB"), 1000000000, true },
@@ -120,6 +121,19 @@ void value_write_size(uint64_t value, char out[VALUE_TEXT_BYTES])
     write_units(value, size_units, ARRAY_LENGTH(size_units), out);
 }
 
+const char *value_read_percent(struct slice text, uint64_t *value)
+{
+    static const struct unit_complaints complaints = {
+        "a share is a whole number and '%': 20%", "the '%' is missing: 20%", "the number is too large"
+    };
+    return read_units(text, percent_units, ARRAY_LENGTH(percent_units), &complaints, value);
+}
+
+void value_write_percent(uint64_t value, char out[VALUE_TEXT_BYTES])
+{
+    write_units(value, percent_units, ARRAY_LENGTH(percent_units), out);
+}
+
 /* Plain numbers and flags ----------------------------------------------------------------------------------------- */
 
 const char *value_read_count(struct slice text, uint64_t *value)
@@ -134,19 +148,6 @@ const char *value_read_count(struct slice text, uint64_t *value)
 void value_write_count(uint64_t value, char out[VALUE_TEXT_BYTES])
 {
     snprintf(out, VALUE_TEXT_BYTES, "%llu", (unsigned long long)value);
-}
-
-const char *value_read_percent(struct slice text, uint64_t *value)
-{
-    if (text.length == 0 || text.at[text.length - 1] != '%')
-        return "a share is written with a percent sign: 20%";
-    struct slice number = slice_trim(slice_of(text.at, text.length - 1));
-    return slice_to_u64(number, value) == ERR_OK ? NULL : "this is a whole number and a percent sign: 20%";
-}
-
-void value_write_percent(uint64_t value, char out[VALUE_TEXT_BYTES])
-{
-    snprintf(out, VALUE_TEXT_BYTES, "%llu%%", (unsigned long long)value);
 }
 
 const char *value_read_mode(struct slice text, uint64_t *value)

@@ -17,7 +17,7 @@ const char *value_read_count(struct slice text, uint64_t *value);
 const char *value_read_milliseconds(struct slice text, uint64_t *value); /* 250ms 5s 1m 1h 2d */
 const char *value_read_microseconds(struct slice text, uint64_t *value); /* 30us */
 const char *value_read_size(struct slice text, uint64_t *value);         /* 512B 64KiB 10MB */
-const char *value_read_percent(struct slice text, uint64_t *value);      /* 20 %, 20% */
+const char *value_read_percent(struct slice text, uint64_t *value);      /* 20% 125 % */
 const char *value_read_mode(struct slice text, uint64_t *value);         /* 0660 */
 const char *value_read_flag(struct slice text, bool *value);
 const char *value_read_status_range(struct slice text, uint16_t *first, uint16_t *last); /* 200, 200-399 */

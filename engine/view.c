@@ -72,7 +72,9 @@ static bool fill_members(struct worker *worker, struct view_pool *pool, struct g
         uint32_t most = config->servers[i].max_connections;
         pool->members[i] = (struct member){ .server = &origin->server, .weight = config->servers[i].weight, .max_connections = most,
                                             .sticky_id = generation->sticky_ids[index] ? generation->sticky_ids[index][i] : 0,
-                                            .fair_share = (most + generation->worker_count - 1) / generation->worker_count };
+                                            .fair_share = (most + generation->worker_count - 1) / generation->worker_count,
+                                            .group = (uint8_t)config->servers[i].group,
+                                            .far = config_server_is_far(generation->config, &config->servers[i]) };
     }
     return true;
 }
@@ -115,7 +117,7 @@ static void settle_origins(struct view_pool *pool, uint64_t number, struct tls_c
         struct origin *origin = pool->members[i].server->owner;
         settle_tls(origin, pool->config, context);
         struct slice text = origin->address.text; /* its own memory; what the name resolves to may have changed */
-        origin->address = pool->config->servers[i].address;
+        origin->address = pool->config->servers[pool->members[i].place].address;
         origin->address.text = text;
         origin->seen = number;
         origin->idle_limits = pool->config->idle;
@@ -172,6 +174,7 @@ static bool pool_init(struct worker *worker, struct view_pool *pool, struct gene
         return false;
     pool->upstream.health_limits = config->health;
     pool->upstream.idle_limits = config->idle;
+    pool->upstream.spill_over = config->spill_over;
     return true;
 }
 

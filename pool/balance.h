@@ -1,15 +1,16 @@
 /*
  * balance: the interface of a balancing policy and the table of them. A policy is a file, a row and a test.
  *
- * A policy sees servers only through upstream.h's view and must pick in O(1) or O(servers) without allocating. It is asked
- * for one server that is `usable` (upstream_usable) and was not tried by this exchange; -1 when there is none.
+ * A policy works on one tier (upstream.h): servers that stand in for each other. It sees them only through upstream.h's
+ * view and must pick in O(1) or O(servers) without allocating. It is asked for one server that is `usable`
+ * (upstream_usable) and was not tried by this exchange; -1 when there is none.
  */
 #ifndef WEIR_BALANCE_H
 #define WEIR_BALANCE_H
 
 #include "engine/base/slice.h"
 
-struct upstream;
+struct tier;
 struct server;
 
 #define UPSTREAM_TRIES_MAX 8u
@@ -25,9 +26,9 @@ struct pick_request {
 };
 
 /* id, word in the configuration, the policy */
-#define BALANCE_ROWS(X) \
+#define BALANCE_ROWS(X)                                        \
     X(BALANCE_ROUND_ROBIN, "round-robin", balance_round_robin) \
-    X(BALANCE_LEAST_LOAD, "least-load", balance_least_load) \
+    X(BALANCE_LEAST_LOAD, "least-load", balance_least_load)    \
     X(BALANCE_TWO_CHOICES, "two-choices", balance_two_choices) \
     X(BALANCE_CONSISTENT_HASH, "consistent-hash", balance_consistent_hash)
 #define BALANCE_AS_ENUM(id, word, policy) id,
@@ -35,11 +36,12 @@ enum balance_kind { BALANCE_ROWS(BALANCE_AS_ENUM) BALANCES };
 
 struct balance {
     const char *word;
-    /* Builds what the policy keeps in upstream->balance_state (NULL is fine). ERR_MEMORY. */
-    enum err (*build)(struct upstream *upstream);
-    void (*destroy)(struct upstream *upstream);
-    /* Index into upstream->members, or -1. */
-    int (*pick)(struct upstream *upstream, const struct pick_request *request);
+    bool keyed; /* goes by request->hash */
+    /* Builds what the policy keeps in tier->balance_state (NULL is fine). ERR_MEMORY. */
+    enum err (*build)(struct tier *tier);
+    void (*destroy)(struct tier *tier);
+    /* Index into tier->members, or -1. */
+    int (*pick)(struct tier *tier, const struct pick_request *request);
 };
 
 extern const struct balance balance_round_robin;

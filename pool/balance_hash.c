@@ -33,7 +33,7 @@
 
 struct maglev {
     uint32_t entries;
-    uint16_t server[]; /* index into upstream->members */
+    uint16_t server[]; /* index into tier->members */
 };
 _Static_assert(UPSTREAM_SERVERS_MAX < FREE_ENTRY, "an entry holds an index");
 
@@ -52,18 +52,18 @@ static int by_hash(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void set_out(struct walker *walkers, const struct upstream *upstream, uint32_t entries)
+static void set_out(struct walker *walkers, const struct tier *tier, uint32_t entries)
 {
-    for (uint32_t i = 0; i < upstream->count; i++) {
-        struct slice name = upstream->members[i].server->name;
-        uint64_t hash = siphash13(name.at, name.length, NAME_SEED_0 ^ upstream->hash_seed, NAME_SEED_1);
+    for (uint32_t i = 0; i < tier->count; i++) {
+        struct slice name = tier->members[i].server->name;
+        uint64_t hash = siphash13(name.at, name.length, NAME_SEED_0 ^ tier->hash_seed, NAME_SEED_1);
         walkers[i] = (struct walker){ .name_hash = hash,
                                       .at = (uint32_t)(hash % entries),
                                       .step = (uint32_t)(mix64(hash) % (entries - 1)) + 1,
-                                      .weight = upstream->members[i].weight,
+                                      .weight = tier->members[i].weight,
                                       .server = (uint16_t)i };
     }
-    qsort(walkers, upstream->count, sizeof *walkers, by_hash);
+    qsort(walkers, tier->count, sizeof *walkers, by_hash);
 }
 
 static void take_entry(struct maglev *table, struct walker *walker)
@@ -99,13 +99,13 @@ static void fill(struct maglev *table, struct walker *walkers, uint32_t count)
     }
 }
 
-static enum err build(struct upstream *upstream)
+static enum err build(struct tier *tier)
 {
-    uint32_t entries = upstream->count <= SMALL_COUNT_MAX ? SMALL_ENTRIES : LARGE_ENTRIES;
-    if (upstream->count == 0)
+    uint32_t entries = tier->count <= SMALL_COUNT_MAX ? SMALL_ENTRIES : LARGE_ENTRIES;
+    if (tier->count == 0)
         return ERR_OK;
     struct maglev *table = FAULT("balance") ? NULL : malloc(sizeof *table + entries * sizeof table->server[0]);
-    struct walker *walkers = calloc(upstream->count, sizeof *walkers);
+    struct walker *walkers = calloc(tier->count, sizeof *walkers);
     if (!table || !walkers) {
         free(table);
         free(walkers);
@@ -113,42 +113,42 @@ static enum err build(struct upstream *upstream)
     }
     table->entries = entries;
     memset(table->server, 0xff, entries * sizeof table->server[0]);
-    set_out(walkers, upstream, entries);
-    fill(table, walkers, upstream->count);
+    set_out(walkers, tier, entries);
+    fill(table, walkers, tier->count);
     free(walkers);
-    upstream->balance_state = table;
+    tier->balance_state = table;
     return ERR_OK;
 }
 
-static void destroy(struct upstream *upstream)
+static void destroy(struct tier *tier)
 {
-    free(upstream->balance_state);
-    upstream->balance_state = NULL;
+    free(tier->balance_state);
+    tier->balance_state = NULL;
 }
 
 /* Most servers are unusable. The key still has a steady place to begin at. */
-static int look_round(const struct upstream *upstream, const struct pick_request *request)
+static int look_round(const struct tier *tier, const struct pick_request *request)
 {
-    uint32_t at = (uint32_t)(mix64(request->hash) % upstream->count);
-    for (uint32_t left = upstream->count; left > 0; left--) {
-        if (upstream_usable(upstream, &upstream->members[at], request))
+    uint32_t at = (uint32_t)(mix64(request->hash) % tier->count);
+    for (uint32_t left = tier->count; left > 0; left--) {
+        if (upstream_usable(tier->upstream, &tier->members[at], request))
             return (int)at;
-        at = at + 1 == upstream->count ? 0 : at + 1;
+        at = at + 1 == tier->count ? 0 : at + 1;
     }
     return -1;
 }
 
-static int pick(struct upstream *upstream, const struct pick_request *request)
+static int pick(struct tier *tier, const struct pick_request *request)
 {
-    const struct maglev *table = upstream->balance_state;
+    const struct maglev *table = tier->balance_state;
     uint64_t hash = request->hash;
     for (unsigned i = 0; i < HOPS_MAX; i++) {
         uint16_t server = table->server[((hash >> 32) * table->entries) >> 32];
-        if (likely(upstream_usable(upstream, &upstream->members[server], request)))
+        if (likely(upstream_usable(tier->upstream, &tier->members[server], request)))
             return server;
         hash = mix64(hash + 0x9e3779b97f4a7c15ull); /* splitmix64 */
     }
-    return look_round(upstream, request);
+    return look_round(tier, request);
 }
 
-const struct balance balance_consistent_hash = { "consistent-hash", build, destroy, pick };
+const struct balance balance_consistent_hash = { "consistent-hash", true, build, destroy, pick };

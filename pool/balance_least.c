@@ -22,41 +22,41 @@ struct least {
     bool begun;
 };
 
-static enum err least_build(struct upstream *upstream)
+static enum err least_build(struct tier *tier)
 {
-    upstream->balance_state = FAULT("balance") ? NULL : calloc(1, sizeof(struct least));
-    return upstream->balance_state ? ERR_OK : ERR_MEMORY;
+    tier->balance_state = FAULT("balance") ? NULL : calloc(1, sizeof(struct least));
+    return tier->balance_state ? ERR_OK : ERR_MEMORY;
 }
 
-static void free_state(struct upstream *upstream)
+static void free_state(struct tier *tier)
 {
-    free(upstream->balance_state);
-    upstream->balance_state = NULL;
+    free(tier->balance_state);
+    tier->balance_state = NULL;
 }
 
-static int least_pick(struct upstream *upstream, const struct pick_request *request)
+static int least_pick(struct tier *tier, const struct pick_request *request)
 {
-    struct least *state = upstream->balance_state;
+    struct least *state = tier->balance_state;
     if (unlikely(!state->begun)) { /* elsewhere on each worker, see balance_round_robin.c */
         state->begun = true;
-        state->next = (uint32_t)(request->random % upstream->count);
+        state->next = (uint32_t)(request->random % tier->count);
     }
     const struct member *best = NULL;
     uint32_t at = state->next;
-    for (uint32_t left = upstream->count; left > 0; left--) {
-        const struct member *member = &upstream->members[at];
-        if ((!best || member_less_loaded(member, best)) && upstream_usable(upstream, member, request))
+    for (uint32_t left = tier->count; left > 0; left--) {
+        const struct member *member = &tier->members[at];
+        if ((!best || member_less_loaded(member, best)) && upstream_usable(tier->upstream, member, request))
             best = member;
-        at = at + 1 == upstream->count ? 0 : at + 1;
+        at = at + 1 == tier->count ? 0 : at + 1;
     }
     if (!best)
         return -1;
-    uint32_t index = (uint32_t)(best - upstream->members);
-    state->next = index + 1 == upstream->count ? 0 : index + 1;
+    uint32_t index = (uint32_t)(best - tier->members);
+    state->next = index + 1 == tier->count ? 0 : index + 1;
     return (int)index;
 }
 
-const struct balance balance_least_load = { "least-load", least_build, free_state, least_pick };
+const struct balance balance_least_load = { "least-load", false, least_build, free_state, least_pick };
 
 /* two-choices -------------------------------------------------------------------------------------------------- */
 
@@ -99,9 +99,9 @@ static void fill_columns(struct columns *columns, uint64_t *share, uint16_t *sta
     }
 }
 
-static enum err two_build(struct upstream *upstream)
+static enum err two_build(struct tier *tier)
 {
-    uint32_t count = upstream->count;
+    uint32_t count = tier->count;
     struct columns *columns = FAULT("balance") ? NULL : calloc(1, sizeof *columns + count * sizeof columns->column[0]);
     uint64_t *share = calloc(count + 1, sizeof *share);
     uint16_t *stack = calloc(count + 1, sizeof *stack);
@@ -109,58 +109,58 @@ static enum err two_build(struct upstream *upstream)
         uint64_t total = 0;
         columns->equal = true;
         for (uint32_t i = 0; i < count; i++) {
-            share[i] = (uint64_t)upstream->members[i].weight * count;
-            total += upstream->members[i].weight;
-            columns->equal &= upstream->members[i].weight == upstream->members[0].weight;
+            share[i] = (uint64_t)tier->members[i].weight * count;
+            total += tier->members[i].weight;
+            columns->equal &= tier->members[i].weight == tier->members[0].weight;
         }
         fill_columns(columns, share, stack, count, total);
-        upstream->balance_state = columns;
+        tier->balance_state = columns;
     } else {
         free(columns);
     }
     free(share);
     free(stack);
-    return upstream->balance_state ? ERR_OK : ERR_MEMORY;
+    return tier->balance_state ? ERR_OK : ERR_MEMORY;
 }
 
-static uint32_t draw(const struct upstream *upstream, uint64_t random)
+static uint32_t draw(const struct tier *tier, uint64_t random)
 {
-    const struct columns *columns = upstream->balance_state;
-    uint32_t i = (uint32_t)(((random >> 32) * upstream->count) >> 32);
+    const struct columns *columns = tier->balance_state;
+    uint32_t i = (uint32_t)(((random >> 32) * tier->count) >> 32);
     if (columns->equal || (uint32_t)random < columns->column[i].own)
         return i;
     return columns->column[i].other;
 }
 
 /* The first usable one from a random place on, not `except`; -1. For when most are unusable and draws fail. */
-static int look_round(const struct upstream *upstream, const struct pick_request *request, int except)
+static int look_round(const struct tier *tier, const struct pick_request *request, int except)
 {
-    uint32_t at = (uint32_t)(mix64(request->random) % upstream->count);
-    for (uint32_t left = upstream->count; left > 0; left--) {
-        if ((int)at != except && upstream_usable(upstream, &upstream->members[at], request))
+    uint32_t at = (uint32_t)(mix64(request->random) % tier->count);
+    for (uint32_t left = tier->count; left > 0; left--) {
+        if ((int)at != except && upstream_usable(tier->upstream, &tier->members[at], request))
             return (int)at;
-        at = at + 1 == upstream->count ? 0 : at + 1;
+        at = at + 1 == tier->count ? 0 : at + 1;
     }
     return -1;
 }
 
-static int two_pick(struct upstream *upstream, const struct pick_request *request)
+static int two_pick(struct tier *tier, const struct pick_request *request)
 {
     int first = -1;
     uint64_t random = request->random;
     for (unsigned i = 0; i < DRAWS_MAX; i++) {
-        int drawn = (int)draw(upstream, random);
+        int drawn = (int)draw(tier, random);
         random = mix64(random + 0x9e3779b97f4a7c15ull); /* splitmix64 */
-        if (drawn == first || !upstream_usable(upstream, &upstream->members[drawn], request))
+        if (drawn == first || !upstream_usable(tier->upstream, &tier->members[drawn], request))
             continue;
         if (first >= 0)
-            return member_less_loaded(&upstream->members[drawn], &upstream->members[first]) ? drawn : first;
+            return member_less_loaded(&tier->members[drawn], &tier->members[first]) ? drawn : first;
         first = drawn;
     }
-    int second = look_round(upstream, request, first);
+    int second = look_round(tier, request, first);
     if (first < 0 || second < 0)
         return first < 0 ? second : first;
-    return member_less_loaded(&upstream->members[second], &upstream->members[first]) ? second : first;
+    return member_less_loaded(&tier->members[second], &tier->members[first]) ? second : first;
 }
 
-const struct balance balance_two_choices = { "two-choices", two_build, free_state, two_pick };
+const struct balance balance_two_choices = { "two-choices", false, two_build, free_state, two_pick };

@@ -40,80 +40,80 @@ static uint32_t common_divisor(uint32_t a, uint32_t b)
     return a;
 }
 
-static uint32_t round_length(const struct upstream *upstream)
+static uint32_t round_length(const struct tier *tier)
 {
     uint32_t sum = 0, divisor = 0;
-    for (uint32_t i = 0; i < upstream->count; i++) {
-        sum += upstream->members[i].weight;
-        divisor = common_divisor(upstream->members[i].weight, divisor);
+    for (uint32_t i = 0; i < tier->count; i++) {
+        sum += tier->members[i].weight;
+        divisor = common_divisor(tier->members[i].weight, divisor);
     }
     uint32_t length = divisor ? sum / divisor : 0;
-    bool equal = length == upstream->count; /* the file's order is the round */
-    return equal || length <= ROUND_COST_MAX / upstream->count ? length : 0;
+    bool equal = length == tier->count; /* the file's order is the round */
+    return equal || length <= ROUND_COST_MAX / tier->count ? length : 0;
 }
 
 /* One step of the smooth kind, among the members that are usable; request NULL: among all. */
-static int step(struct upstream *upstream, const struct pick_request *request)
+static int step(struct tier *tier, const struct pick_request *request)
 {
     int best = -1;
     int32_t total = 0; /* at most UPSTREAM_SERVERS_MAX * SERVER_WEIGHT_MAX = 2^18 */
-    for (uint32_t i = 0; i < upstream->count; i++) {
-        struct member *member = &upstream->members[i];
-        if (request && !upstream_usable(upstream, member, request))
+    for (uint32_t i = 0; i < tier->count; i++) {
+        struct member *member = &tier->members[i];
+        if (request && !upstream_usable(tier->upstream, member, request))
             continue;
         member->round_robin += (int32_t)member->weight;
         total += (int32_t)member->weight;
-        if (best < 0 || member->round_robin > upstream->members[best].round_robin)
+        if (best < 0 || member->round_robin > tier->members[best].round_robin)
             best = (int)i;
     }
     if (best >= 0)
-        upstream->members[best].round_robin -= total;
+        tier->members[best].round_robin -= total;
     return best;
 }
 
-static enum err build(struct upstream *upstream)
+static enum err build(struct tier *tier)
 {
-    uint32_t length = round_length(upstream);
+    uint32_t length = round_length(tier);
     struct round_robin *state = FAULT("balance") ? NULL : calloc(1, sizeof *state + length * sizeof state->line[0]);
     if (!state)
         return ERR_MEMORY;
     state->length = length;
-    for (uint32_t i = 0; i < upstream->count; i++)
-        upstream->members[i].round_robin = 0;
+    for (uint32_t i = 0; i < tier->count; i++)
+        tier->members[i].round_robin = 0;
     for (uint32_t i = 0; i < length; i++) /* ends with all current weights at 0 again */
-        state->line[i] = length == upstream->count ? (uint16_t)i : (uint16_t)step(upstream, NULL);
-    upstream->balance_state = state;
+        state->line[i] = length == tier->count ? (uint16_t)i : (uint16_t)step(tier, NULL);
+    tier->balance_state = state;
     return ERR_OK;
 }
 
-static void destroy(struct upstream *upstream)
+static void destroy(struct tier *tier)
 {
-    free(upstream->balance_state);
-    upstream->balance_state = NULL;
+    free(tier->balance_state);
+    tier->balance_state = NULL;
 }
 
-static void begin(struct upstream *upstream, struct round_robin *state, const struct pick_request *request)
+static void begin(struct tier *tier, struct round_robin *state, const struct pick_request *request)
 {
     state->begun = true;
     if (state->length)
         state->next = (uint32_t)(request->random % state->length);
     else
         for (uint64_t left = request->random % STEPS_AT_START; left > 0; left--)
-            (void)step(upstream, NULL);
+            (void)step(tier, NULL);
 }
 
-static int pick(struct upstream *upstream, const struct pick_request *request)
+static int pick(struct tier *tier, const struct pick_request *request)
 {
-    struct round_robin *state = upstream->balance_state;
+    struct round_robin *state = tier->balance_state;
     if (unlikely(!state->begun))
-        begin(upstream, state, request);
+        begin(tier, state, request);
     for (unsigned skips = 0; skips < SKIPS_MAX && state->length > 0; skips++) {
         uint16_t server = state->line[state->next];
         state->next = state->next + 1 == state->length ? 0 : state->next + 1;
-        if (likely(upstream_usable(upstream, &upstream->members[server], request)))
+        if (likely(upstream_usable(tier->upstream, &tier->members[server], request)))
             return server;
     }
-    return step(upstream, request);
+    return step(tier, request);
 }
 
-const struct balance balance_round_robin = { "round-robin", build, destroy, pick };
+const struct balance balance_round_robin = { "round-robin", false, build, destroy, pick };

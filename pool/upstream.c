@@ -1,5 +1,5 @@
 /*
- * upstream: see upstream.h. A pick goes in two steps: the policy names a server that looks usable, and the lease
+ * upstream: see upstream.h. A pick goes in two steps: the tier's policy names a server that looks usable, and the lease
  * makes sure of it, because other workers pick at the same time. What they may take away in between is the last place
  * below max_connections and the one trial; then the policy is asked again and sees why.
  *
@@ -10,7 +10,7 @@
 #include "pool/upstream.h"
 
 #include "engine/base/check.h"
-#include "engine/base/map.h"
+#include "pool/tier.h"
 
 #define ROUNDS_MAX 8u /* that other workers may spoil; then the state of things is told as it is found */
 
@@ -38,21 +38,16 @@ enum err upstream_init(struct upstream *upstream, struct slice name, struct memb
     *upstream = (struct upstream){ .name = name, .members = members, .count = count };
     if (count > UPSTREAM_SERVERS_MAX)
         return ERR_CAP;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         MUST(members[i].server && members[i].weight >= 1 && members[i].weight <= SERVER_WEIGHT_MAX);
-    /* Of the name alone, for the table must be the same everywhere; pools with the same servers differ. */
-    upstream->hash_seed = siphash13(name.at, name.length, 0, 0);
-    const struct balance *balance = balance_of(kind);
-    enum err e = balance->build ? balance->build(upstream) : ERR_OK;
-    if (e == ERR_OK)
-        upstream->balance = balance;
-    return e;
+        MUST(members[i].group <= SERVER_GROUP_MAX);
+    }
+    return tiers_build(upstream, balance_of(kind));
 }
 
 void upstream_release(struct upstream *upstream)
 {
-    if (upstream->balance && upstream->balance->destroy)
-        upstream->balance->destroy(upstream);
+    tiers_release(upstream);
     *upstream = (struct upstream){ 0 };
 }
 
@@ -132,11 +127,37 @@ static bool secure(const struct upstream *upstream, struct member *member, const
 
 /* Picking ------------------------------------------------------------------------------------------------------ */
 
-static int ask_policy(struct upstream *upstream, const struct pick_request *request)
+static inline struct member *ask_tier(const struct upstream *upstream, struct tier *tier,
+                                      const struct pick_request *request)
 {
-    if (upstream->count == 1)
-        return upstream_usable(upstream, &upstream->members[0], request) ? 0 : -1;
-    return upstream->balance->pick(upstream, request);
+    if (tier->count == 1)
+        return upstream_usable(upstream, &tier->members[0], request) ? &tier->members[0] : NULL;
+    int index = upstream->balance->pick(tier, request);
+    if (unlikely(index < 0))
+        return NULL;
+    MUST((uint32_t)index < tier->count);
+    return &tier->members[index];
+}
+
+/* The tier whose turn it is, those behind it, then those before it: a request waits only when all are full. */
+static struct member *ask_tiers(struct upstream *upstream, const struct pick_request *request)
+{
+    uint32_t first = tier_for(upstream, request);
+    struct member *found = NULL;
+    for (uint32_t i = first; !found && i < upstream->tier_count; i++)
+        found = ask_tier(upstream, &upstream->tiers[i], request);
+    for (uint32_t i = 0; !found && i < first; i++)
+        found = ask_tier(upstream, &upstream->tiers[i], request);
+    return found;
+}
+
+static struct member *ask(struct upstream *upstream, const struct pick_request *request)
+{
+    if (likely(upstream->plain))
+        return ask_tier(upstream, &upstream->tiers[0], request);
+    if (request->now_ms >= upstream->look_due_ms)
+        tiers_look(upstream, request->now_ms);
+    return upstream->tier_count ? ask_tiers(upstream, request) : NULL;
 }
 
 /* Why there is none, and the marked one to fall back on. */
@@ -209,13 +230,12 @@ enum pick_verdict upstream_pick(struct upstream *upstream, const struct pick_req
         *member = sticky;
         return PICK_OK;
     }
-    for (unsigned round = 0; likely(upstream->count > 0) && round < ROUNDS_MAX; round++) {
-        int index = ask_policy(upstream, request);
-        if (unlikely(index < 0))
+    for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+        struct member *found = ask(upstream, request);
+        if (unlikely(!found))
             break;
-        MUST((uint32_t)index < upstream->count);
-        if (likely(secure(upstream, &upstream->members[index], request))) {
-            *member = &upstream->members[index];
+        if (likely(secure(upstream, found, request))) {
+            *member = found;
             return PICK_OK;
         }
     }

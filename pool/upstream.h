@@ -8,6 +8,8 @@
  * - struct upstream belongs to one configuration generation on one worker: the members with this configuration's
  *   weights and limits, and the balancing state.
  *
+ * Members stand in tiers: those of the first are asked as long as enough of them are well, see tier.h.
+ *
  * The state machine here knows no socket and reads no clock. Who connects is engine/back.
  */
 #ifndef WEIR_UPSTREAM_H
@@ -19,29 +21,31 @@
 
 #define UPSTREAM_SERVERS_MAX 1024u
 #define SERVER_WEIGHT_MAX 256u
+#define SERVER_GROUP_MAX 7u
+#define UPSTREAM_TIERS_MAX (2u * (SERVER_GROUP_MAX + 1u)) /* near and far of each group */
 /* Latency histogram of a server: bucket i counts first-byte times below 2^i * 64 us; the last one all above. */
 #define LATENCY_BUCKETS 20u
 
 /* Counters of one server on one worker: written by that worker only, read by worker 0 (relaxed atomics, no lock). */
-#define SERVER_COUNTER_ROWS(X) \
-    X(requests, "requests sent") \
-    X(responses, "well-formed responses") \
-    X(status_1xx, "responses with a 1xx status") \
-    X(status_2xx, "responses with a 2xx status") \
-    X(status_3xx, "responses with a 3xx status") \
-    X(status_4xx, "responses with a 4xx status") \
-    X(status_5xx, "responses with a 5xx status") \
-    X(connects, "connections opened") \
-    X(reused, "requests on a kept-alive connection") \
+#define SERVER_COUNTER_ROWS(X)                                  \
+    X(requests, "requests sent")                                \
+    X(responses, "well-formed responses")                       \
+    X(status_1xx, "responses with a 1xx status")                \
+    X(status_2xx, "responses with a 2xx status")                \
+    X(status_3xx, "responses with a 3xx status")                \
+    X(status_4xx, "responses with a 4xx status")                \
+    X(status_5xx, "responses with a 5xx status")                \
+    X(connects, "connections opened")                           \
+    X(reused, "requests on a kept-alive connection")            \
     X(connect_failures, "connections that could not be opened") \
-    X(closed_early, "connections closed before a response") \
-    X(timeouts, "responses that took too long") \
-    X(malformed, "responses refused as malformed") \
+    X(closed_early, "connections closed before a response")     \
+    X(timeouts, "responses that took too long")                 \
+    X(malformed, "responses refused as malformed")              \
     X(retries, "requests taken elsewhere after a failure here") \
     X(hedges, "second requests sent here because another server was late") \
     X(status_failures, "responses whose status counts as a failure") \
-    X(marks, "times marked as dead") \
-    X(sent_bytes, "bytes sent to the server") \
+    X(marks, "times marked as dead")                            \
+    X(sent_bytes, "bytes sent to the server")                   \
     X(received_bytes, "bytes received from the server")
 #define SERVER_COUNTER_AS_MEMBER(name, text) _Atomic uint64_t name;
 struct server_counters {
@@ -85,35 +89,57 @@ struct member {
     uint32_t fair_share;      /* of max_connections for one worker, kept to while others wait; 0: all of it */
     uint64_t sticky_id;       /* what brings a client back here; 0: nothing does */
     int32_t round_robin;      /* smooth weighted round-robin's current weight */
+    uint16_t place;           /* in the caller's list; upstream_init sets it */
+    uint8_t group;            /* 0..SERVER_GROUP_MAX: 0 is asked first */
+    bool far;                 /* in another zone than this engine: after the near ones of its group */
+    uint8_t tier;             /* upstream_init sets it */
+};
+
+/* Members of one group and nearness: what a policy works on. */
+struct tier {
+    struct member *members; /* a run of upstream->members */
+    uint32_t count;
+    void *balance_state;
+    const struct upstream *upstream;
+    uint64_t
+        hash_seed;  /* of the pool's name: the same on every worker and over reloads, so that a key keeps its server */
+    uint64_t up_to; /* requests whose 32 bits are below go here, or to a tier before; see tier.c */
+    uint32_t weight, well_weight; /* sums, the second as of the last look */
+    bool trial_due;               /* of a server, and no request would come by */
 };
 
 struct upstream {
     struct slice name;
-    struct member *members;
+    struct member *members; /* by tier, else in the caller's order */
     uint32_t count;
+    uint32_t tier_count;
+    const struct balance *balance;
+    bool plain;           /* one tier, and nothing to look at now and then; known since the first look */
+    uint64_t look_due_ms; /* tier.h */
     struct health_limits health_limits;
     struct idle_limits idle_limits;
-    const struct balance *balance;
-    void *balance_state;
-    uint64_t hash_seed; /* of the name: the same on every worker and over reloads, so that a key keeps its server */
+    uint32_t
+        spill_over; /* percent of a tier's weight that is well, below which requests go on to the next; 0: none is */
+    struct tier tiers[UPSTREAM_TIERS_MAX];
 };
 
 /*
- * ERR_MEMORY, ERR_CAP: nothing to release. Members' servers and weights must be set; takes no references. The limits
- * are the caller's to set afterwards. upstream_release undoes it.
+ * ERR_MEMORY, ERR_CAP: nothing to release. Members' servers, weights and groups must be set; takes no references, and
+ * sorts them by tier (member->place tells where one stood). The limits are the caller's to set afterwards.
+ * upstream_release undoes it. An upstream must stay where it is in memory.
  */
 enum err must_use upstream_init(struct upstream *upstream, struct slice name, struct member *members, uint32_t count,
                                 enum balance_kind kind);
 void upstream_release(struct upstream *upstream);
 
 /* Why a pick ended as it did; each is a counter and a word in the log. */
-#define PICK_ROWS(X) \
-    X(PICK_OK, "picked") \
+#define PICK_ROWS(X)                                                    \
+    X(PICK_OK, "picked")                                                \
     X(PICK_LAST_RESORT, "picked though every server is marked as dead") \
-    X(PICK_FULL, "every usable server is at its max-connections") \
-    X(PICK_DOWN, "every server is down") \
-    X(PICK_DRAINED, "every server that is not down is drained") \
-    X(PICK_TRIED, "every usable server was tried") \
+    X(PICK_FULL, "every usable server is at its max-connections")       \
+    X(PICK_DOWN, "every server is down")                                \
+    X(PICK_DRAINED, "every server that is not down is drained")         \
+    X(PICK_TRIED, "every usable server was tried")                      \
     X(PICK_EMPTY, "the pool has no server")
 #define PICK_AS_ENUM(id, text) id,
 enum pick_verdict { PICK_ROWS(PICK_AS_ENUM) PICK_VERDICTS };
@@ -135,6 +161,12 @@ enum pick_verdict must_use upstream_pick(struct upstream *upstream, const struct
  */
 bool upstream_done(struct upstream *upstream, struct member *member, enum server_outcome outcome, uint64_t now_ms,
                    uint64_t random);
+
+/* Whether a verdict is one of a lease. */
+static inline bool pick_has_lease(enum pick_verdict verdict)
+{
+    return verdict == PICK_OK || verdict == PICK_LAST_RESORT;
+}
 
 /* For policies: not drained, not down, not marked (or a trial is due), below max_connections, not tried. */
 bool upstream_usable(const struct upstream *upstream, const struct member *member, const struct pick_request *request);

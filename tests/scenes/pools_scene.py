@@ -57,6 +57,19 @@ class Balancing(Scene):
         self.assertEqual(len(self.counts(engine)), 3)
         self.assertEqual(engine.command("drain", "10.9.9.9:1")[0], 1)
 
+    def test_backups_and_far_zones_stand_by_until_they_are_needed(self):
+        near, far, backup = (self.origin(named(n)) for n in ("near", "far", "backup"))
+        engine = self.weir(f"zone: north\n{ONE_WORKER}\nroutes: [ {{ pool: app }} ]\npools:\n  app:\n    servers:\n"
+                           f'      - {{ address: "{backup.address}", backup: true }}\n'
+                           f'      - {{ address: "{far.address}", zone: south }}\n      - {{ address: "{near.address}", zone: north }}\n')
+        for name, origin in (("near", near), ("far", far), ("backup", backup)):
+            # workers look at a tier ten times a second; until then it hands on what it cannot take
+            self.assertEqual(self.counts(engine, 20), {name: 20})
+            self.assertEqual(engine.command("drain", "app/" + origin.address)[0], 0)
+        self.assertEqual(engine.get().status, 503)
+        self.assertEqual(engine.command("undrain", "app/" + near.address)[0], 0)
+        wait_for("the near one to be used again", lambda: engine.get().body == b"near")
+
     def test_unix_origins(self):
         with tempfile.TemporaryDirectory() as folder:
             origin = self.origin(named("unix"), path=os.path.join(folder, "o.sock"))

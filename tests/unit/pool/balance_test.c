@@ -45,7 +45,7 @@ Test(balance, no_policy_picks_an_unusable_or_tried_server)
             default: usable++; break;
             }
         }
-        int picked = world.upstream.balance->pick(&world.upstream, &request);
+        int picked = world.upstream.balance->pick(&world.upstream.tiers[0], &request);
         cr_assert_eq(picked >= 0, usable > 0, "%s of %u servers, %u usable", world.upstream.balance->word, count,
                      usable);
         if (picked >= 0)
@@ -403,7 +403,7 @@ Test(balance, lightest_of_many_still_gets_keys)
     int found = 0;
     for (int i = 0; i < 2000000 && !found; i++) {
         struct pick_request request = request_at(1, &seed);
-        found = world.upstream.balance->pick(&world.upstream, &request) == 77;
+        found = world.upstream.balance->pick(&world.upstream.tiers[0], &request) == 77;
     }
     cr_assert(found);
     world_release(&world);

@@ -56,6 +56,18 @@ static inline void world_init(struct world *world, enum balance_kind kind, uint3
     world->upstream.health_limits = usual_limits;
 }
 
+/* The same pool in tiers: server i is of groups[i], and far where far[i] says so (NULL: none is). */
+static inline void world_regroup(struct world *world, enum balance_kind kind, const uint8_t *groups, const bool *far)
+{
+    upstream_release(&world->upstream);
+    for (uint32_t i = 0; i < world->count; i++) {
+        world->members[i].group = groups ? groups[i] : 0;
+        world->members[i].far = far && far[i];
+    }
+    cr_assert_eq(upstream_init(&world->upstream, SLICE("web"), world->members, world->count, kind), ERR_OK);
+    world->upstream.health_limits = usual_limits;
+}
+
 static inline void world_release(struct world *world)
 {
     upstream_release(&world->upstream);
@@ -92,9 +104,18 @@ static inline struct pick_request request_at(uint64_t now_ms, uint64_t *seed)
     return (struct pick_request){ .hash = next_random(seed), .random = next_random(seed), .now_ms = now_ms };
 }
 
+/* Of its server: members may stand in another order. */
 static inline int index_of(const struct world *world, const struct member *member)
 {
-    return (int)(member - world->members);
+    return (int)(member->server - world->servers);
+}
+
+static inline struct member *member_of(struct world *world, uint32_t server)
+{
+    for (uint32_t i = 0; i < world->count; i++)
+        if (world->members[i].server == &world->servers[server])
+            return &world->members[i];
+    return NULL;
 }
 
 /* One pick at time 1, which must succeed; the lease is kept. */
@@ -110,7 +131,7 @@ static inline int pick_one(struct world *world, uint64_t *seed)
 static inline int pick_and_return(struct world *world, uint64_t *seed)
 {
     int index = pick_one(world, seed);
-    cr_assert(!upstream_done(&world->upstream, &world->members[index], SERVER_OK, 1, 0));
+    cr_assert(!upstream_done(&world->upstream, member_of(world, (uint32_t)index), SERVER_OK, 1, 0));
     return index;
 }
 
