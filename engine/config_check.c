@@ -243,10 +243,11 @@ void finish_pool(struct decoder *decoder, const struct node *node, void *target,
     name_servers(decoder, pool);
     check_repeated_servers(decoder, node, pool);
     check_back_off(decoder, node, pool);
-    if (section_given(&section_pool, given, "hash-key") && pool->balance != BALANCE_CONSISTENT_HASH) {
-        struct config_problem *problem =
-            problem_error(decoder->reporter, key_place(node, "hash-key"), "'hash-key' is for consistent-hash only");
-        problem_help(problem, "add 'balance: consistent-hash', or leave the key out");
+    static const char *const for_hashing[] = { "hash-key", "hash-balance", "load-cap" };
+    for (size_t i = 0; i < ARRAY_LENGTH(for_hashing) && pool->balance != BALANCE_CONSISTENT_HASH; i++) {
+        if (section_given(&section_pool, given, for_hashing[i]))
+            problem_help(problem_error(decoder->reporter, key_place(node, for_hashing[i]), "'%s' is for consistent-hash only", for_hashing[i]),
+                         "add 'balance: consistent-hash', or leave the key out");
     }
 }
 

@@ -222,6 +222,7 @@ const struct section section_route = {
 
 #define BALANCE_AS_WORD(id, word, policy) { word, id },
 static const struct row_word balance_words[] = { BALANCE_ROWS(BALANCE_AS_WORD){ NULL, 0 } };
+static const struct row_word hash_balance_words[] = { HASH_BALANCE_ROWS(BALANCE_AS_WORD){ NULL, 0 } };
 
 static bool server_has_group(const void *target)
 {
@@ -349,6 +350,14 @@ static const struct row pool_rows[] = {
              "two at random. consistent-hash: by hash-key, so that a key stays with its server." },
     { .word = "hash-key", .type = TYPE_HASH_KEY, .usual = "uri", .applies = pool_hashes,
       .doc = "What consistent-hash goes by: uri (path and query), path, host, client-address, header:NAME or cookie:NAME." },
+    { .word = "hash-balance", .type = TYPE_WORD, MEMBER(config_pool, hash_balance), .words = hash_balance_words, .usual = "maglev",
+      .applies = pool_hashes,
+      .doc = "How consistent-hash finds a key's server. maglev: in a table, even within 2 %. ring: on a circle of points, as ketama does; "
+             "less even, and the fewest keys move when servers or weights change." },
+    { .word = "load-cap", .type = TYPE_PERCENT, MEMBER(config_pool, load_cap), .least = 101, .most = 10000, .usual = "none",
+      .zero = "none", .applies = pool_hashes,
+      .doc = "The most that a server may have in flight, of the mean by weight: 125% is a quarter above. What is more goes to the "
+             "key's next server." },
     { .word = "spill-over", .type = TYPE_PERCENT, MEMBER(config_pool, spill_over), .most = 100, .usual = "0%",
       .doc = "When less than this share of a group (in the zone) is well, by weight, a part of its requests goes on to the next: at half "
              "of the share half of them. 0%: only when nobody in it is well." },

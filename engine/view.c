@@ -170,11 +170,13 @@ static bool pool_init(struct worker *worker, struct view_pool *pool, struct gene
     pool->members = FAULT("view") ? NULL : calloc(config->server_count ? config->server_count : 1, sizeof *pool->members);
     if (!pool->line || !pool->members || !fill_members(worker, pool, generation, index))
         return false;
-    if (upstream_init(&pool->upstream, config->name, pool->members, config->server_count, config->balance) != ERR_OK)
+    enum balance_kind kind = config->balance == BALANCE_CONSISTENT_HASH ? config->hash_balance : config->balance;
+    if (upstream_init(&pool->upstream, config->name, pool->members, config->server_count, kind) != ERR_OK)
         return false;
     pool->upstream.health_limits = config->health;
     pool->upstream.idle_limits = config->idle;
     pool->upstream.spill_over = config->spill_over;
+    pool->upstream.load_cap = config->load_cap;
     return true;
 }
 

@@ -6,7 +6,8 @@
 #include "engine/base/check.h"
 
 #define BALANCE_AS_POINTER(id, word, policy) [id] = &(policy),
-static const struct balance *const policies[BALANCES] = { BALANCE_ROWS(BALANCE_AS_POINTER) };
+static const struct balance *const policies[BALANCES] = { BALANCE_ROWS(BALANCE_AS_POINTER)[BALANCE_RING] =
+                                                              &balance_ring };
 
 const struct balance *balance_of(enum balance_kind kind)
 {

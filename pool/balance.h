@@ -26,13 +26,17 @@ struct pick_request {
 };
 
 /* id, word in the configuration, the policy */
-#define BALANCE_ROWS(X)                                        \
+#define BALANCE_ROWS(X) \
     X(BALANCE_ROUND_ROBIN, "round-robin", balance_round_robin) \
-    X(BALANCE_LEAST_LOAD, "least-load", balance_least_load)    \
+    X(BALANCE_LEAST_LOAD, "least-load", balance_least_load) \
     X(BALANCE_TWO_CHOICES, "two-choices", balance_two_choices) \
     X(BALANCE_CONSISTENT_HASH, "consistent-hash", balance_consistent_hash)
+/* The same of the ways of consistent-hash, which have a word of their own. */
+#define HASH_BALANCE_ROWS(X) \
+    X(BALANCE_CONSISTENT_HASH, "maglev", balance_consistent_hash) \
+    X(BALANCE_RING, "ring", balance_ring)
 #define BALANCE_AS_ENUM(id, word, policy) id,
-enum balance_kind { BALANCE_ROWS(BALANCE_AS_ENUM) BALANCES };
+enum balance_kind { BALANCE_ROWS(BALANCE_AS_ENUM) BALANCE_RING, BALANCES };
 
 struct balance {
     const char *word;
@@ -48,6 +52,7 @@ extern const struct balance balance_round_robin;
 extern const struct balance balance_least_load;
 extern const struct balance balance_two_choices;
 extern const struct balance balance_consistent_hash;
+extern const struct balance balance_ring;
 
 const struct balance *balance_of(enum balance_kind kind);
 

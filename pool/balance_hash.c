@@ -9,6 +9,9 @@
  * with even steps, so who stands next to whom is far from random. Of five servers one got 14 % of another's keys, not
  * 25 %.)
  *
+ * With load_cap a server that has more than its part in flight is hopped over likewise (Mirrokni, Thorup and
+ * Zadimoghaddam, Consistent Hashing with Bounded Loads, 2016): see tier_has_room.
+ *
  * The table depends on the servers' names, their weights and the pool's name only, not on their order in the file:
  * every worker, every reload and every machine with the same file gives a key the same server.
  *
@@ -20,7 +23,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/map.h"
-#include "pool/upstream.h"
+#include "pool/tier.h"
 
 #define SMALL_COUNT_MAX 128u
 #define SMALL_ENTRIES 16381u /* primes, so that every step walks over the whole table */
@@ -126,29 +129,18 @@ static void destroy(struct tier *tier)
     tier->balance_state = NULL;
 }
 
-/* Most servers are unusable. The key still has a steady place to begin at. */
-static int look_round(const struct tier *tier, const struct pick_request *request)
-{
-    uint32_t at = (uint32_t)(mix64(request->hash) % tier->count);
-    for (uint32_t left = tier->count; left > 0; left--) {
-        if (upstream_usable(tier->upstream, &tier->members[at], request))
-            return (int)at;
-        at = at + 1 == tier->count ? 0 : at + 1;
-    }
-    return -1;
-}
-
 static int pick(struct tier *tier, const struct pick_request *request)
 {
     const struct maglev *table = tier->balance_state;
     uint64_t hash = request->hash;
     for (unsigned i = 0; i < HOPS_MAX; i++) {
         uint16_t server = table->server[((hash >> 32) * table->entries) >> 32];
-        if (likely(upstream_usable(tier->upstream, &tier->members[server], request)))
+        const struct member *member = &tier->members[server];
+        if (likely(upstream_usable(tier->upstream, member, request)) && likely(tier_has_room(tier, member)))
             return server;
         hash = mix64(hash + 0x9e3779b97f4a7c15ull); /* splitmix64 */
     }
-    return look_round(tier, request);
+    return tier_look_round(tier, request);
 }
 
 const struct balance balance_consistent_hash = { "consistent-hash", true, build, destroy, pick };

@@ -110,8 +110,10 @@ static void look_at(struct tier *tier, uint64_t now_ms)
 {
     bool due = false;
     tier->well_weight = 0;
+    tier->in_flight = 0;
     for (uint32_t i = 0; i < tier->count; i++) {
         enum health_state state = health_state(tier->members[i].server->health, now_ms);
+        tier->in_flight += tier->members[i].server->in_flight; /* with those of other views of this pool */
         due |= state == HEALTH_TRIAL_DUE;
         if (state == HEALTH_UP)
             tier->well_weight += tier->members[i].weight;
@@ -121,7 +123,7 @@ static void look_at(struct tier *tier, uint64_t now_ms)
 
 void tiers_look(struct upstream *upstream, uint64_t now_ms)
 {
-    upstream->plain = upstream->tier_count == 1;
+    upstream->plain = upstream->tier_count == 1 && upstream->load_cap == 0;
     if (upstream->plain)
         return;
     for (uint32_t i = 0; i < upstream->tier_count; i++)
@@ -143,4 +145,21 @@ uint32_t tier_for(struct upstream *upstream, const struct pick_request *request)
         }
     }
     return i;
+}
+
+int tier_look_round(const struct tier *tier, const struct pick_request *request)
+{
+    uint32_t at = (uint32_t)(mix64(request->hash) % tier->count);
+    int least = -1;
+    for (uint32_t left = tier->count; left > 0; left--) {
+        const struct member *member = &tier->members[at];
+        if (upstream_usable(tier->upstream, member, request)) {
+            if (tier_has_room(tier, member))
+                return (int)at;
+            if (least < 0 || member_less_loaded(member, &tier->members[least]))
+                least = (int)at;
+        }
+        at = at + 1 == tier->count ? 0 : at + 1;
+    }
+    return least;
 }

@@ -23,4 +23,20 @@ void tiers_look(struct upstream *upstream, uint64_t now_ms);
 /* Where this request is to begin. */
 uint32_t tier_for(struct upstream *upstream, const struct pick_request *request);
 
+/*
+ * For policies by key. Bounded loads: another request would still be within load_cap of the mean over what is well,
+ * rounded up. Of this worker's requests; as all workers keep to it, all together exceed it by less than one a worker.
+ */
+static inline bool tier_has_room(const struct tier *tier, const struct member *member)
+{
+    uint64_t cap = tier->upstream->load_cap;
+    if (likely(cap == 0))
+        return true;
+    return (uint64_t)member->server->in_flight * 100 * tier->well_weight <
+           cap * (tier->in_flight + 1ull) * member->weight;
+}
+
+/* The first usable one with room, from a place on that the key gives; else the least loaded of the usable; or -1. */
+int tier_look_round(const struct tier *tier, const struct pick_request *request);
+
 #endif

@@ -83,7 +83,7 @@ bool upstream_usable(const struct upstream *upstream, const struct member *membe
 /* Leases ------------------------------------------------------------------------------------------------------- */
 
 /* Never above the limit, not even for a moment: compare-and-swap and not add-then-look. */
-static bool lease_take(struct member *member)
+static bool lease_take(struct upstream *upstream, struct member *member)
 {
     if (member->max_connections) {
         _Atomic uint32_t *leases = &member->server->health->leases;
@@ -95,15 +95,19 @@ static bool lease_take(struct member *member)
                                                         memory_order_relaxed));
     }
     member->server->in_flight++;
+    if (unlikely(upstream->load_cap))
+        upstream->tiers[member->tier].in_flight++;
     counter_add(&member->server->counters->busy, 1);
     return true;
 }
 
-static void lease_return(struct member *member)
+static void lease_return(struct upstream *upstream, struct member *member)
 {
     struct server *server = member->server;
     MUST(server->in_flight > 0);
     server->in_flight--;
+    if (unlikely(upstream->load_cap))
+        upstream->tiers[member->tier].in_flight--;
     counter_sub(&server->counters->busy, 1);
     if (member->max_connections) {
         uint32_t held = atomic_fetch_sub_explicit(&server->health->leases, 1, memory_order_relaxed);
@@ -112,16 +116,16 @@ static void lease_return(struct member *member)
 }
 
 /* Takes what the policy has picked; false when another worker was first. */
-static bool secure(const struct upstream *upstream, struct member *member, const struct pick_request *request)
+static bool secure(struct upstream *upstream, struct member *member, const struct pick_request *request)
 {
-    if (unlikely(!lease_take(member)))
+    if (unlikely(!lease_take(upstream, member)))
         return false;
     struct health *health = member->server->health;
     if (likely(atomic_load_explicit(&health->marked_until_ms, memory_order_relaxed) == 0))
         return true;
     if (health_claim_trial(health, &upstream->health_limits, request->now_ms))
         return true;
-    lease_return(member);
+    lease_return(upstream, member);
     return false;
 }
 
@@ -200,7 +204,7 @@ static cold_function enum pick_verdict settle_for(struct upstream *upstream, con
     if (shortage.full > 0)
         return PICK_FULL;
     if (shortage.last_resort) {
-        if (!lease_take(shortage.last_resort))
+        if (!lease_take(upstream, shortage.last_resort))
             return PICK_FULL;
         *member = shortage.last_resort;
         return PICK_LAST_RESORT;
@@ -260,7 +264,7 @@ bool upstream_done(struct upstream *upstream, struct member *member, enum server
                    uint64_t random)
 {
     struct server *server = member->server;
-    lease_return(member);
+    lease_return(upstream, member);
     if (unlikely(outcome != SERVER_OK))
         count_outcome(server->counters, outcome);
     bool marked = health_report(server->health, &upstream->health_limits, outcome, now_ms, random);

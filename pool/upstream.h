@@ -27,25 +27,25 @@
 #define LATENCY_BUCKETS 20u
 
 /* Counters of one server on one worker: written by that worker only, read by worker 0 (relaxed atomics, no lock). */
-#define SERVER_COUNTER_ROWS(X)                                  \
-    X(requests, "requests sent")                                \
-    X(responses, "well-formed responses")                       \
-    X(status_1xx, "responses with a 1xx status")                \
-    X(status_2xx, "responses with a 2xx status")                \
-    X(status_3xx, "responses with a 3xx status")                \
-    X(status_4xx, "responses with a 4xx status")                \
-    X(status_5xx, "responses with a 5xx status")                \
-    X(connects, "connections opened")                           \
-    X(reused, "requests on a kept-alive connection")            \
+#define SERVER_COUNTER_ROWS(X) \
+    X(requests, "requests sent") \
+    X(responses, "well-formed responses") \
+    X(status_1xx, "responses with a 1xx status") \
+    X(status_2xx, "responses with a 2xx status") \
+    X(status_3xx, "responses with a 3xx status") \
+    X(status_4xx, "responses with a 4xx status") \
+    X(status_5xx, "responses with a 5xx status") \
+    X(connects, "connections opened") \
+    X(reused, "requests on a kept-alive connection") \
     X(connect_failures, "connections that could not be opened") \
-    X(closed_early, "connections closed before a response")     \
-    X(timeouts, "responses that took too long")                 \
-    X(malformed, "responses refused as malformed")              \
+    X(closed_early, "connections closed before a response") \
+    X(timeouts, "responses that took too long") \
+    X(malformed, "responses refused as malformed") \
     X(retries, "requests taken elsewhere after a failure here") \
     X(hedges, "second requests sent here because another server was late") \
     X(status_failures, "responses whose status counts as a failure") \
-    X(marks, "times marked as dead")                            \
-    X(sent_bytes, "bytes sent to the server")                   \
+    X(marks, "times marked as dead") \
+    X(sent_bytes, "bytes sent to the server") \
     X(received_bytes, "bytes received from the server")
 #define SERVER_COUNTER_AS_MEMBER(name, text) _Atomic uint64_t name;
 struct server_counters {
@@ -101,10 +101,11 @@ struct tier {
     uint32_t count;
     void *balance_state;
     const struct upstream *upstream;
-    uint64_t
-        hash_seed;  /* of the pool's name: the same on every worker and over reloads, so that a key keeps its server */
+    /* Of the pool's name: the same on every worker and over reloads, so that a key keeps its server. */
+    uint64_t hash_seed;
     uint64_t up_to; /* requests whose 32 bits are below go here, or to a tier before; see tier.c */
     uint32_t weight, well_weight; /* sums, the second as of the last look */
+    uint32_t in_flight;           /* of this worker, where load_cap is set; exact as of the last look */
     bool trial_due;               /* of a server, and no request would come by */
 };
 
@@ -118,8 +119,9 @@ struct upstream {
     uint64_t look_due_ms; /* tier.h */
     struct health_limits health_limits;
     struct idle_limits idle_limits;
-    uint32_t
-        spill_over; /* percent of a tier's weight that is well, below which requests go on to the next; 0: none is */
+    /* The caller's to set, before the first pick: */
+    uint32_t spill_over; /* percent of a tier's weight that is well, below which requests go on to the next */
+    uint32_t load_cap;   /* percent of the mean load, by weight; policies by key keep to it; 0: no cap */
     struct tier tiers[UPSTREAM_TIERS_MAX];
 };
 
@@ -133,13 +135,13 @@ enum err must_use upstream_init(struct upstream *upstream, struct slice name, st
 void upstream_release(struct upstream *upstream);
 
 /* Why a pick ended as it did; each is a counter and a word in the log. */
-#define PICK_ROWS(X)                                                    \
-    X(PICK_OK, "picked")                                                \
+#define PICK_ROWS(X) \
+    X(PICK_OK, "picked") \
     X(PICK_LAST_RESORT, "picked though every server is marked as dead") \
-    X(PICK_FULL, "every usable server is at its max-connections")       \
-    X(PICK_DOWN, "every server is down")                                \
-    X(PICK_DRAINED, "every server that is not down is drained")         \
-    X(PICK_TRIED, "every usable server was tried")                      \
+    X(PICK_FULL, "every usable server is at its max-connections") \
+    X(PICK_DOWN, "every server is down") \
+    X(PICK_DRAINED, "every server that is not down is drained") \
+    X(PICK_TRIED, "every usable server was tried") \
     X(PICK_EMPTY, "the pool has no server")
 #define PICK_AS_ENUM(id, text) id,
 enum pick_verdict { PICK_ROWS(PICK_AS_ENUM) PICK_VERDICTS };

@@ -9,23 +9,24 @@
 Test(balance, table_and_policies_say_the_same_words)
 {
     BALANCE_ROWS(ROW_AS_CHECK)
+    cr_assert_eq(balance_of(BALANCE_RING), &balance_ring);
 }
 
 static const enum balance_kind kinds[] = { BALANCE_ROUND_ROBIN, BALANCE_LEAST_LOAD, BALANCE_TWO_CHOICES,
-                                           BALANCE_CONSISTENT_HASH };
+                                           BALANCE_CONSISTENT_HASH, BALANCE_RING };
 
 /* What every policy owes --------------------------------------------------------------------------------------- */
 
 Test(balance, no_policy_picks_an_unusable_or_tried_server)
 {
     uint64_t seed = test_seed("no_policy_picks_an_unusable");
-    for (int round = 0; round < 400; round++) {
+    for (unsigned round = 0; round < 400; round++) {
         uint32_t count = 2 + (uint32_t)(next_random(&seed) % 40);
         uint32_t weights[42];
         for (uint32_t i = 0; i < count; i++)
             weights[i] = 1 + (uint32_t)(next_random(&seed) % 256);
         struct world world;
-        world_init(&world, kinds[round % 4], 0, count, weights, NULL);
+        world_init(&world, kinds[round % ARRAY_LENGTH(kinds)], 0, count, weights, NULL);
         struct pick_request request = request_at(1000, &seed);
         uint32_t usable = 0;
         for (uint32_t i = 0; i < count; i++) {
