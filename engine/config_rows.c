@@ -347,7 +347,7 @@ static const struct row pool_rows[] = {
       .section = &section_server, .least = 1, .most = UPSTREAM_SERVERS_MAX, .example = "servers: [ 127.0.0.1:9001 ]" },
     { .word = "balance", .type = TYPE_WORD, MEMBER(config_pool, balance), .words = balance_words, .usual = "round-robin",
       .doc = "round-robin: in turn, by weight. least-load: the one with the fewest requests in flight. two-choices: the less loaded of "
-             "two at random. consistent-hash: by hash-key, so that a key stays with its server." },
+             "two at random. peak-ewma: of two at random the one with the lower latency of late, times its load. consistent-hash: by hash-key, so that a key stays with its server." },
     { .word = "hash-key", .type = TYPE_HASH_KEY, .usual = "uri", .applies = pool_hashes,
       .doc = "What consistent-hash goes by: uri (path and query), path, host, client-address, header:NAME or cookie:NAME." },
     { .word = "hash-balance", .type = TYPE_WORD, MEMBER(config_pool, hash_balance), .words = hash_balance_words, .usual = "maglev",

@@ -160,6 +160,7 @@ static void count_response(struct exchange *x, unsigned status)
     latency_record(counters->latency, &counters->latency_us_sum, us);
     if (unlikely(x->pool->config->hedge.percentile))
         hedge_record(&x->pool->share->hedge, us);
+    upstream_answered(&x->pool->upstream, x->member, us, x->worker->loop.now_ms);
 }
 
 static enum step_verdict short_of_memory(struct exchange *x)

@@ -11,6 +11,7 @@
 #include "engine/base/slice.h"
 
 struct tier;
+struct member;
 struct server;
 
 #define UPSTREAM_TRIES_MAX 8u
@@ -30,6 +31,7 @@ struct pick_request {
     X(BALANCE_ROUND_ROBIN, "round-robin", balance_round_robin) \
     X(BALANCE_LEAST_LOAD, "least-load", balance_least_load) \
     X(BALANCE_TWO_CHOICES, "two-choices", balance_two_choices) \
+    X(BALANCE_PEAK_EWMA, "peak-ewma", balance_peak_ewma) \
     X(BALANCE_CONSISTENT_HASH, "consistent-hash", balance_consistent_hash)
 /* The same of the ways of consistent-hash, which have a word of their own. */
 #define HASH_BALANCE_ROWS(X) \
@@ -46,11 +48,15 @@ struct balance {
     void (*destroy)(struct tier *tier);
     /* Index into tier->members, or -1. */
     int (*pick)(struct tier *tier, const struct pick_request *request);
+    /* What became of it, for policies that want to know (NULL: not): the first byte came after `us`, or it failed. */
+    void (*answered)(struct member *member, uint64_t us, uint64_t now_ms);
+    void (*failed)(struct member *member, uint64_t now_ms);
 };
 
 extern const struct balance balance_round_robin;
 extern const struct balance balance_least_load;
 extern const struct balance balance_two_choices;
+extern const struct balance balance_peak_ewma;
 extern const struct balance balance_consistent_hash;
 extern const struct balance balance_ring;
 

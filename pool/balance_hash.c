@@ -143,4 +143,6 @@ static int pick(struct tier *tier, const struct pick_request *request)
     return tier_look_round(tier, request);
 }
 
-const struct balance balance_consistent_hash = { "consistent-hash", true, build, destroy, pick };
+const struct balance balance_consistent_hash = {
+    .word = "consistent-hash", .keyed = true, .build = build, .destroy = destroy, .pick = pick
+};

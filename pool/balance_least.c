@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #include "engine/base/check.h"
-#include "pool/upstream.h"
+#include "pool/draw.h"
 
 /* least-load --------------------------------------------------------------------------------------------------- */
 
@@ -56,111 +56,23 @@ static int least_pick(struct tier *tier, const struct pick_request *request)
     return (int)index;
 }
 
-const struct balance balance_least_load = { "least-load", false, least_build, free_state, least_pick };
+const struct balance balance_least_load = {
+    .word = "least-load", .build = least_build, .destroy = free_state, .pick = least_pick
+};
 
 /* two-choices -------------------------------------------------------------------------------------------------- */
 
-#define DRAWS_MAX 8u
-
-/*
- * Vose's alias table, which draws by weight in O(1): column i is drawn evenly; its server is i itself for the lower
- * `own` / 2^32 of it and `other` for the rest.
- */
-struct column {
-    uint32_t own;
-    uint16_t other;
-};
-_Static_assert(UPSTREAM_SERVERS_MAX <= UINT16_MAX, "struct column's other holds an index");
-
-struct columns {
-    bool equal; /* weights: every column is its own */
-    struct column column[];
-};
-
-/* share[i] is weight[i] * count, and a column holds `total` of it. Two stacks share one array, from its two ends. */
-static void fill_columns(struct columns *columns, uint64_t *share, uint16_t *stack, uint32_t count, uint64_t total)
+static inline bool less_loaded(const struct member *a, const struct member *b, const struct pick_request *request)
 {
-    uint32_t small = 0, large = count;
-    for (uint32_t i = 0; i < count; i++) {
-        columns->column[i] = (struct column){ UINT32_MAX, (uint16_t)i };
-        if (share[i] < total)
-            stack[small++] = (uint16_t)i;
-        else
-            stack[--large] = (uint16_t)i;
-    }
-    while (small > 0 && large < count) {
-        uint16_t poor = stack[--small], rich = stack[large];
-        columns->column[poor] = (struct column){ (uint32_t)((share[poor] << 32) / total), rich };
-        share[rich] -= total - share[poor];
-        if (share[rich] < total) {
-            large++;
-            stack[small++] = rich;
-        }
-    }
-}
-
-static enum err two_build(struct tier *tier)
-{
-    uint32_t count = tier->count;
-    struct columns *columns = FAULT("balance") ? NULL : calloc(1, sizeof *columns + count * sizeof columns->column[0]);
-    uint64_t *share = calloc(count + 1, sizeof *share);
-    uint16_t *stack = calloc(count + 1, sizeof *stack);
-    if (columns && share && stack) {
-        uint64_t total = 0;
-        columns->equal = true;
-        for (uint32_t i = 0; i < count; i++) {
-            share[i] = (uint64_t)tier->members[i].weight * count;
-            total += tier->members[i].weight;
-            columns->equal &= tier->members[i].weight == tier->members[0].weight;
-        }
-        fill_columns(columns, share, stack, count, total);
-        tier->balance_state = columns;
-    } else {
-        free(columns);
-    }
-    free(share);
-    free(stack);
-    return tier->balance_state ? ERR_OK : ERR_MEMORY;
-}
-
-static uint32_t draw(const struct tier *tier, uint64_t random)
-{
-    const struct columns *columns = tier->balance_state;
-    uint32_t i = (uint32_t)(((random >> 32) * tier->count) >> 32);
-    if (columns->equal || (uint32_t)random < columns->column[i].own)
-        return i;
-    return columns->column[i].other;
-}
-
-/* The first usable one from a random place on, not `except`; -1. For when most are unusable and draws fail. */
-static int look_round(const struct tier *tier, const struct pick_request *request, int except)
-{
-    uint32_t at = (uint32_t)(mix64(request->random) % tier->count);
-    for (uint32_t left = tier->count; left > 0; left--) {
-        if ((int)at != except && upstream_usable(tier->upstream, &tier->members[at], request))
-            return (int)at;
-        at = at + 1 == tier->count ? 0 : at + 1;
-    }
-    return -1;
+    (void)request;
+    return member_less_loaded(a, b);
 }
 
 static int two_pick(struct tier *tier, const struct pick_request *request)
 {
-    int first = -1;
-    uint64_t random = request->random;
-    for (unsigned i = 0; i < DRAWS_MAX; i++) {
-        int drawn = (int)draw(tier, random);
-        random = mix64(random + 0x9e3779b97f4a7c15ull); /* splitmix64 */
-        if (drawn == first || !upstream_usable(tier->upstream, &tier->members[drawn], request))
-            continue;
-        if (first >= 0)
-            return member_less_loaded(&tier->members[drawn], &tier->members[first]) ? drawn : first;
-        first = drawn;
-    }
-    int second = look_round(tier, request, first);
-    if (first < 0 || second < 0)
-        return first < 0 ? second : first;
-    return member_less_loaded(&tier->members[second], &tier->members[first]) ? second : first;
+    return draw_two(tier, request, less_loaded);
 }
 
-const struct balance balance_two_choices = { "two-choices", false, two_build, free_state, two_pick };
+const struct balance balance_two_choices = {
+    .word = "two-choices", .build = draw_build, .destroy = draw_destroy, .pick = two_pick
+};

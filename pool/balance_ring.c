@@ -152,4 +152,4 @@ static int pick(struct tier *tier, const struct pick_request *request)
     return tier_look_round(tier, request);
 }
 
-const struct balance balance_ring = { "ring", true, build, destroy, pick };
+const struct balance balance_ring = { .word = "ring", .keyed = true, .build = build, .destroy = destroy, .pick = pick };

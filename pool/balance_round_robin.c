@@ -116,4 +116,4 @@ static int pick(struct tier *tier, const struct pick_request *request)
     return step(tier, request);
 }
 
-const struct balance balance_round_robin = { "round-robin", false, build, destroy, pick };
+const struct balance balance_round_robin = { .word = "round-robin", .build = build, .destroy = destroy, .pick = pick };

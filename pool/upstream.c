@@ -248,8 +248,12 @@ enum pick_verdict upstream_pick(struct upstream *upstream, const struct pick_req
 
 /* The end of an attempt ---------------------------------------------------------------------------------------- */
 
-static void count_outcome(struct server_counters *counters, enum server_outcome outcome)
+static cold_function void count_outcome(const struct upstream *upstream, struct member *member,
+                                        enum server_outcome outcome, uint64_t now_ms)
 {
+    struct server_counters *counters = member->server->counters;
+    if (upstream->balance->failed && outcome != SERVER_UNTOLD)
+        upstream->balance->failed(member, now_ms);
     switch (outcome) {
     case SERVER_CONNECT: counter_add(&counters->connect_failures, 1); break;
     case SERVER_CLOSED: counter_add(&counters->closed_early, 1); break;
@@ -266,7 +270,7 @@ bool upstream_done(struct upstream *upstream, struct member *member, enum server
     struct server *server = member->server;
     lease_return(upstream, member);
     if (unlikely(outcome != SERVER_OK))
-        count_outcome(server->counters, outcome);
+        count_outcome(upstream, member, outcome, now_ms);
     bool marked = health_report(server->health, &upstream->health_limits, outcome, now_ms, random);
     if (unlikely(marked))
         counter_add(&server->counters->marks, 1);

@@ -76,6 +76,8 @@ struct server {
     struct health *health;  /* the process's */
     struct idle_shelf idle; /* this worker's kept connections */
     uint32_t in_flight;     /* exchanges of this worker at this server */
+    float peak_us;          /* balance_ewma.c: as of peak_ms; 0 there: nothing known */
+    uint64_t peak_ms;
     uint32_t references;
     struct server_counters *counters;
     void *owner; /* the engine's: address to connect to, links */
@@ -163,6 +165,13 @@ enum pick_verdict must_use upstream_pick(struct upstream *upstream, const struct
  */
 bool upstream_done(struct upstream *upstream, struct member *member, enum server_outcome outcome, uint64_t now_ms,
                    uint64_t random);
+
+/* The response's first byte came after `us` microseconds: for policies that go by it. */
+static inline void upstream_answered(const struct upstream *upstream, struct member *member, uint64_t us, uint64_t now_ms)
+{
+    if (unlikely(upstream->balance->answered != NULL))
+        upstream->balance->answered(member, us, now_ms);
+}
 
 /* Whether a verdict is one of a lease. */
 static inline bool pick_has_lease(enum pick_verdict verdict)

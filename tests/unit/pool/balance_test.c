@@ -13,7 +13,7 @@ Test(balance, table_and_policies_say_the_same_words)
 }
 
 static const enum balance_kind kinds[] = { BALANCE_ROUND_ROBIN, BALANCE_LEAST_LOAD, BALANCE_TWO_CHOICES,
-                                           BALANCE_CONSISTENT_HASH, BALANCE_RING };
+                                           BALANCE_PEAK_EWMA, BALANCE_CONSISTENT_HASH, BALANCE_RING };
 
 /* What every policy owes --------------------------------------------------------------------------------------- */
 
