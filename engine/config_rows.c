@@ -361,6 +361,9 @@ static const struct row pool_rows[] = {
     { .word = "spill-over", .type = TYPE_PERCENT, MEMBER(config_pool, spill_over), .most = 100, .usual = "0%",
       .doc = "When less than this share of a group (in the zone) is well, by weight, a part of its requests goes on to the next: at half "
              "of the share half of them. 0%: only when nobody in it is well." },
+    { .word = "slow-start", .type = TYPE_DURATION, MEMBER(config_pool, slow_start_ms), .most = HOUR_MS, .usual = "none", .zero = "none",
+      .doc = "For how long a server that comes up, or is new, gets less than its share: a tenth of it at first, all of it at the end. "
+             "Not at the engine's own start." },
     { .word = "host", .type = TYPE_TEXT, MEMBER(config_pool, host), .check = value_check_authority,
       .doc = "Host that origins see. Otherwise the one the client sent." },
     { .word = "retries", .type = TYPE_COUNT, MEMBER(config_pool, retries), .most = UPSTREAM_TRIES_MAX - 1, .usual = "2",
@@ -376,7 +379,6 @@ static const struct row pool_rows[] = {
     { .word = "health", .type = TYPE_SECTION, MEMBER(config_pool, check), .section = &section_check },
     { .word = "tls", .type = TYPE_SECTION, MEMBER(config_pool, tls), .section = &section_pool_tls },
     { .word = "proxy-protocol", .type = TYPE_LATER, .doc = "the PROXY protocol" },
-    { .word = "slow-start", .type = TYPE_LATER, .doc = "slow start" },
     { .word = "discovery", .type = TYPE_LATER, .doc = "discovery by DNS" },
 };
 const struct section section_pool = {

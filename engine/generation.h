@@ -138,6 +138,7 @@ struct registry {
     uint8_t sticky_secret[32]; /* for pools whose configuration names none */
     struct tls_tickets *tickets; /* not owned; NULL: sessions are not resumed */
     uint32_t worker_count;
+    uint64_t now_ms; /* when what is new was added; 0: at the start */
 };
 void registry_init(struct registry *registry, uint32_t worker_count, uint64_t seed0, uint64_t seed1);
 void registry_release(struct registry *registry);

@@ -71,7 +71,7 @@ static void conclude(struct probe *probe, bool well, const char *what)
     probe->buffer = NULL;
     probe_tls_free(probe->tls);
     probe->tls = NULL;
-    if (health_check_result(&probe->record->health, well, check->rise, check->fall))
+    if (health_check_result(&probe->record->health, well, check->rise, check->fall, loop_of(probe)->now_ms))
         log_line(LOG_WARN, "server \"%.*s\" is %s: %s", (int)probe->record->key.length, probe->record->key.at, well ? "up" : "down", what);
     uint64_t jitter = loop_random(loop_of(probe)) % (check->interval_ms / 10 + 1);
     schedule(probe, loop_of(probe)->now_ms + check->interval_ms - check->interval_ms / 20 + jitter);

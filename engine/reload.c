@@ -272,6 +272,7 @@ void server_reload(struct server_process *process, struct server_answer *answer)
         finish_answer(answer, e);
         return;
     }
+    process->registry.now_ms = process->loop.now_ms;
     struct generation *generation = generation_new(&process->registry, config, process->generation, why);
     if (!generation) {
         config_free(config);

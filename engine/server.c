@@ -194,7 +194,7 @@ enum err server_drain(struct server_process *process, struct slice name, bool dr
     if (!found)
         return ERR_NONE;
 one:
-    atomic_store_explicit(&found->health.drained, drained, memory_order_relaxed);
+    health_drain(&found->health, drained, process->loop.now_ms);
     log_line(LOG_NOTICE, "server \"%.*s\" %s", (int)found->key.length, found->key.at, drained ? "is drained" : "is in use again");
     return ERR_OK;
 }

@@ -177,6 +177,7 @@ static bool pool_init(struct worker *worker, struct view_pool *pool, struct gene
     pool->upstream.idle_limits = config->idle;
     pool->upstream.spill_over = config->spill_over;
     pool->upstream.load_cap = config->load_cap;
+    pool->upstream.slow_start_ms = config->slow_start_ms;
     return true;
 }
 

@@ -21,6 +21,7 @@ struct pick_request {
     uint64_t random; /* fresh random bits */
     uint64_t sticky; /* sticky_id of the member that is taken if it is usable; 0: the policy chooses */
     uint64_t now_ms;
+    bool full_speed;  /* slow start does not count: pick's own, see upstream.c */
     bool others_wait; /* on other workers, for a place in this pool: nobody takes more than a fair share then */
     const struct server *tried[UPSTREAM_TRIES_MAX];
     unsigned tried_count;
@@ -42,7 +43,8 @@ enum balance_kind { BALANCE_ROWS(BALANCE_AS_ENUM) BALANCE_RING, BALANCES };
 
 struct balance {
     const char *word;
-    bool keyed; /* goes by request->hash */
+    bool keyed;  /* goes by request->hash */
+    bool all_of; /* compares all servers for each pick: one that is better than the others gets everything */
     /* Builds what the policy keeps in tier->balance_state (NULL is fine). ERR_MEMORY. */
     enum err (*build)(struct tier *tier);
     void (*destroy)(struct tier *tier);

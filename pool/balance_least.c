@@ -57,7 +57,7 @@ static int least_pick(struct tier *tier, const struct pick_request *request)
 }
 
 const struct balance balance_least_load = {
-    .word = "least-load", .build = least_build, .destroy = free_state, .pick = least_pick
+    .word = "least-load", .all_of = true, .build = least_build, .destroy = free_state, .pick = least_pick
 };
 
 /* two-choices -------------------------------------------------------------------------------------------------- */

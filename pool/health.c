@@ -83,20 +83,22 @@ bool health_claim_trial(struct health *health, const struct health_limits *limit
     return true;
 }
 
-static void clear_mark(struct health *health)
+static void clear_mark(struct health *health, uint64_t now_ms)
 {
+    if (GET(health->marked_until_ms) != 0)
+        SET(health->up_since_ms, now_ms);
     SET(health->marked_until_ms, 0);
     SET(health->marks, 0);
     SET(health->trial, 0);
 }
 
 /* Every request passes here: reads only, unless there is something to forget. */
-static void forget_failures(struct health *health)
+static void forget_failures(struct health *health, uint64_t now_ms)
 {
     if (unlikely(GET(health->failures) != 0))
         SET(health->failures, 0);
     if (unlikely(GET(health->marked_until_ms) != 0))
-        clear_mark(health);
+        clear_mark(health, now_ms);
 }
 
 static bool set_mark(struct health *health, const struct health_limits *limits, enum server_outcome outcome,
@@ -130,14 +132,14 @@ bool health_report(struct health *health, const struct health_limits *limits, en
                    uint64_t now_ms, uint64_t jitter)
 {
     if (likely(outcome == SERVER_OK)) {
-        forget_failures(health);
+        forget_failures(health, now_ms);
         return false;
     }
     if (outcome == SERVER_UNTOLD)
         return false;
     uint32_t failures = atomic_fetch_add_explicit(&health->failures, 1, memory_order_relaxed) + 1;
     if (limits->fail_after == 0) { /* a reload may have switched marking off while a mark stood */
-        clear_mark(health);
+        clear_mark(health, now_ms);
         return false;
     }
     if (GET(health->marked_until_ms) != 0)
@@ -150,7 +152,7 @@ static uint32_t one_more(uint32_t count)
     return count == UINT32_MAX ? count : count + 1;
 }
 
-bool health_check_result(struct health *health, bool well, unsigned rise, unsigned fall)
+bool health_check_result(struct health *health, bool well, unsigned rise, unsigned fall, uint64_t now_ms)
 {
     uint32_t successes = well ? one_more(GET(health->check_successes)) : 0;
     uint32_t failures = well ? 0 : one_more(GET(health->check_failures));
@@ -165,8 +167,17 @@ bool health_check_result(struct health *health, bool well, unsigned rise, unsign
     if (after == before)
         return false;
     /* It was seen to come back: a mark from before, with up to backoff_ms_max to run, says nothing any more. */
-    if (before == HEALTH_CHECK_DOWN)
-        clear_mark(health);
+    if (before == HEALTH_CHECK_DOWN) {
+        clear_mark(health, now_ms);
+        SET(health->up_since_ms, now_ms);
+    }
     SET(health->checked, after);
     return true;
+}
+
+void health_drain(struct health *health, bool drained, uint64_t now_ms)
+{
+    if (!drained && GET(health->drained))
+        SET(health->up_since_ms, now_ms);
+    SET(health->drained, drained);
 }

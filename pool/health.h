@@ -41,6 +41,7 @@ struct health_limits {
 
 struct health {
     _Atomic uint64_t marked_until_ms; /* 0: not marked */
+    _Atomic uint64_t up_since_ms;     /* it came up, or was added, then; 0: it was there from the start */
     _Atomic uint32_t failures;        /* consecutive */
     _Atomic uint32_t marks;           /* renewed marks in a row: the back-off's exponent */
     _Atomic uint32_t leases;          /* exchanges holding this server, all workers; counted where max_connections is set */
@@ -63,6 +64,9 @@ bool health_report(struct health *health, const struct health_limits *limits, en
                    uint64_t now_ms, uint64_t jitter);
 
 /* An active check's result; true when `checked` changed. rise/fall: consecutive results needed. */
-bool health_check_result(struct health *health, bool well, unsigned rise, unsigned fall);
+bool health_check_result(struct health *health, bool well, unsigned rise, unsigned fall, uint64_t now_ms);
+
+/* The operator's word. A server that comes back begins as one that was down. */
+void health_drain(struct health *health, bool drained, uint64_t now_ms);
 
 #endif

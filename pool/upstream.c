@@ -71,11 +71,29 @@ static bool is_full(const struct member *member, const struct pick_request *requ
     return atomic_load_explicit(&member->server->health->leases, memory_order_relaxed) >= member->max_connections;
 }
 
+/*
+ * Slow start: the first tenth at once, the rest in proportion to time, by a coin per request and server. A policy that compares
+ * all servers would send one that has just come up, and is idle, everything it is shown: there the part is of its share.
+ */
+static cold_function bool is_held_back(const struct upstream *upstream, const struct member *member,
+                                       const struct pick_request *request)
+{
+    uint64_t since = atomic_load_explicit(&member->server->health->up_since_ms, memory_order_relaxed);
+    uint64_t age = request->now_ms > since ? request->now_ms - since : 0;
+    if (since == 0 || age >= upstream->slow_start_ms || request->full_speed)
+        return false;
+    uint64_t part = (1ull << 32) / 10 + (9 * age << 32) / 10 / upstream->slow_start_ms;
+    if (upstream->balance->all_of)
+        part = part * member->weight / upstream->tiers[member->tier].weight;
+    return mix64(request->random ^ (member->place + 1) * 0x9e3779b97f4a7c15ull) >> 32 >= part;
+}
+
 bool upstream_usable(const struct upstream *upstream, const struct member *member, const struct pick_request *request)
 {
-    (void)upstream;
     enum health_state state = health_state(member->server->health, request->now_ms);
     if (unlikely(state != HEALTH_UP && state != HEALTH_TRIAL_DUE))
+        return false;
+    if (unlikely(upstream->slow_start_ms) && is_held_back(upstream, member, request))
         return false;
     return likely(request->tried_count == 0 || !was_tried(member, request)) && likely(!is_full(member, request));
 }
@@ -243,7 +261,11 @@ enum pick_verdict upstream_pick(struct upstream *upstream, const struct pick_req
             return PICK_OK;
         }
     }
-    return settle_for(upstream, request, member);
+    if (upstream->slow_start_ms == 0 || request->full_speed)
+        return settle_for(upstream, request, member);
+    struct pick_request again = *request; /* nobody but those in slow start */
+    again.full_speed = true;
+    return upstream_pick(upstream, &again, member);
 }
 
 /* The end of an attempt ---------------------------------------------------------------------------------------- */

@@ -123,6 +123,7 @@ struct upstream {
     struct idle_limits idle_limits;
     /* The caller's to set, before the first pick: */
     uint32_t spill_over; /* percent of a tier's weight that is well, below which requests go on to the next */
+    uint32_t slow_start_ms; /* in which one that comes up gets from a tenth of its share to all of it; 0: at once */
     uint32_t load_cap;   /* percent of the mean load, by weight; policies by key keep to it; 0: no cap */
     struct tier tiers[UPSTREAM_TIERS_MAX];
 };
@@ -179,7 +180,10 @@ static inline bool pick_has_lease(enum pick_verdict verdict)
     return verdict == PICK_OK || verdict == PICK_LAST_RESORT;
 }
 
-/* For policies: not drained, not down, not marked (or a trial is due), below max_connections, not tried. */
+/*
+ * For policies: not drained, not down, not marked (or a trial is due), below max_connections, not tried; and of one in slow
+ * start only for a part of the requests, always the same answer for one request.
+ */
 bool upstream_usable(const struct upstream *upstream, const struct member *member, const struct pick_request *request);
 
 /* Load of a member as least-load and two-choices compare it: (in_flight + 1) / weight, compared by cross product. */

@@ -186,16 +186,16 @@ Test(health, drained_and_down_are_told_before_a_mark)
 Test(health, checks_need_fall_failures_in_a_row_and_rise_successes)
 {
     struct health health = { 0 };
-    cr_assert(!health_check_result(&health, false, 2, 3));
-    cr_assert(!health_check_result(&health, false, 2, 3));
-    cr_assert(!health_check_result(&health, true, 2, 3));
-    cr_assert(!health_check_result(&health, false, 2, 3));
-    cr_assert(!health_check_result(&health, false, 2, 3));
-    cr_assert(health_check_result(&health, false, 2, 3));
+    cr_assert(!health_check_result(&health, false, 2, 3, 1));
+    cr_assert(!health_check_result(&health, false, 2, 3, 1));
+    cr_assert(!health_check_result(&health, true, 2, 3, 1));
+    cr_assert(!health_check_result(&health, false, 2, 3, 1));
+    cr_assert(!health_check_result(&health, false, 2, 3, 1));
+    cr_assert(health_check_result(&health, false, 2, 3, 1));
     cr_assert_eq(health_state(&health, 1), HEALTH_DOWN);
-    cr_assert(!health_check_result(&health, false, 2, 3));
-    cr_assert(!health_check_result(&health, true, 2, 3));
-    cr_assert(health_check_result(&health, true, 2, 3));
+    cr_assert(!health_check_result(&health, false, 2, 3, 1));
+    cr_assert(!health_check_result(&health, true, 2, 3, 1));
+    cr_assert(health_check_result(&health, true, 2, 3, 1));
     cr_assert_eq(health_state(&health, 1), HEALTH_UP);
 }
 
@@ -203,8 +203,8 @@ Test(health, coming_up_by_checks_clears_the_mark)
 {
     struct health health = { 0 };
     mark_at(&health, 0);
-    cr_assert(health_check_result(&health, false, 1, 1));
-    cr_assert(health_check_result(&health, true, 1, 1));
+    cr_assert(health_check_result(&health, false, 1, 1, 1));
+    cr_assert(health_check_result(&health, true, 1, 1, 1));
     cr_assert_eq(health_state(&health, 1), HEALTH_UP);
 }
 
@@ -212,7 +212,7 @@ Test(health, first_good_check_leaves_the_mark_of_requests)
 {
     struct health health = { 0 };
     mark_at(&health, 0);
-    cr_assert(health_check_result(&health, true, 1, 1));
+    cr_assert(health_check_result(&health, true, 1, 1, 1));
     cr_assert_eq(health_state(&health, 1), HEALTH_MARKED);
 }
 
