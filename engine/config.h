@@ -177,6 +177,7 @@ struct config_pool {
     enum balance_kind balance;
     uint32_t spill_over;    /* percent of a tier that is well, below which requests go on to the next; default 0 */
     enum balance_kind hash_balance; /* BALANCE_CONSISTENT_HASH (maglev, the default) or BALANCE_RING */
+    uint32_t panic_below;   /* percent; default 0: never */
     uint32_t slow_start_ms; /* of a server that comes up; default 0: none */
     uint32_t load_cap;      /* percent of the mean load that consistent-hash keeps to; default 0: no cap */
     enum hash_key hash_key;

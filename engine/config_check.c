@@ -237,6 +237,18 @@ void finish_server(struct decoder *decoder, const struct node *node, void *targe
         server->group = 1;
 }
 
+void finish_passive(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    static const char *const for_judging[] = { "interval", "min-requests", "min-servers" };
+    const struct health_limits *limits = target;
+    (void)given;
+    for (size_t i = 0; i < ARRAY_LENGTH(for_judging) && !outlier_is_judged(&limits->outlier); i++) {
+        if (node_find(node, for_judging[i]))
+            problem_help(problem_error(decoder->reporter, key_place(node, for_judging[i]), "'%s' is for 'success-rate' and 'latency'", for_judging[i]),
+                         "add one of them, {} takes every default; or leave the key out");
+    }
+}
+
 void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
 {
     struct config_pool *pool = target;

@@ -263,6 +263,7 @@ static decode_function *const decode_functions[ROW_TYPES] = {
     [TYPE_MICROSECONDS] = decode_number,
     [TYPE_SIZE] = decode_number,
     [TYPE_PERCENT] = decode_number,
+    [TYPE_HUNDREDTHS] = decode_number,
     [TYPE_MODE] = decode_number,
     [TYPE_WORD] = decode_word,
     [TYPE_TEXT] = decode_text,

@@ -58,6 +58,7 @@ void finish_listener_tls(struct decoder *decoder, const struct node *node, void 
 void finish_pool_tls(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_retry(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_server(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_passive(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_route(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_respond(struct decoder *decoder, const struct node *node, void *target, uint64_t given);

@@ -25,6 +25,7 @@ static const struct number_type number_types[ROW_TYPES] = {
     [TYPE_MICROSECONDS] = { value_read_microseconds, value_write_microseconds },
     [TYPE_SIZE] = { value_read_size, value_write_size },
     [TYPE_PERCENT] = { value_read_percent, value_write_percent },
+    [TYPE_HUNDREDTHS] = { value_read_hundredths, value_write_hundredths },
     [TYPE_MODE] = { value_read_mode, value_write_mode },
 };
 

@@ -275,6 +275,40 @@ static const struct section section_check = {
     .doc = "Active checks: each server is asked now and then, by one worker for all. Without this key there are none.",
 };
 
+static bool rate_present(const void *target)
+{
+    return ((const struct outlier_rate *)target)->below != 0;
+}
+static const struct row rate_rows[] = {
+    { .word = "below", .type = TYPE_HUNDREDTHS, MEMBER(outlier_rate, below), .least = 10, .most = 1000, .usual = "1.9",
+      .doc = "How many standard deviations below the mean of the servers' success rates is too low." },
+    { .word = "gap", .type = TYPE_PERCENT, MEMBER(outlier_rate, gap), .most = 100, .usual = "5%",
+      .doc = "Of all requests; a rate that is less than this below the mean is never too low." },
+};
+static const struct section section_rate = {
+    .noun = "success-rate", SECTION(outlier_rate, rate_rows), .is_present = rate_present,
+    .doc = "Marks servers that fail more requests than the others: no connection, no response in time, a malformed one, or a status of 5xx.",
+};
+
+static bool latency_present(const void *target)
+{
+    return ((const struct outlier_latency *)target)->above != 0;
+}
+static const struct row latency_rows[] = {
+    { .word = "above", .type = TYPE_HUNDREDTHS, MEMBER(outlier_latency, above), .least = 101, .most = 100000, .usual = "3.0",
+      .doc = "How many times the median of the servers' mean times to the first byte is too slow." },
+    { .word = "least", .type = TYPE_DURATION, MEMBER(outlier_latency, least_ms), .most = HOUR_MS, .usual = "10ms",
+      .doc = "A mean up to this is never too slow." },
+};
+static const struct section section_latency = {
+    .noun = "latency", SECTION(outlier_latency, latency_rows), .is_present = latency_present,
+    .doc = "Marks servers that answer later than the others.",
+};
+
+static bool passive_judges(const void *target)
+{
+    return outlier_is_judged(&((const struct health_limits *)target)->outlier);
+}
 static const struct row passive_rows[] = {
     { .word = "fail-after", .type = TYPE_COUNT, MEMBER(health_limits, fail_after), .most = 1000, .usual = "3", .zero = "never",
       .doc = "Failures in a row until a server is passed over." },
@@ -284,9 +318,19 @@ static const struct row passive_rows[] = {
       .doc = "The longest time." },
     { .word = "status", .type = TYPE_STATUS_RANGE, MEMBER(health_limits, status_first), .usual = "none", .zero = "none",
       .doc = "Statuses of responses that are failures too: 500-599." },
+    { .word = "max-ejected", .type = TYPE_PERCENT, MEMBER(health_limits, outlier.max_ejected), .most = 100, .usual = "100%",
+      .doc = "Share of the pool's servers that may be passed over at once for what requests met; one may always be, unless it is 0%." },
+    { .word = "success-rate", .type = TYPE_SECTION, MEMBER(health_limits, outlier.rate), .section = &section_rate },
+    { .word = "latency", .type = TYPE_SECTION, MEMBER(health_limits, outlier.latency), .section = &section_latency },
+    { .word = "interval", .type = TYPE_DURATION, MEMBER(health_limits, outlier.interval_ms), .least = 100, .most = HOUR_MS, .usual = "10s",
+      .applies = passive_judges, .doc = "How often servers are compared for success-rate and latency, and for how long one is passed over at least." },
+    { .word = "min-requests", .type = TYPE_COUNT, MEMBER(health_limits, outlier.requests_min), .least = 1, .most = 1000000, .usual = "100",
+      .applies = passive_judges, .doc = "Requests in the interval without which a server is not compared." },
+    { .word = "min-servers", .type = TYPE_COUNT, MEMBER(health_limits, outlier.servers_min), .least = 2, .most = UPSTREAM_SERVERS_MAX, .usual = "5",
+      .applies = passive_judges, .doc = "Servers with so many requests without which none is judged." },
 };
 static const struct section section_passive = {
-    .noun = "passive-health", SECTION(health_limits, passive_rows), .always = true,
+    .noun = "passive-health", SECTION(health_limits, passive_rows), .always = true, .finish = finish_passive,
     .doc = "What failing requests mean for a server.",
 };
 
@@ -376,6 +420,9 @@ static const struct row pool_rows[] = {
     { .word = "keep-alive", .type = TYPE_SECTION, MEMBER(config_pool, idle), .section = &section_keep_alive },
     { .word = "queue", .type = TYPE_SECTION, .section = &section_queue, .applies = pool_queues },
     { .word = "passive-health", .type = TYPE_SECTION, MEMBER(config_pool, health), .section = &section_passive },
+    { .word = "panic-threshold", .type = TYPE_PERCENT, MEMBER(config_pool, panic_below), .most = 100, .usual = "0%",
+      .doc = "When less than this share of the servers that are not drained is well, marks and checks are ignored: rather some errors than "
+             "all requests on the few that are left. 0%: never." },
     { .word = "health", .type = TYPE_SECTION, MEMBER(config_pool, check), .section = &section_check },
     { .word = "tls", .type = TYPE_SECTION, MEMBER(config_pool, tls), .section = &section_pool_tls },
     { .word = "proxy-protocol", .type = TYPE_LATER, .doc = "the PROXY protocol" },

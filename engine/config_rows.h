@@ -20,6 +20,7 @@
     X(TYPE_MICROSECONDS, "duration in us")            \
     X(TYPE_SIZE, "size")                              \
     X(TYPE_PERCENT, "percentage")                     \
+    X(TYPE_HUNDREDTHS, "number with decimals")        \
     X(TYPE_MODE, "octal mode")                        \
     X(TYPE_WORD, "word")                              \
     X(TYPE_TEXT, "text")                              \

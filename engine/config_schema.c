@@ -82,6 +82,13 @@ static void schema_percent(const struct row *row, struct text *out)
     schema_pattern(row, "^[0-9]+ *%$", out);
 }
 
+static void schema_hundredths(const struct row *row, struct text *out)
+{
+    text_format(out, "\"anyOf\":[{\"type\":\"number\",\"minimum\":%llu.%02llu,\"maximum\":%llu.%02llu}", (unsigned long long)(row->least / 100),
+                (unsigned long long)(row->least % 100), (unsigned long long)(row->most / 100), (unsigned long long)(row->most % 100));
+    text_add(out, SLICE(",{\"type\":\"string\",\"pattern\":\"^[0-9]+([.][0-9]{1,2})?$\"}]"));
+}
+
 static void schema_mode(const struct row *row, struct text *out)
 {
     (void)row;
@@ -197,6 +204,7 @@ static schema_function *const schema_functions[ROW_TYPES] = {
     [TYPE_MICROSECONDS] = schema_microseconds,
     [TYPE_SIZE] = schema_size,
     [TYPE_PERCENT] = schema_percent,
+    [TYPE_HUNDREDTHS] = schema_hundredths,
     [TYPE_MODE] = schema_mode,
     [TYPE_WORD] = schema_word,
     [TYPE_TEXT] = schema_text,
@@ -306,6 +314,7 @@ static void manual_bounds(const struct row *row, struct text *out)
         [TYPE_MICROSECONDS] = value_write_microseconds,
         [TYPE_SIZE] = value_write_size,
         [TYPE_PERCENT] = value_write_percent,
+        [TYPE_HUNDREDTHS] = value_write_hundredths,
     };
     char least[VALUE_TEXT_BYTES], most[VALUE_TEXT_BYTES];
     if (!writers[row->type] || row->most >= UINT32_MAX)

@@ -188,6 +188,7 @@ static void (*const number_writers[ROW_TYPES])(uint64_t value, char out[VALUE_TE
     [TYPE_MICROSECONDS] = value_write_microseconds,
     [TYPE_SIZE] = value_write_size,
     [TYPE_PERCENT] = value_write_percent,
+    [TYPE_HUNDREDTHS] = value_write_hundredths,
     [TYPE_MODE] = value_write_mode,
 };
 
@@ -201,7 +202,7 @@ static void show_number(struct emitter *e, const struct row *row, const void *ta
         return;
     }
     number_writers[row->type](value, text);
-    emit_bare(e, text, row->type == TYPE_COUNT);
+    emit_bare(e, text, row->type == TYPE_COUNT || row->type == TYPE_HUNDREDTHS);
 }
 
 static void show_flag(struct emitter *e, const struct row *row, const void *target)
@@ -513,6 +514,7 @@ static show_function *const show_functions[ROW_TYPES] = {
     [TYPE_MICROSECONDS] = show_number,
     [TYPE_SIZE] = show_number,
     [TYPE_PERCENT] = show_number,
+    [TYPE_HUNDREDTHS] = show_number,
     [TYPE_MODE] = show_number,
     [TYPE_WORD] = show_word,
     [TYPE_TEXT] = show_text,

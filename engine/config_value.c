@@ -150,6 +150,31 @@ void value_write_count(uint64_t value, char out[VALUE_TEXT_BYTES])
     snprintf(out, VALUE_TEXT_BYTES, "%llu", (unsigned long long)value);
 }
 
+const char *value_read_hundredths(struct slice text, uint64_t *value)
+{
+    static const char *const complaint = "this is a number with at most two decimals: 2, 1.9, 0.25";
+    size_t digits = digits_at(text), decimals = 0;
+    uint64_t whole = 0, part = 0;
+    if (digits == 0 || digits > 9 || slice_to_u64(slice_of(text.at, digits), &whole) != ERR_OK)
+        return digits > 9 ? "the number is too large" : complaint;
+    if (digits < text.length) {
+        struct slice rest = slice_of(text.at + digits + 1, text.length - digits - 1);
+        decimals = digits_at(rest);
+        if (text.at[digits] != '.' || decimals == 0 || decimals > 2 || decimals != rest.length || slice_to_u64(rest, &part) != ERR_OK)
+            return complaint;
+    }
+    *value = whole * 100 + (decimals == 1 ? part * 10 : part);
+    return NULL;
+}
+
+void value_write_hundredths(uint64_t value, char out[VALUE_TEXT_BYTES])
+{
+    if (value % 10)
+        snprintf(out, VALUE_TEXT_BYTES, "%llu.%02llu", (unsigned long long)(value / 100), (unsigned long long)(value % 100));
+    else
+        snprintf(out, VALUE_TEXT_BYTES, "%llu.%llu", (unsigned long long)(value / 100), (unsigned long long)(value % 100 / 10));
+}
+
 const char *value_read_mode(struct slice text, uint64_t *value)
 {
     static const char *const complaint = "a mode is three octal digits with a zero before them: 0660";

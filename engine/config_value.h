@@ -18,6 +18,7 @@ const char *value_read_milliseconds(struct slice text, uint64_t *value); /* 250m
 const char *value_read_microseconds(struct slice text, uint64_t *value); /* 30us */
 const char *value_read_size(struct slice text, uint64_t *value);         /* 512B 64KiB 10MB */
 const char *value_read_percent(struct slice text, uint64_t *value);      /* 20% 125 % */
+const char *value_read_hundredths(struct slice text, uint64_t *value);   /* 2, 1.9, 0.25: times 100 */
 const char *value_read_mode(struct slice text, uint64_t *value);         /* 0660 */
 const char *value_read_flag(struct slice text, bool *value);
 const char *value_read_status_range(struct slice text, uint16_t *first, uint16_t *last); /* 200, 200-399 */
@@ -28,6 +29,7 @@ void value_write_milliseconds(uint64_t value, char out[VALUE_TEXT_BYTES]);
 void value_write_microseconds(uint64_t value, char out[VALUE_TEXT_BYTES]);
 void value_write_size(uint64_t value, char out[VALUE_TEXT_BYTES]);
 void value_write_percent(uint64_t value, char out[VALUE_TEXT_BYTES]);
+void value_write_hundredths(uint64_t value, char out[VALUE_TEXT_BYTES]);
 void value_write_mode(uint64_t value, char out[VALUE_TEXT_BYTES]);
 void value_write_status_range(uint16_t first, uint16_t last, char out[VALUE_TEXT_BYTES]);
 void value_write_network(const struct network *network, char out[VALUE_TEXT_BYTES]);

@@ -80,7 +80,11 @@ enum step_verdict exchange_select(struct exchange *x)
     uint64_t waiting = atomic_load_explicit(&x->pool->record->waiting, memory_order_relaxed);
     x->pick.others_wait = waiting > line->count;
     enum pick_verdict verdict = upstream_pick(&x->pool->upstream, &x->pick, &x->member);
-    if (unlikely(verdict != PICK_OK && verdict != PICK_LAST_RESORT))
+    if (unlikely(x->pool->upstream.panic != x->pool->panic_seen))
+        view_pool_panic(x->pool);
+    if (unlikely(verdict == PICK_PANIC))
+        COUNT(x->worker, panic_picks);
+    if (unlikely(!pick_has_lease(verdict)))
         return none_to_pick(x, verdict);
     exchange_leave_line(x);
     x->leased = true;

@@ -73,7 +73,7 @@ static struct server_record *record_for(struct registry *registry, struct slice 
         return NULL;
     record->key = copy_of(key);
     record->health.up_since_ms = registry->now_ms;
-    record->counters = zeroed_lines(registry->worker_count * sizeof *record->counters);
+    record->counters = zeroed_lines((registry->worker_count + 1) * sizeof *record->counters);
     if (!record->key.at || !record->counters || map_add(&registry->servers, record->key, record) != ERR_OK) {
         record_free(record);
         return NULL;

@@ -34,8 +34,13 @@ struct tls_tickets;
 struct server_record {
     struct slice key; /* own memory */
     struct health health;
+    struct outlier_history {   /* outliers.c's */
+        struct outlier_sample seen; /* up to the last judgement */
+        uint32_t times;             /* judged in a row */
+        bool begun;
+    } history;
     uint64_t check_due_ms; /* prober.c: when it is asked again, also over reloads */
-    struct server_counters *counters; /* one per worker */
+    struct server_counters *counters; /* one per worker, and one behind them for the control thread */
 };
 
 /* What one worker keeps of a pool over reloads. */
@@ -52,6 +57,9 @@ struct pool_record {
     _Atomic uint64_t connections; /* of limits.connections */
     _Atomic uint64_t retrying;    /* of limits.retries */
     struct pool_share *shares;    /* one per worker */
+    struct health_pool health;
+    _Atomic bool panic;    /* told in the log */
+    uint64_t judge_due_ms; /* outliers.c; 0: its servers are not compared */
 };
 
 struct generation {
@@ -118,6 +126,7 @@ struct view_pool {
     struct pool_share *share; /* record->shares' */
     struct wait_line *line; /* worker->lines' */
     struct worker *worker;
+    bool panic_seen; /* of the upstream */
 };
 
 struct view {
@@ -171,6 +180,9 @@ static inline struct view *view_pin(struct view *view)
 void view_unpin(struct view *view); /* may take it down */
 void view_retire(struct view *view); /* no longer current */
 void view_drop(struct view *view);   /* never was current, or the worker ends and nothing is in flight; tells nobody */
+
+/* upstream.panic has changed: logged once for all workers. */
+void view_pool_panic(struct view_pool *pool);
 
 /* Looks at the line every LINE_POLL_MS while somebody stands in it. */
 void wait_line_poll(struct wait_line *line);

@@ -36,6 +36,7 @@ struct server_process {
     struct generation *old;        /* list: superseded, still in use by some worker */
     struct control *control;
     struct prober *prober;
+    struct timer judging; /* outliers.c */
     enum process_state state;
 
     /* Reload under way: reload.c. */

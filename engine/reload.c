@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "engine/certificates.h"
+#include "engine/outliers.h"
 #include "engine/prober.h"
 #include "engine/process.h"
 
@@ -106,6 +107,7 @@ static void all_acknowledged(struct server_process *process)
     process->loaded_unix = loop_unix_seconds(&process->loop);
     log_open(-1, process->generation->config->log.level);
     prober_adopt(process->prober);
+    outliers_adopt(process);
     tickets_adopt(process);
     notify("READY=1");
     if (from->views == 0)

@@ -11,6 +11,7 @@
 
 #include "engine/base/random.h"
 #include "engine/control.h"
+#include "engine/outliers.h"
 #include "engine/process.h"
 #include "engine/prober.h"
 #include "proto/tls_record.h"
@@ -231,7 +232,7 @@ static void view_server(struct server_process *process, uint32_t p, uint32_t s, 
         .failures = atomic_load_explicit(&record->health.failures, memory_order_relaxed),
         .last_outcome = atomic_load_explicit(&record->health.last_outcome, memory_order_relaxed),
     };
-    for (uint32_t w = 0; w < process->worker_count; w++)
+    for (uint32_t w = 0; w <= process->worker_count; w++)
         add_counters(&out->counters, &record->counters[w]);
 }
 
@@ -391,6 +392,8 @@ static enum err start(struct server_process *process, struct config *config, cha
         e = start_workers(process, config, why);
     if (e == ERR_OK)
         e = prober_new(&process->prober, process);
+    if (e == ERR_OK)
+        outliers_adopt(process);
     if (e != ERR_OK)
         return e;
     process->state = PROCESS_RUNNING;

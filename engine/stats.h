@@ -51,6 +51,7 @@
     X(origin_timeout,      counter, "504: the origin took too long")                                   \
     X(pool_down,           counter, "503: no server of the pool is well")                              \
     X(pool_full,           counter, "503: the pool and its queue are full")                            \
+    X(panic_picks,         counter, "requests sent to servers that are not well since too few of their pool are") \
     X(queue_timeouts,      counter, "503: waited too long for a place in the pool")                    \
     X(queue_sheds,         counter, "503: gave up its place in a full queue to a client with fewer waiting") \
     X(queued,              gauge,   "requests waiting for a place in their pool")                      \

@@ -159,6 +159,20 @@ static struct wait_line *line_for(struct worker *worker, struct slice name)
     return NULL;
 }
 
+void view_pool_panic(struct view_pool *pool)
+{
+    struct slice name = pool->upstream.name;
+    bool panic = pool->upstream.panic, before = !panic;
+    pool->panic_seen = panic;
+    if (!atomic_compare_exchange_strong_explicit(&pool->record->panic, &before, panic, memory_order_relaxed, memory_order_relaxed))
+        return; /* another worker was first */
+    if (panic)
+        log_line(LOG_ERROR, "pool \"%.*s\": less than %u%% of its servers are well: marks and checks are ignored", (int)name.length, name.at,
+                 pool->config->panic_below);
+    else
+        log_line(LOG_NOTICE, "pool \"%.*s\": enough servers are well again", (int)name.length, name.at);
+}
+
 static bool pool_init(struct worker *worker, struct view_pool *pool, struct generation *generation, uint32_t index)
 {
     const struct config_pool *config = &generation->config->pools[index];
@@ -178,6 +192,9 @@ static bool pool_init(struct worker *worker, struct view_pool *pool, struct gene
     pool->upstream.spill_over = config->spill_over;
     pool->upstream.load_cap = config->load_cap;
     pool->upstream.slow_start_ms = config->slow_start_ms;
+    pool->upstream.panic_below = config->panic_below;
+    pool->upstream.max_ejected = config->health.outlier.max_ejected;
+    pool->upstream.shared = &pool->record->health;
     return true;
 }
 

@@ -13,16 +13,23 @@
  * A trial that ends without telling anything (the client left) leaves the mark where the claim moved it: the next
  * trial is due one back-off later. Nobody has to give a claim back, so none can be lost.
  *
- * A success at any time clears the mark, also that of a last resort (upstream.h): the server has answered.
+ * A success at any time clears the mark, also that of a last resort (upstream.h): the server has answered. Only a mark that
+ * is a judgement waits for its trial: successes are what such a server has too, just not enough or not soon enough.
  */
 #include "pool/health.h"
 
 #define MARKS_MAX 32u /* doubling further than 2^31 ms (25 days) means nothing */
 
 static const char *const outcome_words[SERVER_OUTCOMES] = {
-    [SERVER_OK] = "ok",           [SERVER_CONNECT] = "connect", [SERVER_CLOSED] = "closed",
-    [SERVER_TIMEOUT] = "timeout", [SERVER_BAD] = "bad",         [SERVER_STATUS] = "status",
+    [SERVER_OK] = "ok",
+    [SERVER_CONNECT] = "connect",
+    [SERVER_CLOSED] = "closed",
+    [SERVER_TIMEOUT] = "timeout",
+    [SERVER_BAD] = "bad",
+    [SERVER_STATUS] = "status",
     [SERVER_UNTOLD] = "untold",
+    [SERVER_SUCCESS_RATE] = "success-rate",
+    [SERVER_LATENCY] = "latency",
 };
 
 const char *server_outcome_word(enum server_outcome outcome)
@@ -92,12 +99,18 @@ static void clear_mark(struct health *health, uint64_t now_ms)
     SET(health->trial, 0);
 }
 
+static bool is_judgement(const struct health *health)
+{
+    uint8_t reason = GET(health->last_outcome);
+    return reason == SERVER_SUCCESS_RATE || reason == SERVER_LATENCY;
+}
+
 /* Every request passes here: reads only, unless there is something to forget. */
 static void forget_failures(struct health *health, uint64_t now_ms)
 {
     if (unlikely(GET(health->failures) != 0))
         SET(health->failures, 0);
-    if (unlikely(GET(health->marked_until_ms) != 0))
+    if (unlikely(health_has_mark(health)) && (!is_judgement(health) || GET(health->trial) != 0))
         clear_mark(health, now_ms);
 }
 
@@ -122,14 +135,31 @@ static bool renew_mark(struct health *health, const struct health_limits *limits
     uint32_t marks = GET(health->marks);
     if (marks < MARKS_MAX)
         marks++;
+    uint64_t next = now_ms + u64_max(spread(backoff_ms(limits, marks), jitter), 1);
+    uint64_t until = GET(health->marked_until_ms);
+    do {
+        if (until == 0) /* a success has just cleared it: that stands */
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&health->marked_until_ms, &until, next, memory_order_relaxed,
+                                                    memory_order_relaxed));
     SET(health->marks, marks);
-    SET(health->marked_until_ms, now_ms + u64_max(spread(backoff_ms(limits, marks), jitter), 1));
     SET(health->last_outcome, (uint8_t)outcome);
     return true;
 }
 
 bool health_report(struct health *health, const struct health_limits *limits, enum server_outcome outcome,
                    uint64_t now_ms, uint64_t jitter)
+{
+    return health_report_if(health, limits, outcome, now_ms, jitter, true);
+}
+
+bool health_is_near_mark(const struct health *health, const struct health_limits *limits)
+{
+    return limits->fail_after != 0 && !health_has_mark(health) && GET(health->failures) + 1 >= limits->fail_after;
+}
+
+bool health_report_if(struct health *health, const struct health_limits *limits, enum server_outcome outcome,
+                      uint64_t now_ms, uint64_t jitter, bool may_mark)
 {
     if (likely(outcome == SERVER_OK)) {
         forget_failures(health, now_ms);
@@ -138,13 +168,49 @@ bool health_report(struct health *health, const struct health_limits *limits, en
     if (outcome == SERVER_UNTOLD)
         return false;
     uint32_t failures = atomic_fetch_add_explicit(&health->failures, 1, memory_order_relaxed) + 1;
-    if (limits->fail_after == 0) { /* a reload may have switched marking off while a mark stood */
+    if (limits->fail_after == 0 &&
+        !is_judgement(health)) { /* a reload may have switched marking off while a mark stood */
         clear_mark(health, now_ms);
         return false;
     }
     if (GET(health->marked_until_ms) != 0)
         return renew_mark(health, limits, outcome, now_ms, jitter);
-    return failures >= limits->fail_after && set_mark(health, limits, outcome, now_ms, jitter);
+    bool enough = limits->fail_after != 0 && failures >= limits->fail_after;
+    return enough && may_mark && set_mark(health, limits, outcome, now_ms, jitter);
+}
+
+bool health_judge(struct health *health, enum server_outcome reason, uint64_t for_ms, uint64_t now_ms)
+{
+    uint64_t unmarked = 0;
+    uint8_t before = GET(health->last_outcome);
+    SET(health->last_outcome, (uint8_t)reason); /* first: a success must find it a judgement */
+    if (!atomic_compare_exchange_strong_explicit(&health->marked_until_ms, &unmarked, now_ms + u64_max(for_ms, 1),
+                                                 memory_order_relaxed, memory_order_relaxed)) {
+        SET(health->last_outcome, before);
+        return false;
+    }
+    SET(health->marks, 1);
+    return true;
+}
+
+/* The pool ----------------------------------------------------------------------------------------------------- */
+
+bool health_pool_enter(struct health_pool *pool)
+{
+    uint32_t free = 0;
+    return atomic_compare_exchange_strong_explicit(&pool->marking, &free, 1, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
+void health_pool_leave(struct health_pool *pool)
+{
+    atomic_store_explicit(&pool->marking, 0, memory_order_release);
+}
+
+uint32_t health_marks_allowed(uint32_t servers, uint32_t percent)
+{
+    uint32_t share = (uint32_t)((uint64_t)servers * percent / 100);
+    return share || percent == 0 ? share : 1;
 }
 
 static uint32_t one_more(uint32_t count)

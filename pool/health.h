@@ -8,6 +8,13 @@
  * its success clears the mark, its failure renews it. Other failures while a mark stands (all that was in flight when
  * the server died) leave it as it is. A server that active checks see coming up from down loses its mark too.
  *
+ * A mark may also be a judgement on many requests (outlier.h): its server answers, only worse than the others do. So a
+ * success says nothing before its back-off has run out.
+ *
+ * How many of a pool's servers may be marked at once can be limited (health_pool): then a mark is set only by who holds the
+ * pool's `marking` and has counted. Nobody waits for it: a failure that does not get it sets no mark, the next one may.
+ * Whatever else changes a mark never makes an unmarked server marked, so the count holds at every moment.
+ *
  * All members are atomics with relaxed order: each stands for itself. Time is an argument (milliseconds, monotonic).
  */
 #ifndef WEIR_HEALTH_H
@@ -15,7 +22,7 @@
 
 #include <stdatomic.h>
 
-#include "engine/base/base.h"
+#include "pool/outlier.h"
 
 enum health_check { HEALTH_UNCHECKED, HEALTH_CHECK_UP, HEALTH_CHECK_DOWN };
 
@@ -28,6 +35,9 @@ enum server_outcome {
     SERVER_BAD,         /* a malformed response */
     SERVER_STATUS,      /* a response whose status says that the server is not well */
     SERVER_UNTOLD,      /* nothing learnt: client left, reused connection was stale */
+    /* No outcomes of an exchange, but what a mark may be set for as well: */
+    SERVER_SUCCESS_RATE, /* fewer successes than the other servers' */
+    SERVER_LATENCY,      /* slower than the others */
     SERVER_OUTCOMES
 };
 const char *server_outcome_word(enum server_outcome outcome); /* counter labels: "ok", "connect", ... */
@@ -37,7 +47,19 @@ struct health_limits {
     uint32_t backoff_ms_min;
     uint32_t backoff_ms_max;
     uint16_t status_first, status_last; /* responses that are failures; 0: none */
+    struct outlier_limits outlier;
 };
+
+/* Process-wide, one per pool. */
+struct health_pool {
+    _Atomic uint32_t marking; /* somebody counts, and may set a mark */
+};
+/* False: somebody else is at it. */
+bool health_pool_enter(struct health_pool *pool);
+void health_pool_leave(struct health_pool *pool);
+/* How many of `servers` may be marked at once: the share of them, but one at least unless it is 0. */
+uint32_t health_marks_allowed(uint32_t servers, uint32_t percent);
+
 
 struct health {
     _Atomic uint64_t marked_until_ms; /* 0: not marked */
@@ -52,6 +74,11 @@ struct health {
     _Atomic uint32_t check_failures, check_successes; /* consecutive, written by the prober only */
 } __attribute__((aligned(CACHE_LINE)));
 
+static inline bool health_has_mark(const struct health *health)
+{
+    return atomic_load_explicit(&health->marked_until_ms, memory_order_relaxed) != 0;
+}
+
 enum health_state { HEALTH_UP, HEALTH_MARKED, HEALTH_TRIAL_DUE, HEALTH_DOWN, HEALTH_DRAINED };
 const char *health_state_word(enum health_state state);
 enum health_state health_state(const struct health *health, uint64_t now_ms);
@@ -62,6 +89,13 @@ bool health_claim_trial(struct health *health, const struct health_limits *limit
 /* True when this outcome set or renewed the mark (log it). jitter: random bits, spreads the back-off by +-12 %. */
 bool health_report(struct health *health, const struct health_limits *limits, enum server_outcome outcome,
                    uint64_t now_ms, uint64_t jitter);
+/* The same, but without `may_mark` an unmarked server stays so: the next failure tries again. */
+bool health_report_if(struct health *health, const struct health_limits *limits, enum server_outcome outcome,
+                      uint64_t now_ms, uint64_t jitter, bool may_mark);
+/* Another failure might set a mark. */
+bool health_is_near_mark(const struct health *health, const struct health_limits *limits);
+/* Marks it for a judgement (SERVER_SUCCESS_RATE, SERVER_LATENCY); false: it has a mark already. */
+bool health_judge(struct health *health, enum server_outcome reason, uint64_t for_ms, uint64_t now_ms);
 
 /* An active check's result; true when `checked` changed. rise/fall: consecutive results needed. */
 bool health_check_result(struct health *health, bool well, unsigned rise, unsigned fall, uint64_t now_ms);

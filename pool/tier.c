@@ -106,6 +106,18 @@ static void share_out(struct upstream *upstream)
         upstream->tiers[upstream->tier_count - 1].up_to = ALL;
 }
 
+/* Of all members but the drained: are too few well? */
+static bool is_panic(const struct upstream *upstream, uint64_t now_ms)
+{
+    uint32_t well = 0, present = 0;
+    for (uint32_t i = 0; i < upstream->count && upstream->panic_below; i++) {
+        enum health_state state = health_state(upstream->members[i].server->health, now_ms);
+        present += state != HEALTH_DRAINED;
+        well += state == HEALTH_UP;
+    }
+    return well * 100 < present * upstream->panic_below;
+}
+
 static void look_at(struct tier *tier, uint64_t now_ms)
 {
     bool due = false;
@@ -115,7 +127,7 @@ static void look_at(struct tier *tier, uint64_t now_ms)
         enum health_state state = health_state(tier->members[i].server->health, now_ms);
         tier->in_flight += tier->members[i].server->in_flight; /* with those of other views of this pool */
         due |= state == HEALTH_TRIAL_DUE;
-        if (state == HEALTH_UP)
+        if (state == HEALTH_UP || (tier->upstream->panic && state != HEALTH_DRAINED))
             tier->well_weight += tier->members[i].weight;
     }
     tier->trial_due = due && tier->well_weight == 0;
@@ -123,9 +135,10 @@ static void look_at(struct tier *tier, uint64_t now_ms)
 
 void tiers_look(struct upstream *upstream, uint64_t now_ms)
 {
-    upstream->plain = upstream->tier_count == 1 && upstream->load_cap == 0;
+    upstream->plain = upstream->tier_count == 1 && upstream->load_cap == 0 && upstream->panic_below == 0;
     if (upstream->plain)
         return;
+    upstream->panic = is_panic(upstream, now_ms);
     for (uint32_t i = 0; i < upstream->tier_count; i++)
         look_at(&upstream->tiers[i], now_ms);
     share_out(upstream);

@@ -35,7 +35,7 @@ void latency_record(_Atomic uint64_t buckets[LATENCY_BUCKETS], _Atomic uint64_t 
 enum err upstream_init(struct upstream *upstream, struct slice name, struct member *members, uint32_t count,
                        enum balance_kind kind)
 {
-    *upstream = (struct upstream){ .name = name, .members = members, .count = count };
+    *upstream = (struct upstream){ .name = name, .members = members, .count = count, .max_ejected = 100 };
     if (count > UPSTREAM_SERVERS_MAX)
         return ERR_CAP;
     for (uint32_t i = 0; i < count; i++) {
@@ -92,7 +92,7 @@ bool upstream_usable(const struct upstream *upstream, const struct member *membe
 {
     enum health_state state = health_state(member->server->health, request->now_ms);
     if (unlikely(state != HEALTH_UP && state != HEALTH_TRIAL_DUE))
-        return false;
+        return upstream->panic && state != HEALTH_DRAINED && !was_tried(member, request) && !is_full(member, request);
     if (unlikely(upstream->slow_start_ms) && is_held_back(upstream, member, request))
         return false;
     return likely(request->tried_count == 0 || !was_tried(member, request)) && likely(!is_full(member, request));
@@ -141,7 +141,7 @@ static bool secure(struct upstream *upstream, struct member *member, const struc
     struct health *health = member->server->health;
     if (likely(atomic_load_explicit(&health->marked_until_ms, memory_order_relaxed) == 0))
         return true;
-    if (health_claim_trial(health, &upstream->health_limits, request->now_ms))
+    if (health_claim_trial(health, &upstream->health_limits, request->now_ms) || upstream->panic)
         return true;
     lease_return(upstream, member);
     return false;
@@ -245,6 +245,32 @@ static struct member *take_sticky(struct upstream *upstream, const struct pick_r
     return NULL;
 }
 
+/* The marks of this very moment may be the ones that make it a panic. */
+static cold_function bool begin_panic(struct upstream *upstream, const struct pick_request *request)
+{
+    if (upstream->panic_below == 0 || upstream->panic)
+        return false;
+    tiers_look(upstream, request->now_ms);
+    return upstream->panic;
+}
+
+/* Nobody is left but those that slow start holds back, or nobody. */
+static cold_function enum pick_verdict pick_slow(struct upstream *upstream, const struct pick_request *request,
+                                                 struct member **member)
+{
+    if (upstream->slow_start_ms == 0 || request->full_speed)
+        return settle_for(upstream, request, member);
+    struct pick_request again = *request;
+    again.full_speed = true;
+    return upstream_pick(upstream, &again, member);
+}
+
+static bool is_well(const struct member *member, const struct pick_request *request)
+{
+    enum health_state state = health_state(member->server->health, request->now_ms);
+    return state == HEALTH_UP || state == HEALTH_TRIAL_DUE;
+}
+
 enum pick_verdict upstream_pick(struct upstream *upstream, const struct pick_request *request, struct member **member)
 {
     struct member *sticky = unlikely(request->sticky != 0) ? take_sticky(upstream, request) : NULL;
@@ -256,16 +282,14 @@ enum pick_verdict upstream_pick(struct upstream *upstream, const struct pick_req
         struct member *found = ask(upstream, request);
         if (unlikely(!found))
             break;
+        bool well = likely(!upstream->panic) || is_well(found, request);
         if (likely(secure(upstream, found, request))) {
             *member = found;
-            return PICK_OK;
+            return likely(well) ? PICK_OK : PICK_PANIC;
         }
     }
-    if (upstream->slow_start_ms == 0 || request->full_speed)
-        return settle_for(upstream, request, member);
-    struct pick_request again = *request; /* nobody but those in slow start */
-    again.full_speed = true;
-    return upstream_pick(upstream, &again, member);
+    return begin_panic(upstream, request) ? upstream_pick(upstream, request, member)
+                                          : pick_slow(upstream, request, member);
 }
 
 /* The end of an attempt ---------------------------------------------------------------------------------------- */
@@ -286,6 +310,30 @@ static cold_function void count_outcome(const struct upstream *upstream, struct 
     }
 }
 
+static uint32_t marked_members(const struct upstream *upstream)
+{
+    uint32_t marked = 0;
+    for (uint32_t i = 0; i < upstream->count; i++)
+        marked += health_has_mark(upstream->members[i].server->health);
+    return marked;
+}
+
+/* A failure where not all servers may be marked at once: who might mark counts first, and nobody else marks meanwhile. */
+static cold_function bool report_within_share(struct upstream *upstream, struct member *member,
+                                              enum server_outcome outcome, uint64_t now_ms, uint64_t random)
+{
+    struct health *health = member->server->health;
+    const struct health_limits *limits = &upstream->health_limits;
+    if (!health_is_near_mark(health, limits) || !health_pool_enter(upstream->shared))
+        return health_report_if(health, limits, outcome, now_ms, random, false);
+    bool may_mark = marked_members(upstream) < health_marks_allowed(upstream->count, upstream->max_ejected);
+    bool marked = health_report_if(health, limits, outcome, now_ms, random, may_mark);
+    health_pool_leave(upstream->shared);
+    if (!may_mark)
+        counter_add(&member->server->counters->marks_spared, 1);
+    return marked;
+}
+
 bool upstream_done(struct upstream *upstream, struct member *member, enum server_outcome outcome, uint64_t now_ms,
                    uint64_t random)
 {
@@ -293,6 +341,11 @@ bool upstream_done(struct upstream *upstream, struct member *member, enum server
     lease_return(upstream, member);
     if (unlikely(outcome != SERVER_OK))
         count_outcome(upstream, member, outcome, now_ms);
+    if (unlikely(outcome != SERVER_OK && outcome != SERVER_UNTOLD) && upstream->max_ejected < 100) {
+        bool within = report_within_share(upstream, member, outcome, now_ms, random);
+        counter_add(&server->counters->marks, within);
+        return within;
+    }
     bool marked = health_report(server->health, &upstream->health_limits, outcome, now_ms, random);
     if (unlikely(marked))
         counter_add(&server->counters->marks, 1);

@@ -44,7 +44,10 @@
     X(retries, "requests taken elsewhere after a failure here") \
     X(hedges, "second requests sent here because another server was late") \
     X(status_failures, "responses whose status counts as a failure") \
-    X(marks, "times marked as dead") \
+    X(marks, "times marked as dead, or as worse than the others") \
+    X(marks_success_rate, "of these, for its success rate") \
+    X(marks_latency, "of these, for its latency") \
+    X(marks_spared, "times not marked because max-ejected of the pool were") \
     X(sent_bytes, "bytes sent to the server") \
     X(received_bytes, "bytes received from the server")
 #define SERVER_COUNTER_AS_MEMBER(name, text) _Atomic uint64_t name;
@@ -117,12 +120,16 @@ struct upstream {
     uint32_t count;
     uint32_t tier_count;
     const struct balance *balance;
+    bool panic;           /* as of the last look: fewer than panic_below are well */
     bool plain;           /* one tier, and nothing to look at now and then; known since the first look */
     uint64_t look_due_ms; /* tier.h */
     struct health_limits health_limits;
     struct idle_limits idle_limits;
     /* The caller's to set, before the first pick: */
     uint32_t spill_over; /* percent of a tier's weight that is well, below which requests go on to the next */
+    uint32_t max_ejected; /* percent of the members that may be marked at once; 100 until set, `shared` must be set below */
+    struct health_pool *shared;
+    uint32_t panic_below; /* percent of those not drained: when fewer are well, marks and checks are ignored; 0: never */
     uint32_t slow_start_ms; /* in which one that comes up gets from a tenth of its share to all of it; 0: at once */
     uint32_t load_cap;   /* percent of the mean load, by weight; policies by key keep to it; 0: no cap */
     struct tier tiers[UPSTREAM_TIERS_MAX];
@@ -141,6 +148,7 @@ void upstream_release(struct upstream *upstream);
 #define PICK_ROWS(X) \
     X(PICK_OK, "picked") \
     X(PICK_LAST_RESORT, "picked though every server is marked as dead") \
+    X(PICK_PANIC, "picked though not well, since too few servers are") \
     X(PICK_FULL, "every usable server is at its max-connections") \
     X(PICK_DOWN, "every server is down") \
     X(PICK_DRAINED, "every server that is not down is drained") \
@@ -152,17 +160,18 @@ const char *pick_text(enum pick_verdict verdict);
 
 /*
  * Picks a member for one attempt and takes a lease of it (in_flight, and health->leases where max_connections is set:
- * exact for the whole process, by compare-and-swap). On PICK_OK and PICK_LAST_RESORT *member is set and
+ * exact for the whole process, by compare-and-swap). On PICK_OK, PICK_LAST_RESORT and PICK_PANIC *member is set and
  * upstream_done must follow exactly once. PICK_LAST_RESORT: no server is well, so of those that are not down by an active
  * check, drained, tried or full, the one whose mark runs out first is tried (what nginx does; a whole pool marked by one
- * bad minute still serves). On all others *member is left as it was.
+ * bad minute still serves). PICK_PANIC: marks and checks are ignored for the moment, and this one would not have been
+ * picked otherwise. On all others *member is left as it was.
  */
 enum pick_verdict must_use upstream_pick(struct upstream *upstream, const struct pick_request *request,
                                          struct member **member);
 
 /*
  * Gives the lease back and tells health and counters (busy, connect_failures, closed_early, timeouts, malformed, marks).
- * True when this marked the server as dead (for the log).
+ * True when this marked the server as dead (for the log); never above max_ejected of the pool.
  */
 bool upstream_done(struct upstream *upstream, struct member *member, enum server_outcome outcome, uint64_t now_ms,
                    uint64_t random);
@@ -177,7 +186,7 @@ static inline void upstream_answered(const struct upstream *upstream, struct mem
 /* Whether a verdict is one of a lease. */
 static inline bool pick_has_lease(enum pick_verdict verdict)
 {
-    return verdict == PICK_OK || verdict == PICK_LAST_RESORT;
+    return verdict == PICK_OK || verdict == PICK_LAST_RESORT || verdict == PICK_PANIC;
 }
 
 /*

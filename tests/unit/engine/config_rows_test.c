@@ -56,7 +56,7 @@ static void check_number(const struct section *section, const struct row *row, v
     (void)section;
     (void)argument;
     bool number = row->type == TYPE_COUNT || row->type == TYPE_DURATION || row->type == TYPE_MICROSECONDS || row->type == TYPE_SIZE ||
-                  row->type == TYPE_PERCENT || row->type == TYPE_MODE;
+                  row->type == TYPE_PERCENT || row->type == TYPE_HUNDREDTHS || row->type == TYPE_MODE;
     if (!number)
         return;
     cr_expect(row->member_bytes == 4 || row->member_bytes == 8, "%s", row->word);

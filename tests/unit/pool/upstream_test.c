@@ -306,7 +306,7 @@ Test(upstream, each_failure_has_its_counter)
     struct member *member = NULL;
     world_init(&world, BALANCE_ROUND_ROBIN, 0, 1, NULL, NULL);
     world.upstream.health_limits.fail_after = 0;
-    for (enum server_outcome outcome = 0; outcome < SERVER_OUTCOMES; outcome++) {
+    for (enum server_outcome outcome = 0; outcome <= SERVER_UNTOLD; outcome++) {
         cr_assert_eq(pick_at(&world, 1, &member), PICK_OK);
         give_back(&world, member, outcome);
     }
