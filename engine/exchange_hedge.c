@@ -102,7 +102,7 @@ void exchange_hedge_begin(struct exchange *x)
             send_request(x);
         else
             conn_deadline(conn, worker->loop.now_ms + x->pool->config->connect_ms);
-    } else if (verdict == PICK_OK || verdict == PICK_LAST_RESORT)
+    } else if (pick_has_lease(verdict))
         exchange_member_done(x, member, SERVER_UNTOLD);
     exchange_await_answer(x);
 }

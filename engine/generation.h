@@ -187,6 +187,10 @@ void view_pool_panic(struct view_pool *pool);
 /* Looks at the line every LINE_POLL_MS while somebody stands in it. */
 void wait_line_poll(struct wait_line *line);
 
+/* A server and a pool as the configuration has them, for whoever makes an upstream of them. Any thread. */
+struct member member_for(const struct config *config, const struct config_server *from, struct server *server, uint32_t worker_count);
+enum err must_use upstream_for(struct upstream *upstream, const struct config_pool *config, struct member *members, struct health_pool *shared);
+
 void origin_unref(struct origin *origin);
 
 /* The name that a server of this pool is asked for by TLS. Any thread. */

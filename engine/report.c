@@ -77,6 +77,22 @@ void report_status(const struct stats_view *view, struct text *text, struct text
     text_add(json, SLICE("}"));
 }
 
+/* What most servers have nothing of: where it stands among the pool's tiers, and how often it was marked. */
+static void server_remarks(const struct server_view *server, struct text *text)
+{
+    const char *comma = "  ";
+    if (server->group) {
+        text_format(text, "%sgroup %u", comma, server->group);
+        comma = ", ";
+    }
+    if (server->zone.length) {
+        text_format(text, "%szone %.*s%s", comma, (int)server->zone.length, server->zone.at, server->far ? " (far)" : "");
+        comma = ", ";
+    }
+    if (counter_get(&server->counters.marks))
+        text_format(text, "%smarked %llu times", comma, get(&server->counters.marks));
+}
+
 static void server_text(const struct server_view *server, struct text *text)
 {
     const struct server_counters *counters = &server->counters;
@@ -85,9 +101,11 @@ static void server_text(const struct server_view *server, struct text *text)
     if (server->state == HEALTH_MARKED || server->state == HEALTH_TRIAL_DUE)
         why = server_outcome_word(server->last_outcome);
     snprintf(state, sizeof state, "%s%s%s", health_state_word(server->state), why[0] ? ": " : "", why);
-    text_format(text, "  %-28.*s %-18s %6u %8llu %6llu %10llu %8llu %8llu %8llu\n", (int)server->address.length, server->address.at, state, server->weight,
+    text_format(text, "  %-28.*s %-18s %6u %8llu %6llu %10llu %8llu %8llu %8llu", (int)server->address.length, server->address.at, state, server->weight,
                 get(&counters->busy), get(&counters->idle), get(&counters->requests), get(&counters->retries),
                 (unsigned long long)latency_quantile(counters->latency, 0.5), (unsigned long long)latency_quantile(counters->latency, 0.99));
+    server_remarks(server, text);
+    text_add(text, SLICE("\n"));
 }
 
 static void server_json(const struct server_view *server, struct text *json)
@@ -97,7 +115,10 @@ static void server_json(const struct server_view *server, struct text *json)
     put_string(json, "pool", server->pool);
     put_string(json, "address", server->address);
     put_string(json, "state", slice_of_text(health_state_word(server->state)));
-    put_string(json, "last_failure", slice_of_text(server->failures ? server_outcome_word(server->last_outcome) : ""));
+    put_string(json, "zone", server->zone);
+    bool failed = server->failures || server->state == HEALTH_MARKED || server->state == HEALTH_TRIAL_DUE;
+    put_string(json, "last_failure", slice_of_text(failed ? server_outcome_word(server->last_outcome) : ""));
+    text_format(json, "\"group\":%u,", server->group);
     text_format(json, "\"weight\":%u,\"max_connections\":%u,\"marked_for_ms\":%llu,\"failures\":%u,\"drained\":%s,\"checked\":\"%s\"", server->weight,
                 server->max_connections, (unsigned long long)server->marked_for_ms, server->failures, server->drained ? "true" : "false",
                 server->checked == HEALTH_CHECK_UP ? "up" : server->checked == HEALTH_CHECK_DOWN ? "down" : "unchecked");

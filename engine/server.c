@@ -225,6 +225,7 @@ static void view_server(struct server_process *process, uint32_t p, uint32_t s, 
     uint64_t until = atomic_load_explicit(&record->health.marked_until_ms, memory_order_relaxed);
     *out = (struct server_view){
         .pool = pool->name, .address = pool->servers[s].address.text, .weight = pool->servers[s].weight,
+        .group = pool->servers[s].group, .zone = pool->servers[s].zone, .far = config_server_is_far(server_config(process), &pool->servers[s]),
         .max_connections = pool->servers[s].max_connections, .state = health_state(&record->health, now_ms),
         .checked = atomic_load_explicit(&record->health.checked, memory_order_relaxed),
         .drained = atomic_load_explicit(&record->health.drained, memory_order_relaxed),

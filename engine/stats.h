@@ -86,6 +86,9 @@ struct worker_stats {
 struct server_view {
     struct slice pool, address;
     uint32_t weight, max_connections;
+    uint32_t group;
+    struct slice zone; /* empty: none */
+    bool far;          /* another zone than the engine's */
     enum health_state state;
     enum health_check checked;
     bool drained;

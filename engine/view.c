@@ -61,6 +61,30 @@ static struct origin *origin_for(struct worker *worker, const struct config_serv
 
 /* Pools -------------------------------------------------------------------------------------------------------- */
 
+struct member member_for(const struct config *config, const struct config_server *from, struct server *server, uint32_t worker_count)
+{
+    return (struct member){ .server = server, .weight = from->weight, .max_connections = from->max_connections,
+                            .fair_share = (from->max_connections + worker_count - 1) / worker_count,
+                            .group = (uint8_t)from->group, .far = config_server_is_far(config, from) };
+}
+
+enum err upstream_for(struct upstream *upstream, const struct config_pool *config, struct member *members, struct health_pool *shared)
+{
+    enum balance_kind kind = config->balance == BALANCE_CONSISTENT_HASH ? config->hash_balance : config->balance;
+    enum err e = upstream_init(upstream, config->name, members, config->server_count, kind);
+    if (e != ERR_OK)
+        return e;
+    upstream->health_limits = config->health;
+    upstream->idle_limits = config->idle;
+    upstream->spill_over = config->spill_over;
+    upstream->load_cap = config->load_cap;
+    upstream->slow_start_ms = config->slow_start_ms;
+    upstream->panic_below = config->panic_below;
+    upstream->max_ejected = config->health.outlier.max_ejected;
+    upstream->shared = shared;
+    return ERR_OK;
+}
+
 static bool fill_members(struct worker *worker, struct view_pool *pool, struct generation *generation, uint32_t index)
 {
     const struct config_pool *config = pool->config;
@@ -69,12 +93,8 @@ static bool fill_members(struct worker *worker, struct view_pool *pool, struct g
         if (!origin)
             return false;
         origin->server.references++;
-        uint32_t most = config->servers[i].max_connections;
-        pool->members[i] = (struct member){ .server = &origin->server, .weight = config->servers[i].weight, .max_connections = most,
-                                            .sticky_id = generation->sticky_ids[index] ? generation->sticky_ids[index][i] : 0,
-                                            .fair_share = (most + generation->worker_count - 1) / generation->worker_count,
-                                            .group = (uint8_t)config->servers[i].group,
-                                            .far = config_server_is_far(generation->config, &config->servers[i]) };
+        pool->members[i] = member_for(generation->config, &config->servers[i], &origin->server, generation->worker_count);
+        pool->members[i].sticky_id = generation->sticky_ids[index] ? generation->sticky_ids[index][i] : 0;
     }
     return true;
 }
@@ -184,18 +204,7 @@ static bool pool_init(struct worker *worker, struct view_pool *pool, struct gene
     pool->members = FAULT("view") ? NULL : calloc(config->server_count ? config->server_count : 1, sizeof *pool->members);
     if (!pool->line || !pool->members || !fill_members(worker, pool, generation, index))
         return false;
-    enum balance_kind kind = config->balance == BALANCE_CONSISTENT_HASH ? config->hash_balance : config->balance;
-    if (upstream_init(&pool->upstream, config->name, pool->members, config->server_count, kind) != ERR_OK)
-        return false;
-    pool->upstream.health_limits = config->health;
-    pool->upstream.idle_limits = config->idle;
-    pool->upstream.spill_over = config->spill_over;
-    pool->upstream.load_cap = config->load_cap;
-    pool->upstream.slow_start_ms = config->slow_start_ms;
-    pool->upstream.panic_below = config->panic_below;
-    pool->upstream.max_ejected = config->health.outlier.max_ejected;
-    pool->upstream.shared = &pool->record->health;
-    return true;
+    return upstream_for(&pool->upstream, config, pool->members, &pool->record->health) == ERR_OK;
 }
 
 static void pool_release(struct view_pool *pool)

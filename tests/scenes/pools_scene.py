@@ -177,6 +177,88 @@ class Failing(Scene):
         self.assertEqual(engine.get("/").status, 502)
 
 
+class Ejecting(Scene):
+    LIMITS = "interval: 300ms, min-requests: 5, min-servers: 3"
+
+    def pool(self, origins, keys, servers=None):
+        servers = servers or ", ".join(f'"{o.address}"' for o in origins)
+        return self.weir(f"workers: 2\npin: false\nroutes: [ {{ pool: app }} ]\npools:\n  app:\n    balance: round-robin\n"
+                         f"    servers: [ {servers} ]\n{keys}\n")
+
+    def until_marked(self, engine, origin, why):
+        def marked():
+            for _ in range(30):
+                engine.get()
+            found = engine.server(origin.port)
+            return found["state"] in ("marked", "trial") and found["last_failure"] == why
+        wait_for(f"a mark for its {why}", marked)
+
+    def test_one_that_fails_more_than_the_others_is_marked_for_its_success_rate(self):
+        count = [0]
+        def poor(exchange):
+            count[0] += 1
+            if count[0] % 2 == 0:
+                return ok(exchange)
+            exchange.send(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+        origins = [self.origin(poor)] + [self.origin(named(n)) for n in "bcdefg"]
+        engine = self.pool(origins, f"    passive-health: {{ back-off: 30s, success-rate: {{}}, {self.LIMITS} }}")
+        self.until_marked(engine, origins[0], "success-rate")
+        server = engine.server(origins[0].port)
+        self.assertEqual((server["marks"], server["marks_success_rate"], server["marks_latency"]), (1, 1, 0))
+        before = count[0]
+        for _ in range(30):
+            self.assertEqual(engine.get().status, 200)
+        self.assertEqual(count[0], before, "its successes in between do not bring it back")
+        self.assertIn("marked: success-rate", engine.command("pools")[1])
+
+    def test_one_that_is_slower_than_the_others_is_marked_for_its_latency(self):
+        def slow(exchange):
+            time.sleep(0.03)
+            return ok(exchange)
+        origins = [self.origin(slow)] + [self.origin(named(n)) for n in "bcd"]
+        engine = self.pool(origins, f"    passive-health: {{ back-off: 30s, latency: {{ above: 2, least: 5ms }}, {self.LIMITS} }}")
+        self.until_marked(engine, origins[0], "latency")
+
+    def test_only_as_many_are_marked_as_max_ejected_says(self):
+        well = self.origin(named("well"))
+        dead = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+        engine = self.pool([], "    passive-health: { fail-after: 1, back-off: 30s, max-ejected: 50% }\n    retries: 3",
+                           ", ".join(f'"{a}"' for a in [well.address] + dead))
+        for _ in range(60):
+            self.assertEqual(engine.get().body, b"well")
+        servers = engine.json("pools")["servers"]
+        self.assertEqual(sum(s["state"] == "marked" for s in servers), 2)
+        self.assertGreater(sum(s["marks_spared"] for s in servers), 0)
+
+    def test_in_a_panic_checks_are_ignored_and_it_is_told_when_it_ends(self):
+        well = {"is": False}
+        def script(exchange):
+            if exchange.path == "/healthz" and not well["is"]:
+                exchange.send(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+                return None
+            return ok(exchange)
+        origins = [self.origin(script) for _ in range(3)]
+        engine = self.pool(origins, "    panic-threshold: 50%\n    health: { path: /healthz, interval: 100ms, rise: 1, fall: 1 }")
+        wait_for("all to be down", lambda: all(s["state"] == "down" for s in engine.json("pools")["servers"]))
+        for _ in range(20):
+            self.assertEqual(engine.get().status, 200)
+        self.assertGreater(engine.counter("panic_picks"), 0)
+        wait_for("the log to say so", lambda: engine.log().count("marks and checks are ignored") == 1)
+        well["is"] = True
+        wait_for("the log to say that it is over", lambda: engine.get() and "enough servers are well again" in engine.log())
+
+    def test_a_server_that_comes_back_starts_slowly(self):
+        origins = [self.origin(named(n)) for n in "ab"]
+        engine = self.pool(origins, "    slow-start: 1h")
+        name = "app/" + origins[0].address
+        self.assertEqual(engine.command("drain", name)[0], 0)
+        self.assertEqual(engine.command("undrain", name)[0], 0)
+        found = [engine.get().body for _ in range(200)]
+        self.assertLess(found.count(b"a"), 60)
+        self.assertEqual(engine.command("drain", "app/" + origins[1].address)[0], 0)
+        self.assertEqual(engine.get().body, b"a", "nobody else can")
+
+
 class Full(Scene):
     def test_the_total_timeout_holds_in_the_queue_too(self):
         """The place is held by a request that began before the reload that brought the timeout."""
