@@ -340,10 +340,12 @@ static void frame_complete(struct client *client)
     client->in_length -= client->in_wanted; /* the next frame may have come already; it waits for this one's answer */
     memmove(client->in, client->in + client->in_wanted, client->in_length);
     client->in_wanted = 0;
-    if (e == ERR_OK)
-        run_command(client, &request);
-    else
+    if (e != ERR_OK) {
         refuse_frame(client, e);
+        return;
+    }
+    run_command(client, &request);
+    wire_request_release(&request);
 }
 
 static void look_at_input(struct client *client)

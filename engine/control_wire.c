@@ -141,14 +141,33 @@ static char *finish(cbor_item_t *map, bool well, size_t most, size_t *length)
     return frame;
 }
 
+static cbor_item_t *list_item(const struct wire_request *request)
+{
+    bool well = request->argument_count <= WIRE_ARGUMENTS_MAX;
+    cbor_item_t *list = well ? cbor_new_definite_array(request->argument_count) : NULL;
+    for (unsigned i = 0; list && i < request->argument_count; i++) {
+        struct slice text = slice_of_text(request->arguments[i]);
+        cbor_item_t *item = text.length <= WIRE_ARGUMENT_BYTES_MAX ? text_item(text) : NULL;
+        well = well && item && cbor_array_push(list, item);
+        if (item)
+            cbor_decref(&item);
+    }
+    if (list && !well)
+        cbor_decref(&list);
+    return list;
+}
+
 char *wire_encode_request(const struct wire_request *request, size_t *length)
 {
-    cbor_item_t *map = cbor_new_definite_map(4);
+    cbor_item_t *map = cbor_new_definite_map(5);
     if (!map)
         return NULL;
-    bool well = add(map, "version", cbor_build_uint8(WIRE_VERSION)) && add(map, "command", text_item(slice_of_text(request->command)));
+    bool well = add(map, "version", cbor_build_uint8(WIRE_VERSION)) &&
+                add(map, "command", text_item(slice_of_text(request->command)));
     if (request->argument[0])
         well = well && add(map, "argument", text_item(slice_of_text(request->argument)));
+    if (request->argument_count)
+        well = well && add(map, "arguments", list_item(request));
     if (request->deadline_ms != UINT64_MAX)
         well = well && add(map, "deadline-ms", cbor_build_uint64(request->deadline_ms));
     return finish(map, well, WIRE_REQUEST_BYTES_MAX, length);
@@ -241,6 +260,50 @@ static enum err read_text(const cbor_item_t *map, const char *key, char *out, si
     return ERR_OK;
 }
 
+/* How many bytes the list takes with a NUL behind each; or what is wrong with it. */
+static enum err measure_list(const cbor_item_t *list, size_t *bytes)
+{
+    if (!cbor_isa_array(list))
+        return ERR_SYNTAX;
+    if (cbor_array_size(list) > WIRE_ARGUMENTS_MAX)
+        return ERR_RANGE;
+    cbor_item_t **items = cbor_array_handle(list);
+    for (size_t i = 0; i < cbor_array_size(list); i++) {
+        size_t length = cbor_isa_string(items[i]) ? cbor_string_length(items[i]) : 0;
+        if (!cbor_isa_string(items[i]) || (length && memchr(cbor_string_handle(items[i]), 0, length)))
+            return ERR_SYNTAX;
+        if (length > WIRE_ARGUMENT_BYTES_MAX)
+            return ERR_RANGE;
+        *bytes += length + 1;
+    }
+    return ERR_OK;
+}
+
+static enum err read_list(const cbor_item_t *map, const char *key, struct wire_request *request)
+{
+    const cbor_item_t *list = find(map, key);
+    size_t bytes = 0;
+    if (!list)
+        return ERR_NONE;
+    enum err e = measure_list(list, &bytes);
+    if (e != ERR_OK || bytes == 0)
+        return e;
+    char *at = FAULT("control") ? NULL : malloc(bytes);
+    if (!at)
+        return ERR_MEMORY;
+    request->memory = at;
+    for (size_t i = 0; i < cbor_array_size(list); i++) {
+        const cbor_item_t *item = cbor_array_handle(list)[i];
+        size_t length = cbor_string_length(item);
+        request->arguments[request->argument_count++] = at;
+        if (length)
+            memcpy(at, cbor_string_handle(item), length);
+        at[length] = 0;
+        at += length + 1;
+    }
+    return ERR_OK;
+}
+
 static enum err optional(enum err e)
 {
     return e == ERR_NONE ? ERR_OK : e;
@@ -260,8 +323,17 @@ enum err wire_decode_request(struct slice bytes, struct wire_request *request)
         e = optional(read_text(map, "argument", request->argument, sizeof request->argument));
     if (e == ERR_OK)
         e = optional(read_uint(map, "deadline-ms", &request->deadline_ms));
+    if (e == ERR_OK) /* last, since it takes memory */
+        e = optional(read_list(map, "arguments", request));
     cbor_decref(&map);
     return e == ERR_NONE ? ERR_SYNTAX : e;
+}
+
+void wire_request_release(struct wire_request *request)
+{
+    free(request->memory);
+    request->memory = NULL;
+    request->argument_count = 0;
 }
 
 static enum err copy_text(const cbor_item_t *map, const char *key, char **out, size_t *length)

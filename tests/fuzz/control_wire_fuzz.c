@@ -15,7 +15,10 @@ static void request_again(const struct wire_request *request)
         return;
     MUST(wire_decode_request(slice_of(frame + WIRE_HEAD_BYTES, length - WIRE_HEAD_BYTES), &same) == ERR_OK);
     MUST(strcmp(same.command, request->command) == 0 && strcmp(same.argument, request->argument) == 0);
-    MUST(same.deadline_ms == request->deadline_ms);
+    MUST(same.deadline_ms == request->deadline_ms && same.argument_count == request->argument_count);
+    for (unsigned i = 0; i < same.argument_count; i++)
+        MUST(strcmp(same.arguments[i], request->arguments[i]) == 0);
+    wire_request_release(&same);
     free(frame);
 }
 
@@ -27,8 +30,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t length;
     if (size >= WIRE_HEAD_BYTES && wire_decode_head((const char *)data, WIRE_REQUEST_BYTES_MAX, &length) == ERR_OK)
         MUST(length > 0 && length <= WIRE_REQUEST_BYTES_MAX);
-    if (wire_decode_request(map, &request) == ERR_OK)
+    if (wire_decode_request(map, &request) == ERR_OK) {
         request_again(&request);
+        wire_request_release(&request);
+    }
     if (wire_decode_answer(map, &answer) == ERR_OK)
         wire_answer_release(&answer);
     return 0;
