@@ -131,16 +131,30 @@ struct config_server {
 };
 
 /* Active check: `health: { path: /healthz, interval: 2s }`. interval_ms == 0: none. */
+#define CHECK_STATUSES_MAX 8u
+#define CHECK_BODY_BYTES_MAX 256u
+#define CHECK_FIELDS_BYTES_MAX 2048u /* of `headers`, as written */
+enum check_kind { CHECK_HTTP, CHECK_TCP, CHECK_TLS };
+struct status_range {
+    uint16_t first, last;
+};
 struct config_check {
+    enum check_kind kind;
+    enum method method;     /* GET, HEAD or OPTIONS */
     struct slice path;
     struct slice host;      /* Host field to send; default: the server's address */
+    struct field_edits headers; /* FIELD_EDIT_SET; without placeholders */
+    struct status_range statuses[CHECK_STATUSES_MAX]; /* default 200-399 */
+    uint32_t status_count;
+    struct slice body;      /* must stand in the content; empty: nobody looks */
+    uint32_t port;          /* default 0: the server's */
     uint32_t interval_ms;
+    uint32_t interval_down_ms; /* while the server is down; default 0: interval_ms */
     uint32_t timeout_ms;    /* default: 2 s */
-    uint16_t status_first, status_last; /* default 200-399 */
     uint32_t rise, fall;    /* default 2, 3 */
 };
 
-enum hash_key { HASH_URI, HASH_PATH, HASH_HOST, HASH_CLIENT_ADDRESS, HASH_HEADER, HASH_COOKIE };
+enum hash_key { HASH_URI, HASH_PATH, HASH_HOST, HASH_CLIENT_ADDRESS, HASH_HEADER, HASH_COOKIE, HASH_QUERY };
 
 /* When another server is asked after one has failed, and how often. */
 struct config_retry {
@@ -181,7 +195,7 @@ struct config_pool {
     uint32_t slow_start_ms; /* of a server that comes up; default 0: none */
     uint32_t load_cap;      /* percent of the mean load that consistent-hash keeps to; default 0: no cap */
     enum hash_key hash_key;
-    struct slice hash_name; /* of the header or cookie */
+    struct slice hash_name; /* of the header, cookie or query parameter */
     struct slice host;      /* Host to send to origins; empty: the client's */
     struct config_check check;
     struct health_limits health; /* passive: fail-after, back-off */

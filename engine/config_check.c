@@ -255,6 +255,7 @@ void finish_pool(struct decoder *decoder, const struct node *node, void *target,
     name_servers(decoder, pool);
     check_repeated_servers(decoder, node, pool);
     check_back_off(decoder, node, pool);
+    finish_pool_check(decoder, node, pool);
     static const char *const for_hashing[] = { "hash-key", "hash-balance", "load-cap" };
     for (size_t i = 0; i < ARRAY_LENGTH(for_hashing) && pool->balance != BALANCE_CONSISTENT_HASH; i++) {
         if (section_given(&section_pool, given, for_hashing[i]))

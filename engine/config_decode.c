@@ -274,6 +274,7 @@ static decode_function *const decode_functions[ROW_TYPES] = {
     [TYPE_NETWORKS] = decode_networks,
     [TYPE_FORWARDED] = decode_forwarded,
     [TYPE_STATUS_RANGE] = decode_status_range,
+    [TYPE_STATUSES] = decode_statuses,
     [TYPE_HASH_KEY] = decode_hash_key,
     [TYPE_POOL] = decode_pool,
     [TYPE_HOSTS] = decode_hosts,

@@ -30,6 +30,7 @@ void decode_name(struct decoder *decoder, const struct row *row, const struct no
 void decode_prefix(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_forwarded(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_status_range(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_statuses(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_hash_key(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_address(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_words(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
@@ -60,6 +61,8 @@ void finish_retry(struct decoder *decoder, const struct node *node, void *target
 void finish_server(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_passive(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_check(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_pool_check(struct decoder *decoder, const struct node *node, const struct config_pool *pool); /* of finish_pool */
 void finish_route(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_respond(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_redirect(struct decoder *decoder, const struct node *node, void *target, uint64_t given);

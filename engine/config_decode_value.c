@@ -292,12 +292,33 @@ void decode_status_range(struct decoder *decoder, const struct row *row, const s
         problem_help(refuse(decoder, row, node), "%s", complaint);
 }
 
+/* One, a range, or a list of them. */
+void decode_statuses(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct config_check *check = target;
+    uint32_t count = node_items(node);
+    if (node->kind == NODE_MAP || count < row->least || count > row->most) {
+        problem_error(decoder->reporter, node->place, "'%s' is a status, a range, or a list of 1 to %u", row->word, (unsigned)row->most);
+        return;
+    }
+    const struct node_child *child = NULL;
+    for (const struct node *item; (item = node_next(node, &child));) {
+        struct slice text;
+        if (!decode_scalar(decoder, row->word, item, &text))
+            continue;
+        struct status_range *range = &check->statuses[check->status_count++];
+        const char *complaint = value_read_status_range(text, &range->first, &range->last);
+        if (complaint)
+            problem_help(refuse(decoder, row, item), "%s", complaint);
+    }
+}
+
 static const struct row_word hash_words[] = {
     { "uri", HASH_URI }, { "path", HASH_PATH }, { "host", HASH_HOST }, { "client-address", HASH_CLIENT_ADDRESS }, { NULL, 0 },
 };
-static const struct row_word hash_named[] = { { "header:", HASH_HEADER }, { "cookie:", HASH_COOKIE }, { NULL, 0 } };
+static const struct row_word hash_named[] = { { "header:", HASH_HEADER }, { "cookie:", HASH_COOKIE }, { "query:", HASH_QUERY }, { NULL, 0 } };
 
-/* True when text is header:NAME or cookie:NAME, well or not. */
+/* True when text is header:NAME, cookie:NAME or query:NAME, well or not. */
 static bool decode_hash_name(struct decoder *decoder, const struct row *row, const struct node *node, struct config_pool *pool)
 {
     for (const struct row_word *word = hash_named; word->word; word++) {
@@ -331,7 +352,7 @@ void decode_hash_key(struct decoder *decoder, const struct row *row, const struc
     struct config_problem *problem = refuse(decoder, row, node);
     suggest_word(problem, hash_words, text);
     if (strncmp(problem->help, "one of", 6) == 0)
-        problem_help(problem, "one of: uri, path, host, client-address, header:NAME, cookie:NAME");
+        problem_help(problem, "one of: uri, path, host, client-address, header:NAME, cookie:NAME, query:NAME");
 }
 
 /* Addresses and references ---------------------------------------------------------------------------------------- */

@@ -250,31 +250,6 @@ const struct section section_server = {
     .doc = "An origin server; its address alone suffices.",
 };
 
-static bool check_present(const void *target)
-{
-    return ((const struct config_check *)target)->interval_ms != 0;
-}
-static const struct row check_rows[] = {
-    { .word = "path", .type = TYPE_TEXT, MEMBER(config_check, path), .check = value_check_target, .usual = "/",
-      .doc = "Path to ask for, with GET." },
-    { .word = "host", .type = TYPE_TEXT, MEMBER(config_check, host), .check = value_check_authority,
-      .doc = "Host to send. Otherwise the server's address." },
-    { .word = "interval", .type = TYPE_DURATION, MEMBER(config_check, interval_ms), .least = 100, .most = HOUR_MS, .usual = "5s",
-      .doc = "Time between two checks of a server." },
-    { .word = "timeout", .type = TYPE_DURATION, MEMBER(config_check, timeout_ms), .least = 10, .most = 5 * MINUTE_MS, .usual = "2s",
-      .doc = "Time until a check without an answer has failed." },
-    { .word = "status", .type = TYPE_STATUS_RANGE, MEMBER(config_check, status_first), .usual = "200-399",
-      .doc = "Statuses that mean well." },
-    { .word = "rise", .type = TYPE_COUNT, MEMBER(config_check, rise), .least = 1, .most = 100, .usual = "2",
-      .doc = "Good checks in a row until a server that was down is up." },
-    { .word = "fall", .type = TYPE_COUNT, MEMBER(config_check, fall), .least = 1, .most = 100, .usual = "3",
-      .doc = "Bad checks in a row until a server is down." },
-};
-static const struct section section_check = {
-    .noun = "health", SECTION(config_check, check_rows), .is_present = check_present,
-    .doc = "Active checks: each server is asked now and then, by one worker for all. Without this key there are none.",
-};
-
 static bool rate_present(const void *target)
 {
     return ((const struct outlier_rate *)target)->below != 0;
@@ -393,7 +368,8 @@ static const struct row pool_rows[] = {
       .doc = "round-robin: in turn, by weight. least-load: the one with the fewest requests in flight. two-choices: the less loaded of "
              "two at random. peak-ewma: of two at random the one with the lower latency of late, times its load. consistent-hash: by hash-key, so that a key stays with its server." },
     { .word = "hash-key", .type = TYPE_HASH_KEY, .usual = "uri", .applies = pool_hashes,
-      .doc = "What consistent-hash goes by: uri (path and query), path, host, client-address, header:NAME or cookie:NAME." },
+      .doc = "What consistent-hash goes by: uri (path and query), path, host, client-address, header:NAME, cookie:NAME, or query:NAME "
+             "(a parameter's value as it stands, not decoded)." },
     { .word = "hash-balance", .type = TYPE_WORD, MEMBER(config_pool, hash_balance), .words = hash_balance_words, .usual = "maglev",
       .applies = pool_hashes,
       .doc = "How consistent-hash finds a key's server. maglev: in a table, even within 2 %. ring: on a circle of points, as ketama does; "

@@ -31,6 +31,7 @@
     X(TYPE_NETWORKS, "networks")                      \
     X(TYPE_FORWARDED, "word")                         \
     X(TYPE_STATUS_RANGE, "status or range")           \
+    X(TYPE_STATUSES, "statuses or ranges")            \
     X(TYPE_HASH_KEY, "word")                          \
     X(TYPE_POOL, "name of a pool")                    \
     X(TYPE_HOSTS, "host patterns")                    \
@@ -101,6 +102,7 @@ extern const struct section section_top;
 extern const struct section section_listener, section_route, section_pool, section_server;
 extern const struct section section_retry, section_hedge, section_breakers, section_sticky; /* config_rows_failure.c */
 extern const struct section section_listener_tls, section_certificate, section_pool_tls, section_tls; /* config_rows_tls.c */
+extern const struct section section_check; /* config_rows_health.c */
 
 /* The row of a section with this word, NULL when there is none; its bit in `given`. */
 const struct row *section_row(const struct section *section, struct slice word);

@@ -126,17 +126,27 @@ static void schema_forwarded(const struct row *row, struct text *out)
     text_add(out, SLICE("\"enum\":[\"x\",\"rfc7239\",\"both\",\"off\",false]"));
 }
 
+#define ONE_STATUS                                                                                                     \
+    "{\"type\":\"string\",\"pattern\":\"^[2-5][0-9]{2}(-[2-5][0-9]{2})?$\"},{\"type\":\"integer\",\"minimum\":200,\"maximum\":599}"
+
 static void schema_status_range(const struct row *row, struct text *out)
 {
-    (void)row;
-    text_add(out, SLICE("\"anyOf\":[{\"type\":\"string\",\"pattern\":\"^[2-5][0-9]{2}(-[2-5][0-9]{2})?$\"},"
-                        "{\"type\":\"integer\",\"minimum\":200,\"maximum\":599}]"));
+    text_format(out, "\"anyOf\":[%s", ONE_STATUS);
+    if (row->zero)
+        text_format(out, ",{\"const\":\"%s\"}", row->zero);
+    text_add(out, SLICE("]"));
+}
+
+static void schema_statuses(const struct row *row, struct text *out)
+{
+    text_format(out, "\"anyOf\":[%s,{\"type\":\"array\",\"minItems\":1,\"maxItems\":%llu,\"items\":{\"anyOf\":[%s]}}]", ONE_STATUS,
+                (unsigned long long)row->most, ONE_STATUS);
 }
 
 static void schema_hash_key(const struct row *row, struct text *out)
 {
     (void)row;
-    text_add(out, SLICE("\"type\":\"string\",\"pattern\":\"^(uri|path|host|client-address|(header|cookie):.+)$\""));
+    text_add(out, SLICE("\"type\":\"string\",\"pattern\":\"^(uri|path|host|client-address|(header|cookie|query):.+)$\""));
 }
 
 static void schema_texts(const struct row *row, struct text *out)
@@ -215,6 +225,7 @@ static schema_function *const schema_functions[ROW_TYPES] = {
     [TYPE_NETWORKS] = schema_texts,
     [TYPE_FORWARDED] = schema_forwarded,
     [TYPE_STATUS_RANGE] = schema_status_range,
+    [TYPE_STATUSES] = schema_statuses,
     [TYPE_HASH_KEY] = schema_hash_key,
     [TYPE_POOL] = schema_text,
     [TYPE_HOSTS] = schema_texts,

@@ -298,9 +298,23 @@ static void show_status_range(struct emitter *e, const struct row *row, const vo
     emit_bare(e, range[0] ? text : row->zero, false);
 }
 
+static void show_statuses(struct emitter *e, const struct row *row, const void *target)
+{
+    const struct config_check *check = target;
+    char text[VALUE_TEXT_BYTES];
+    show_key(e, row);
+    emit_several(e, check->status_count, '[');
+    for (uint32_t i = 0; i < check->status_count; i++) {
+        value_write_status_range(check->statuses[i].first, check->statuses[i].last, text);
+        emit_one_of(e, check->status_count);
+        emit_bare(e, text, false);
+    }
+    emit_several(e, check->status_count, ']');
+}
+
 static void show_hash_key(struct emitter *e, const struct row *row, const void *target)
 {
-    static const char *const words[] = { "uri", "path", "host", "client-address", "header:", "cookie:" };
+    static const char *const words[] = { "uri", "path", "host", "client-address", "header:", "cookie:", "query:" };
     const struct config_pool *pool = target;
     char text[300];
     snprintf(text, sizeof text, "%s%.*s", words[pool->hash_key], (int)pool->hash_name.length,
@@ -525,6 +539,7 @@ static show_function *const show_functions[ROW_TYPES] = {
     [TYPE_NETWORKS] = show_networks,
     [TYPE_FORWARDED] = show_forwarded,
     [TYPE_STATUS_RANGE] = show_status_range,
+    [TYPE_STATUSES] = show_statuses,
     [TYPE_HASH_KEY] = show_hash_key,
     [TYPE_POOL] = show_pool,
     [TYPE_HOSTS] = show_hosts,

@@ -30,6 +30,14 @@ struct tls_context;
 struct tls_session;
 struct tls_tickets;
 
+/* What the last active check found; control thread only. */
+struct check_result {
+    char what[96];   /* "it answered 200"; empty: none was made */
+    uint64_t at_ms;
+    uint32_t took_us;
+    bool well;
+};
+
 /* Process-wide, never freed before the end. */
 struct server_record {
     struct slice key; /* own memory */
@@ -40,6 +48,7 @@ struct server_record {
         bool begun;
     } history;
     uint64_t check_due_ms; /* prober.c: when it is asked again, also over reloads */
+    struct check_result check;
     struct server_counters *counters; /* one per worker, and one behind them for the control thread */
 };
 

@@ -5,7 +5,7 @@
 #define HASH_SEED_0 0x77656972u /* the same everywhere and for ever, so that a key keeps its server */
 #define HASH_SEED_1 0x68617368u
 
-/* The value of name in "a=1; b=2", as a cookie has it (RFC 6265 4.2.1). */
+/* The value of name in "a=1; b=2" of a cookie (RFC 6265 4.2.1), "a=1&b=2" of a query: the first, as it stands. */
 static struct slice pair_value(struct slice pairs, char separator, struct slice name)
 {
     while (pairs.length) {
@@ -39,6 +39,7 @@ struct slice hash_key_of(const struct config_pool *pool, const struct request *r
     case HASH_CLIENT_ADDRESS: return client_address;
     case HASH_HEADER: return field_of(request, pool->hash_name);
     case HASH_COOKIE: return hash_key_cookie(request, pool->hash_name);
+    case HASH_QUERY: return pair_value(request->query, '&', pool->hash_name);
     case HASH_URI: break;
     }
     return request->path;

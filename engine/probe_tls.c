@@ -36,8 +36,10 @@ struct probe_tls *probe_tls_new(struct probe_tls_shared *shared, struct tls_cont
         return NULL;
     memset(probe, 0, sizeof *probe);
     probe->shared = shared;
+    probe->asks = request.length > 0;
     tls_init(&probe->tls);
-    if (tls_start_client(&probe->tls, context, server_name, NULL) == ERR_OK && chain_append_copy(&probe->plain, &shared->blocks, request) == ERR_OK)
+    if (tls_start_client(&probe->tls, context, server_name, NULL) == ERR_OK &&
+        (!probe->asks || chain_append_copy(&probe->plain, &shared->blocks, request) == ERR_OK))
         return probe;
     probe_tls_free(probe);
     return NULL;
@@ -88,11 +90,13 @@ enum probe_tls_next probe_tls_step(struct probe_tls *probe, struct slice *at, ch
     }
     if (!tls->open)
         return receive(probe, at, why);
+    if (!probe->asks)
+        return PROBE_TLS_OPEN;
     verdict = tls_read(tls, &probe->content, BLOCK_BYTES, room, why);
     if (!queue_empty(&probe->content))
         return PROBE_TLS_CONTENT;
     if (verdict == TLS_CLOSED)
-        return failed("it closed before its response", why);
+        return PROBE_TLS_CLOSED;
     return verdict == TLS_WANTS_INPUT ? receive(probe, at, why) : PROBE_TLS_FAILED;
 }
 

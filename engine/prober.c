@@ -5,19 +5,29 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "engine/base/check.h"
+#include "engine/probe_http.h"
 #include "engine/probe_tls.h"
 #include "engine/process.h"
 #include "engine/socket.h"
-#include "proto/h1_parse.h"
 
-#define RESPONSE_BYTES 4096u
-#define REQUEST_BYTES 1024u
+#define RECEIVE_BYTES 4096u /* at a time, of plain text */
 
-enum probe_state { PROBE_WAITING, PROBE_CONNECTING, PROBE_SENDING, PROBE_RECEIVING, PROBE_ENDING };
+enum probe_state { PROBE_WAITING, PROBE_IN_LINE, PROBE_CONNECTING, PROBE_SENDING, PROBE_RECEIVING, PROBE_ENDING };
+
+/* What one check needs while it runs. */
+struct probe_work {
+    struct address address;
+    struct probe_http http;
+    size_t request_bytes, sent_bytes;
+    char request[PROBE_REQUEST_BYTES];
+    char received[RECEIVE_BYTES];
+};
 
 /* One server's check. */
 struct probe {
-    struct probe *next;
+    struct probe *next; /* in prober->probes or ->leaving */
+    struct probe *next_in_line;
     struct prober *prober;
     struct generation *generation; /* whose configuration it reads; it is stopped before that ends */
     const struct config_pool *pool;
@@ -25,18 +35,23 @@ struct probe {
     struct server_record *record;
     struct tls_context *context; /* the generation's; NULL: plain text */
     struct probe_tls *tls;       /* only while it runs */
+    struct probe_work *work;     /* likewise; NULL: it does not run */
     enum probe_state state;
+    enum probe_state late_in; /* ENDING: where its time ran out */
     int fd;
     struct op op;
     struct timer timer;
-    uint32_t received;
+    uint64_t begun_ns;
     bool leaving; /* freed with its last completion */
-    char *buffer; /* request, then response; only while it runs */
 };
 
 struct prober {
     struct server_process *process;
     struct probe *probes;
+    struct probe *leaving;           /* of a generation that was; an operation of each is armed still */
+    struct probe *line, **line_tail; /* due, and waiting for their turn */
+    uint32_t running;
+    bool serving; /* serve_line is on the stack */
     struct probe_tls_shared tls;
 };
 
@@ -45,10 +60,24 @@ static struct loop *loop_of(struct probe *probe)
     return &probe->prober->process->loop;
 }
 
+/* Ends what runs: whatever it holds is given back. */
+static void stop_running(struct probe *probe)
+{
+    if (!probe->work)
+        return;
+    if (probe->fd >= 0)
+        close(probe->fd);
+    probe->fd = -1;
+    free(probe->work);
+    probe->work = NULL;
+    probe_tls_free(probe->tls);
+    probe->tls = NULL;
+    probe->prober->running--;
+}
+
 static void probe_free(struct probe *probe)
 {
-    probe_tls_free(probe->tls);
-    free(probe->buffer);
+    stop_running(probe);
     free(probe);
 }
 
@@ -59,74 +88,114 @@ static void schedule(struct probe *probe, uint64_t at_ms)
     timer_set(&loop_of(probe)->wheel, &probe->timer, at_ms);
 }
 
+/* The next time, a tenth sooner or later. */
+static void schedule_next(struct probe *probe)
+{
+    const struct config_check *check = &probe->pool->check;
+    bool down = atomic_load_explicit(&probe->record->health.checked, memory_order_relaxed) == HEALTH_CHECK_DOWN;
+    uint64_t interval_ms = down && check->interval_down_ms ? check->interval_down_ms : check->interval_ms;
+    uint64_t jitter = loop_random(loop_of(probe)) % (interval_ms / 5 + 1);
+    schedule(probe, loop_of(probe)->now_ms + interval_ms - interval_ms / 10 + jitter);
+}
+
 /* The result --------------------------------------------------------------------------------------------------- */
+
+static void begin(struct probe *probe);
+
+/* As many as there is room for now. One that is over at once gives its place to the next in this loop, not in one call inside the other. */
+static void serve_line(struct prober *prober)
+{
+    if (prober->serving)
+        return;
+    prober->serving = true;
+    while (prober->line && prober->running < PROBES_MAX) {
+        struct probe *probe = prober->line;
+        prober->line = probe->next_in_line;
+        if (!prober->line)
+            prober->line_tail = &prober->line;
+        begin(probe);
+    }
+    prober->serving = false;
+}
+
+static void note(struct probe *probe, bool well, const char *what)
+{
+    struct check_result *check = &probe->record->check;
+    snprintf(check->what, sizeof check->what, "%s", what);
+    check->at_ms = loop_of(probe)->now_ms;
+    check->took_us = (uint32_t)u64_min((loop_of(probe)->now_ns - probe->begun_ns) / 1000, UINT32_MAX);
+    check->well = well;
+}
 
 static void conclude(struct probe *probe, bool well, const char *what)
 {
     const struct config_check *check = &probe->pool->check;
-    if (probe->fd >= 0)
-        close(probe->fd);
-    probe->fd = -1;
-    free(probe->buffer);
-    probe->buffer = NULL;
-    probe_tls_free(probe->tls);
-    probe->tls = NULL;
-    if (health_check_result(&probe->record->health, well, check->rise, check->fall, loop_of(probe)->now_ms))
-        log_line(LOG_WARN, "server \"%.*s\" is %s: %s", (int)probe->record->key.length, probe->record->key.at, well ? "up" : "down", what);
-    uint64_t jitter = loop_random(loop_of(probe)) % (check->interval_ms / 10 + 1);
-    schedule(probe, loop_of(probe)->now_ms + check->interval_ms - check->interval_ms / 20 + jitter);
+    struct server_record *record = probe->record;
+    note(probe, well, what);
+    stop_running(probe);
+    if (health_check_result(&record->health, well, check->rise, check->fall, loop_of(probe)->now_ms))
+        log_line(LOG_WARN, "server \"%.*s\" is %s: %s, after %.1f ms", (int)record->key.length, record->key.at,
+                 well ? "up" : "down", record->check.what, record->check.took_us / 1000.0);
+    schedule_next(probe);
+    serve_line(probe->prober);
 }
 
 /* An operation is still armed: its completion concludes. */
 static void give_up(struct probe *probe)
 {
+    probe->late_in = probe->state;
     probe->state = PROBE_ENDING;
     op_cancel(&loop_of(probe)->ring, &probe->op);
 }
 
-static void tls_go_on(struct probe *probe);
+/* The steps ---------------------------------------------------------------------------------------------------- */
 
 static void receive_more(struct probe *probe)
 {
-    if (probe->tls)
-        tls_go_on(probe);
-    else
-        op_recv(&loop_of(probe)->ring, &probe->op, probe->fd, probe->buffer + probe->received, RESPONSE_BYTES - probe->received, 0);
+    probe->state = PROBE_RECEIVING;
+    op_recv(&loop_of(probe)->ring, &probe->op, probe->fd, probe->work->received, RECEIVE_BYTES, 0);
 }
 
-static void judge(struct probe *probe)
+static void send_more(struct probe *probe)
 {
-    struct response response;
-    struct h1_progress progress = { 0 };
-    struct h1_limits limits = { RESPONSE_BYTES, RESPONSE_BYTES, FIELDS_CAP };
-    enum codec_fault fault = FAULT_NONE;
-    response.fields.count = 0;
-    enum h1_verdict verdict = h1_parse_response(&response, METHOD_GET, probe->buffer, probe->received, &progress, &limits, &fault);
-    if (verdict == H1_MORE && probe->received < RESPONSE_BYTES) {
-        receive_more(probe);
-        return;
+    struct probe_work *work = probe->work;
+    probe->state = PROBE_SENDING;
+    op_send(&loop_of(probe)->ring, &probe->op, probe->fd, work->request + work->sent_bytes,
+            work->request_bytes - work->sent_bytes);
+}
+
+/* True when that was the end of it. */
+static bool judge(struct probe *probe, struct slice bytes)
+{
+    char what[PROBE_WHAT_BYTES];
+    enum probe_http_verdict verdict = probe_http_input(&probe->work->http, bytes, what);
+    if (verdict == PROBE_HTTP_MORE)
+        return false;
+    conclude(probe, verdict == PROBE_HTTP_WELL, what);
+    return true;
+}
+
+static void it_closed(struct probe *probe)
+{
+    char what[PROBE_WHAT_BYTES];
+    if (probe->tls && !probe->tls->tls.open)
+        snprintf(what, sizeof what, "it closed inside the TLS handshake");
+    else
+        probe_http_closed(&probe->work->http, what);
+    conclude(probe, false, what);
+}
+
+/* False: it is over, and the probe waits again. */
+static bool judge_tls_content(struct probe *probe)
+{
+    struct queue *content = &probe->tls->content;
+    while (!queue_empty(content)) {
+        struct slice run = queue_front(content);
+        if (judge(probe, run))
+            return false;
+        queue_consume(content, run.length);
     }
-    const struct config_check *check = &probe->pool->check;
-    char what[64];
-    if (verdict != H1_DONE)
-        snprintf(what, sizeof what, "its response is malformed");
-    else
-        snprintf(what, sizeof what, "it answered %u", response.status);
-    bool well = verdict == H1_DONE && response.status >= check->status_first && response.status <= check->status_last;
-    conclude(probe, well, what);
-}
-
-/* The steps ---------------------------------------------------------------------------------------------------- */
-
-static size_t write_request(struct probe *probe)
-{
-    const struct config_check *check = &probe->pool->check;
-    struct slice host = check->host.length ? check->host : probe->server->address.text;
-    if (slice_starts(host, SLICE("unix:")))
-        host = SLICE("localhost");
-    int length = snprintf(probe->buffer, REQUEST_BYTES, "GET %.*s HTTP/1.1\r\nHost: %.*s\r\nUser-Agent: weir-check\r\nConnection: close\r\n\r\n",
-                          (int)check->path.length, check->path.at, (int)host.length, host.at);
-    return length > 0 && (size_t)length < REQUEST_BYTES ? (size_t)length : 0;
+    return true;
 }
 
 /* SENDING and RECEIVING take turns until there is content to be judged. */
@@ -135,7 +204,11 @@ static void tls_go_on(struct probe *probe)
     struct ring *ring = &loop_of(probe)->ring;
     struct slice at;
     char why[160];
-    switch (probe_tls_step(probe->tls, &at, why)) {
+    enum probe_tls_next next;
+    while ((next = probe_tls_step(probe->tls, &at, why)) == PROBE_TLS_CONTENT)
+        if (!judge_tls_content(probe))
+            return;
+    switch (next) {
     case PROBE_TLS_SEND:
         probe->state = PROBE_SENDING;
         op_send(ring, &probe->op, probe->fd, at.at, at.length);
@@ -144,15 +217,9 @@ static void tls_go_on(struct probe *probe)
         probe->state = PROBE_RECEIVING;
         op_recv(ring, &probe->op, probe->fd, (char *)(uintptr_t)at.at, at.length, 0);
         break;
-    case PROBE_TLS_CONTENT: {
-        struct slice run = queue_front(&probe->tls->content);
-        size_t n = size_min(run.length, RESPONSE_BYTES - probe->received);
-        memcpy(probe->buffer + probe->received, run.at, n);
-        probe->received += (uint32_t)n;
-        queue_consume(&probe->tls->content, run.length);
-        judge(probe);
-        break;
-    }
+    case PROBE_TLS_CONTENT: break;
+    case PROBE_TLS_OPEN: conclude(probe, true, "its TLS handshake is complete"); break;
+    case PROBE_TLS_CLOSED: it_closed(probe); break;
     case PROBE_TLS_FAILED: conclude(probe, false, why); break;
     }
 }
@@ -166,78 +233,136 @@ static void tls_done(struct probe *probe, uint32_t bytes)
     tls_go_on(probe);
 }
 
+static void plain_done(struct probe *probe, uint32_t bytes)
+{
+    struct probe_work *work = probe->work;
+    switch (probe->state) {
+    case PROBE_CONNECTING:
+        if (probe->pool->check.kind == CHECK_TCP)
+            conclude(probe, true, "it accepts connections");
+        else
+            send_more(probe);
+        break;
+    case PROBE_SENDING:
+        work->sent_bytes += bytes;
+        if (work->sent_bytes < work->request_bytes)
+            send_more(probe);
+        else
+            receive_more(probe);
+        break;
+    default:
+        if (!judge(probe, slice_of(work->received, bytes)))
+            receive_more(probe);
+        break;
+    }
+}
+
+static void leave(struct probe *probe)
+{
+    struct prober *prober = probe->prober;
+    struct probe **at = &prober->leaving;
+    while (*at != probe)
+        at = &(*at)->next;
+    *at = probe->next;
+    probe_free(probe);
+    serve_line(prober);
+}
+
+static const char *too_slow(const struct probe *probe)
+{
+    if (probe->late_in == PROBE_CONNECTING)
+        return "no connection in time";
+    if (probe->tls && !probe->tls->tls.open)
+        return "no TLS handshake in time";
+    return probe->work->http.status ? "its content took too long" : "no answer in time";
+}
+
 static void step_done(struct op *op, int32_t result, uint32_t flags)
 {
     (void)flags;
     struct probe *probe = CONTAINER_OF(op, struct probe, op);
-    struct ring *ring = &loop_of(probe)->ring;
-    if (probe->leaving) {
-        if (probe->fd >= 0)
-            close(probe->fd);
-        probe_free(probe);
-        return;
-    }
-    if (probe->state == PROBE_ENDING) {
-        conclude(probe, false, "it took too long");
-        return;
-    }
-    if (result < 0 || (result == 0 && probe->state == PROBE_RECEIVING)) {
-        conclude(probe, false, result < 0 ? strerror(-result) : "it closed before its response");
-        return;
-    }
-    if (probe->tls) {
+    if (probe->leaving)
+        leave(probe);
+    else if (probe->state == PROBE_ENDING)
+        conclude(probe, false, too_slow(probe));
+    else if (result < 0)
+        conclude(probe, false, strerror(-result));
+    else if (result == 0 && probe->state == PROBE_RECEIVING)
+        it_closed(probe);
+    else if (probe->tls)
         tls_done(probe, (uint32_t)result);
-        return;
-    }
-    switch (probe->state) {
-    case PROBE_CONNECTING:
-        probe->state = PROBE_SENDING;
-        op_send(ring, op, probe->fd, probe->buffer, write_request(probe));
-        break;
-    case PROBE_SENDING:
-        probe->state = PROBE_RECEIVING;
-        op_recv(ring, op, probe->fd, probe->buffer, RESPONSE_BYTES, 0);
-        break;
-    case PROBE_RECEIVING:
-        probe->received += (uint32_t)result;
-        judge(probe);
-        break;
-    case PROBE_WAITING:
-    case PROBE_ENDING:
-        break;
-    }
+    else
+        plain_done(probe, (uint32_t)result);
+}
+
+/* Beginning ---------------------------------------------------------------------------------------------------- */
+
+static void set_port(struct address *address, uint32_t port)
+{
+    if (address->socket.any.sa_family == AF_INET)
+        address->socket.v4.sin_port = htons((uint16_t)port);
+    else if (address->socket.any.sa_family == AF_INET6)
+        address->socket.v6.sin6_port = htons((uint16_t)port);
 }
 
 static bool begin_tls(struct probe *probe)
 {
     char name[256];
     origin_tls_name(probe->pool, probe->server->address.text, name);
-    probe->tls = probe_tls_new(&probe->prober->tls, probe->context, name, slice_of(probe->buffer, write_request(probe)));
+    probe->tls = probe_tls_new(&probe->prober->tls, probe->context, name,
+                               slice_of(probe->work->request, probe->work->request_bytes));
     return probe->tls != NULL;
+}
+
+/* Memory and a socket; false: our shortage, not the server's. */
+static bool prepare(struct probe *probe)
+{
+    const struct config_check *check = &probe->pool->check;
+    struct probe_work *work = FAULT("probe") ? NULL : malloc(sizeof *work);
+    if (!work)
+        return false;
+    probe->work = work;
+    probe->prober->running++;
+    work->address = probe->server->address;
+    work->sent_bytes = 0;
+    work->request_bytes = check->kind == CHECK_HTTP ? probe_http_request(check, work->address.text, work->request) : 0;
+    probe_http_init(&work->http, check);
+    if (check->port)
+        set_port(&work->address, check->port);
+    if (probe->context && check->kind != CHECK_TCP && !begin_tls(probe))
+        return false;
+    if (work->address.socket_bytes)
+        probe->fd = socket_for_origin(&work->address, SLICE("system"));
+    return probe->fd >= 0 || work->address.socket_bytes == 0;
 }
 
 static void begin(struct probe *probe)
 {
-    const struct address *address = &probe->server->address;
-    probe->received = 0;
-    probe->buffer = FAULT("probe") ? NULL : calloc(1, RESPONSE_BYTES);
-    bool able = probe->buffer && (!probe->context || begin_tls(probe));
-    probe->fd = able && address->socket_bytes ? socket_for_origin(address, SLICE("system")) : -1;
-    if (!able || (probe->fd < 0 && address->socket_bytes)) {
-        free(probe->buffer); /* our shortage, not the server's */
-        probe->buffer = NULL;
-        probe_tls_free(probe->tls);
-        probe->tls = NULL;
-        schedule(probe, loop_of(probe)->now_ms + probe->pool->check.interval_ms);
+    struct loop *loop = loop_of(probe);
+    probe->begun_ns = loop->now_ns;
+    if (!prepare(probe)) {
+        stop_running(probe);
+        schedule_next(probe);
         return;
     }
+    const struct address *address = &probe->work->address;
     if (probe->fd < 0) {
         conclude(probe, false, "its name does not resolve");
         return;
     }
     probe->state = PROBE_CONNECTING;
-    op_connect(&loop_of(probe)->ring, &probe->op, probe->fd, &address->socket.any, address->socket_bytes);
-    timer_set(&loop_of(probe)->wheel, &probe->timer, loop_of(probe)->now_ms + probe->pool->check.timeout_ms);
+    op_connect(&loop->ring, &probe->op, probe->fd, &address->socket.any, address->socket_bytes);
+    timer_set(&loop->wheel, &probe->timer, loop->now_ms + probe->pool->check.timeout_ms);
+}
+
+static void stand_in_line(struct probe *probe)
+{
+    struct prober *prober = probe->prober;
+    probe->state = PROBE_IN_LINE;
+    probe->next_in_line = NULL;
+    *prober->line_tail = probe;
+    prober->line_tail = &probe->next_in_line;
+    serve_line(prober);
 }
 
 static void timer_fired(struct timer *timer, uint64_t now_ms)
@@ -245,8 +370,8 @@ static void timer_fired(struct timer *timer, uint64_t now_ms)
     (void)now_ms;
     struct probe *probe = CONTAINER_OF(timer, struct probe, timer);
     if (probe->state == PROBE_WAITING)
-        begin(probe);
-    else if (probe->state != PROBE_ENDING)
+        stand_in_line(probe);
+    else if (probe->state != PROBE_ENDING && probe->state != PROBE_IN_LINE)
         give_up(probe);
 }
 
@@ -254,15 +379,20 @@ static void timer_fired(struct timer *timer, uint64_t now_ms)
 
 static void stop_all(struct prober *prober)
 {
+    prober->line = NULL;
+    prober->line_tail = &prober->line;
     while (prober->probes) {
         struct probe *probe = prober->probes;
         prober->probes = probe->next;
         timer_cancel(&loop_of(probe)->wheel, &probe->timer);
         probe->leaving = true;
-        if (op_armed(&probe->op))
-            op_cancel(&loop_of(probe)->ring, &probe->op);
-        else
+        if (!op_armed(&probe->op)) {
             probe_free(probe);
+            continue;
+        }
+        probe->next = prober->leaving;
+        prober->leaving = probe;
+        op_cancel(&loop_of(probe)->ring, &probe->op);
     }
 }
 
@@ -272,9 +402,16 @@ static bool add_probe(struct prober *prober, uint32_t p, uint32_t s)
     struct probe *probe = calloc(1, sizeof *probe);
     if (!probe)
         return false;
-    *probe = (struct probe){ .next = prober->probes, .prober = prober, .generation = generation, .pool = &generation->config->pools[p],
-                             .server = &generation->config->pools[p].servers[s], .record = generation->records[p][s], .context = generation->pool_tls[p],
-                             .fd = -1, .op.done = step_done, .timer.fire = timer_fired };
+    *probe = (struct probe){ .next = prober->probes,
+                             .prober = prober,
+                             .generation = generation,
+                             .pool = &generation->config->pools[p],
+                             .server = &generation->config->pools[p].servers[s],
+                             .record = generation->records[p][s],
+                             .context = generation->pool_tls[p],
+                             .fd = -1,
+                             .op.done = step_done,
+                             .timer.fire = timer_fired };
     prober->probes = probe;
     uint64_t now_ms = loop_of(probe)->now_ms;
     uint64_t due_ms = probe->record->check_due_ms;
@@ -285,6 +422,12 @@ static bool add_probe(struct prober *prober, uint32_t p, uint32_t s)
     return true;
 }
 
+static void forget(struct server_record *record)
+{
+    atomic_store_explicit(&record->health.checked, HEALTH_UNCHECKED, memory_order_relaxed);
+    record->check = (struct check_result){ 0 };
+}
+
 void prober_adopt(struct prober *prober)
 {
     struct generation *generation = prober->process->generation;
@@ -293,10 +436,10 @@ void prober_adopt(struct prober *prober)
     for (uint32_t p = 0; p < config->pool_count; p++) {
         for (uint32_t s = 0; s < config->pools[p].server_count; s++) {
             if (config->pools[p].check.interval_ms == 0)
-                atomic_store_explicit(&generation->records[p][s]->health.checked, HEALTH_UNCHECKED, memory_order_relaxed);
+                forget(generation->records[p][s]);
             else if (!add_probe(prober, p, s))
-                log_line(LOG_ERROR, "out of memory: server \"%.*s\" is not checked", (int)generation->records[p][s]->key.length,
-                         generation->records[p][s]->key.at);
+                log_line(LOG_ERROR, "out of memory: server \"%.*s\" is not checked",
+                         (int)generation->records[p][s]->key.length, generation->records[p][s]->key.at);
         }
     }
 }
@@ -312,16 +455,19 @@ enum err prober_new(struct prober **made, struct server_process *process)
     return ERR_OK;
 }
 
+static void free_all(struct probe *probe)
+{
+    for (struct probe *next; probe; probe = next) {
+        next = probe->next;
+        probe_free(probe);
+    }
+}
+
 /* The ring no longer runs: what is armed dies with it. */
 void prober_free(struct prober *prober)
 {
-    while (prober->probes) {
-        struct probe *probe = prober->probes;
-        prober->probes = probe->next;
-        if (probe->fd >= 0)
-            close(probe->fd);
-        probe_free(probe);
-    }
+    free_all(prober->probes);
+    free_all(prober->leaving);
     probe_tls_shared_release(&prober->tls);
     free(prober);
 }

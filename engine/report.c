@@ -105,6 +105,8 @@ static void server_text(const struct server_view *server, struct text *text)
                 get(&counters->busy), get(&counters->idle), get(&counters->requests), get(&counters->retries),
                 (unsigned long long)latency_quantile(counters->latency, 0.5), (unsigned long long)latency_quantile(counters->latency, 0.99));
     server_remarks(server, text);
+    if (server->check_what[0])
+        text_format(text, "  %s (%.1f ms), %llu s ago", server->check_what, server->check_took_us / 1000.0, (unsigned long long)(server->check_age_ms / 1000));
     text_add(text, SLICE("\n"));
 }
 
@@ -122,6 +124,11 @@ static void server_json(const struct server_view *server, struct text *json)
     text_format(json, "\"weight\":%u,\"max_connections\":%u,\"marked_for_ms\":%llu,\"failures\":%u,\"drained\":%s,\"checked\":\"%s\"", server->weight,
                 server->max_connections, (unsigned long long)server->marked_for_ms, server->failures, server->drained ? "true" : "false",
                 server->checked == HEALTH_CHECK_UP ? "up" : server->checked == HEALTH_CHECK_DOWN ? "down" : "unchecked");
+    text_add(json, SLICE(",\"last_check\":"));
+    text_json_string(json, slice_of_text(server->check_what));
+    if (server->check_what[0]) {
+        text_format(json, ",\"last_check_age_ms\":%llu,\"last_check_us\":%u", (unsigned long long)server->check_age_ms, server->check_took_us);
+    }
     text_format(json, ",\"open\":%llu,\"idle\":%llu,\"busy\":%llu,\"first_byte_p50_us\":%llu,\"first_byte_p99_us\":%llu", get(&counters->open), get(&counters->idle),
                 get(&counters->busy), (unsigned long long)latency_quantile(counters->latency, 0.5), (unsigned long long)latency_quantile(counters->latency, 0.99));
 #define SERVER_AS_JSON(name, help) text_format(json, ",\"" #name "\":%llu", get(&counters->name));
@@ -135,8 +142,8 @@ void report_pools(const struct stats_view *view, struct text *text, struct text 
     for (uint32_t i = 0; i < view->server_count; i++) {
         const struct server_view *server = &view->servers[i];
         if (i == 0 || !slice_equal(server->pool, view->servers[i - 1].pool))
-            text_format(text, "%s%.*s\n  %-28s %-18s %6s %8s %6s %10s %8s %8s %8s\n", i ? "\n" : "", (int)server->pool.length, server->pool.at, "server",
-                        "state", "weight", "busy", "idle", "requests", "retries", "p50 us", "p99 us");
+            text_format(text, "%s%.*s\n  %-28s %-18s %6s %8s %6s %10s %8s %8s %8s  %s\n", i ? "\n" : "", (int)server->pool.length, server->pool.at, "server",
+                        "state", "weight", "busy", "idle", "requests", "retries", "p50 us", "p99 us", "last check");
         server_text(server, text);
         if (i)
             text_add(json, SLICE(","));

@@ -232,6 +232,9 @@ static void view_server(struct server_process *process, uint32_t p, uint32_t s, 
         .marked_for_ms = until > now_ms ? until - now_ms : 0,
         .failures = atomic_load_explicit(&record->health.failures, memory_order_relaxed),
         .last_outcome = atomic_load_explicit(&record->health.last_outcome, memory_order_relaxed),
+        .check_what = record->check.what,
+        .check_age_ms = process->loop.now_ms - record->check.at_ms,
+        .check_took_us = record->check.took_us,
     };
     for (uint32_t w = 0; w <= process->worker_count; w++)
         add_counters(&out->counters, &record->counters[w]);

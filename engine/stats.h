@@ -95,6 +95,9 @@ struct server_view {
     uint64_t marked_for_ms; /* still */
     uint32_t failures;
     enum server_outcome last_outcome;
+    const char *check_what; /* of the last active check; "": none was made. Lives as long as the process */
+    uint64_t check_age_ms;
+    uint32_t check_took_us;
     struct server_counters counters; /* sums */
 };
 

@@ -150,8 +150,8 @@ Test(config, health_check_has_its_defaults_when_it_is_there)
     cr_assert_eq(check->host.length, 0);
     cr_assert_eq(check->interval_ms, 5000);
     cr_assert_eq(check->timeout_ms, 2000);
-    cr_assert_eq(check->status_first, 200);
-    cr_assert_eq(check->status_last, 399);
+    cr_assert_eq(check->statuses[0].first, 200);
+    cr_assert_eq(check->statuses[0].last, 399);
     cr_assert_eq(check->rise, 2);
     cr_assert_eq(check->fall, 3);
     config_free(config);
