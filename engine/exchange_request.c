@@ -143,22 +143,6 @@ static bool rewrite_path(struct exchange *x)
     return room && route_rewrite(route, x->request.path, room, cap, &x->forwarding.path) == ERR_OK;
 }
 
-/* OPTIONS with Max-Forwards (RFC 9110 7.6.2): at 0 we are the one asked; else it goes down by one, in place. */
-static bool count_forwards(struct exchange *x)
-{
-    const struct field *found = fields_find(&x->request.fields, FIELD_MAX_FORWARDS);
-    uint64_t left;
-    if (x->request.method != METHOD_OPTIONS || !found || slice_to_u64(field_value(found), &left) != ERR_OK)
-        return true;
-    if (left == 0)
-        return false;
-    char *digit = (char *)(uintptr_t)found->value + found->value_length - 1;
-    while (*digit == '0')
-        *digit-- = '9';
-    *digit = (char)(*digit - 1);
-    return true;
-}
-
 /* What placeholders may ask for and nobody else does. */
 static void fill_placeholders(struct exchange *x)
 {
@@ -181,7 +165,7 @@ static enum step_verdict to_pool(struct exchange *x)
         COUNT(x->worker, no_memory);
         return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
     }
-    if (unlikely(!count_forwards(x)))
+    if (unlikely(!codec_count_forwards(&x->request)))
         return exchange_answer(x, 204, NULL, SLICE_NONE);
     if (x->pool->config->total_ms)
         timer_set(&x->worker->loop.wheel, &x->timer, x->worker->loop.now_ms + x->pool->config->total_ms);

@@ -263,15 +263,21 @@ static bool in_network(const uint8_t address[16], const struct network *network)
     return (address[whole] & mask) == (network->address[whole] & mask);
 }
 
+bool front_trusts(const struct config *config, const uint8_t address[16])
+{
+    for (uint32_t i = 0; i < config->trusted_proxy_count; i++)
+        if (in_network(address, &config->trusted_proxies[i]))
+            return true;
+    return false;
+}
+
 void front_name(struct conn *client)
 {
     struct conn_client *who = &client->client;
     if (who->named)
         return;
     uint8_t address[16];
-    const struct config *config = config_of(client);
     who->named = true;
     who->address_length = (uint8_t)socket_peer(client->fd, who->address, &who->port, address);
-    for (uint32_t i = 0; i < config->trusted_proxy_count && !who->trusted; i++)
-        who->trusted = in_network(address, &config->trusted_proxies[i]);
+    who->trusted = who->trusted || front_trusts(config_of(client), address);
 }

@@ -20,6 +20,9 @@ void front_next(struct conn *client, bool keep, bool more_may_come);
 /* Fills in client->client's address, port and trusted from the socket, once. */
 void front_name(struct conn *client);
 
+/* True for the address (IPv4 as v4-mapped IPv6) of a listed proxy. */
+bool front_trusts(const struct config *config, const uint8_t address[16]);
+
 /* Sends what is queued and ends the connection (conn_finish), and counts it out. */
 void front_finish(struct conn *client, bool linger);
 

@@ -247,3 +247,18 @@ void health_drain(struct health *health, bool drained, uint64_t now_ms)
         SET(health->up_since_ms, now_ms);
     SET(health->drained, drained);
 }
+
+void health_copy(struct health *to, const struct health *from)
+{
+    SET(to->marked_until_ms, GET(from->marked_until_ms));
+    SET(to->failures, GET(from->failures));
+    SET(to->marks, GET(from->marks));
+    SET(to->leases, GET(from->leases));
+    SET(to->checked, GET(from->checked));
+    SET(to->drained, GET(from->drained));
+    SET(to->last_outcome, GET(from->last_outcome));
+    SET(to->trial, GET(from->trial));
+    SET(to->check_failures, GET(from->check_failures));
+    SET(to->check_successes, GET(from->check_successes));
+    SET(to->up_since_ms, GET(from->up_since_ms));
+}

@@ -83,6 +83,9 @@ enum health_state { HEALTH_UP, HEALTH_MARKED, HEALTH_TRIAL_DUE, HEALTH_DOWN, HEA
 const char *health_state_word(enum health_state state);
 enum health_state health_state(const struct health *health, uint64_t now_ms);
 
+/* What it is now, for a copy that may be tried out: nothing that happens to the one is seen in the other. */
+void health_copy(struct health *to, const struct health *from);
+
 /* TRIAL_DUE only: true for the one caller that may try. */
 bool health_claim_trial(struct health *health, const struct health_limits *limits, uint64_t now_ms);
 

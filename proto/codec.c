@@ -121,3 +121,18 @@ struct slice codec_placeholder(enum field_placeholder placeholder, const struct 
     }
     return SLICE_NONE;
 }
+
+bool codec_count_forwards(const struct request *request)
+{
+    const struct field *found = fields_find(&request->fields, FIELD_MAX_FORWARDS);
+    uint64_t left;
+    if (request->method != METHOD_OPTIONS || !found || slice_to_u64(field_value(found), &left) != ERR_OK)
+        return true;
+    if (left == 0)
+        return false;
+    char *digit = (char *)(uintptr_t)found->value + found->value_length - 1;
+    while (*digit == '0')
+        *digit-- = '9';
+    *digit = (char)(*digit - 1);
+    return true;
+}

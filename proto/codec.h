@@ -63,6 +63,12 @@ enum codec_fault codec_mark_hop_by_hop(struct fields *fields);
 /* True for fields that may not stand in a trailer section that is forwarded (RFC 9110 6.5.1). */
 bool codec_forbidden_in_trailer(enum field_id id);
 
+/*
+ * OPTIONS with Max-Forwards (RFC 9110 7.6.2; TRACE is refused): false at 0, when the proxy is the one asked; else it goes down by one, in
+ * place, so the bytes of the head must be writable.
+ */
+bool codec_count_forwards(const struct request *request);
+
 /* What an intermediary knows and adds when it forwards. All slices live as long as the exchange. */
 struct forwarding {
     struct slice via;            /* pseudonym for Via, e.g. "weir"; empty: no Via */

@@ -228,13 +228,14 @@ static bool field_holds(const struct field_condition *condition, const struct fi
     return condition->absent;
 }
 
-static bool fields_hold(const struct route *route, const struct fields *fields)
+/* The first condition that does not hold, or NULL. */
+static const struct field_condition *field_that_fails(const struct route *route, const struct fields *fields)
 {
     for (unsigned i = 0; i < route->field_count; i++) {
         if (!field_holds(&route->fields[i], fields))
-            return false;
+            return &route->fields[i];
     }
-    return true;
+    return NULL;
 }
 
 hot_function const struct route *route_find(const struct route *routes, uint32_t count, const struct request *request)
@@ -247,11 +248,23 @@ hot_function const struct route *route_find(const struct route *routes, uint32_t
             continue;
         if (route->path_count && !path_holds(route, request->path))
             continue;
-        if (route->field_count && !fields_hold(route, &request->fields))
+        if (route->field_count && field_that_fails(route, &request->fields))
             continue;
         return route;
     }
     return NULL;
+}
+
+enum route_verdict route_verdict_of(const struct route *route, const struct request *request, const struct field_condition **condition)
+{
+    if (route->method_count && !method_holds(route, request))
+        return ROUTE_METHOD;
+    if (route->host_count && !host_holds(route, request->host))
+        return ROUTE_HOST;
+    if (route->path_count && !path_holds(route, request->path))
+        return ROUTE_PATH;
+    *condition = field_that_fails(route, &request->fields);
+    return *condition ? ROUTE_FIELD : ROUTE_TAKES;
 }
 
 /* Covering -------------------------------------------------------------------------------------------------------- */

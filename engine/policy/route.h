@@ -68,6 +68,13 @@ struct route {
 const struct route *route_find(const struct route *routes, uint32_t count, const struct request *request);
 
 /*
+ * For explaining: which condition keeps the route from taking the request, the first in the order in which route_find looks;
+ * ROUTE_TAKES exactly when it would. *condition is set for ROUTE_FIELD.
+ */
+enum route_verdict { ROUTE_TAKES, ROUTE_METHOD, ROUTE_HOST, ROUTE_PATH, ROUTE_FIELD };
+enum route_verdict route_verdict_of(const struct route *route, const struct request *request, const struct field_condition **condition);
+
+/*
  * True when every request that `later` would take is taken by `earlier`: then later is never reached behind it. False also
  * where it is not seen (globs are compared by their text only). For checking a configuration; costs up to hosts x hosts + paths x paths.
  */

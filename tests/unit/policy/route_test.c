@@ -240,6 +240,35 @@ Test(route_find, field_value_matches_one_of_its_patterns)
     cr_assert(field_finds(&condition, &request)); /* any of several lines */
 }
 
+Test(route_verdict, names_the_first_condition_that_fails_and_agrees_with_finding)
+{
+    struct host_pattern hosts[] = { { HOST_EXACT, SLICE("a.com") } };
+    struct path_pattern paths[] = { { PATH_PREFIX, SLICE("/x") } };
+    struct slice methods[] = { SLICE("GET") };
+    struct field_condition fields[] = { { .id = FIELD_COOKIE, .name = SLICE("Cookie") }, { .name = SLICE("X-A"), .absent = true } };
+    struct route route = { .hosts = hosts, .host_count = 1, .paths = paths, .path_count = 1, .methods = methods, .method_count = 1,
+                           .method_bits = 1ull << METHOD_GET, .fields = fields, .field_count = 2 };
+    static const struct {
+        const char *method, *host, *path, *cookie, *other;
+        enum route_verdict verdict;
+    } cases[] = {
+        { "GET", "a.com", "/x", "1", NULL, ROUTE_TAKES },   { "PUT", "b.com", "/", NULL, NULL, ROUTE_METHOD },
+        { "GET", "b.com", "/", NULL, NULL, ROUTE_HOST },    { "GET", "a.com", "/", NULL, NULL, ROUTE_PATH },
+        { "GET", "a.com", "/x/y", NULL, "1", ROUTE_FIELD }, { "GET", "a.com", "/x", "1", "1", ROUTE_FIELD },
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        const struct field_condition *condition = NULL;
+        struct request request = request_of(cases[i].method, cases[i].host, cases[i].path);
+        if (cases[i].cookie)
+            add(&request, "Cookie", cases[i].cookie);
+        if (cases[i].other)
+            add(&request, "X-A", cases[i].other);
+        cr_expect_eq(route_verdict_of(&route, &request, &condition), cases[i].verdict, "%zu", i);
+        cr_expect_eq(route_find(&route, 1, &request) != NULL, cases[i].verdict == ROUTE_TAKES, "%zu", i);
+        cr_expect(cases[i].verdict != ROUTE_FIELD || condition == &fields[cases[i].cookie ? 1 : 0], "%zu", i);
+    }
+}
+
 /* Covering -------------------------------------------------------------------------------------------------------- */
 
 struct sketch {

@@ -287,3 +287,17 @@ Test(health, one_of_racing_failures_sets_the_mark, .timeout = 120)
     struct race the = { .reporting = true };
     run_race(&the, one_failure_is_missing);
 }
+
+/* Every member, or what is explained is not what happens: a record of all ones. */
+Test(health, a_copy_is_the_same_and_apart)
+{
+    struct health from, to;
+    memset(&from, 1, sizeof from);
+    memset(&to, 0, sizeof to);
+    health_copy(&to, &from);
+    cr_expect_eq(atomic_load(&to.marked_until_ms), atomic_load(&from.marked_until_ms));
+    size_t used = offsetof(struct health, check_successes) + sizeof from.check_successes;
+    cr_expect_eq(memcmp(&from, &to, used), 0, "a member was left out");
+    atomic_store(&to.drained, 0);
+    cr_expect_eq(atomic_load(&from.drained), 1);
+}
