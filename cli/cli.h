@@ -22,6 +22,7 @@ enum exit_code {
 };
 
 #define CLI_TARGETS_MAX 64
+#define CLI_HEADERS_MAX 32
 #define CLI_WORDS_MAX 8
 #define CLI_SOCKET_DEFAULT "/run/weir.sock"
 #define CLI_SOCKET_SERVICE "/run/weir/weir.sock" /* of the installed unit, weir.service, which may write nowhere else in /run */
@@ -39,6 +40,9 @@ struct options {
     const char *expiring;    /* certs --expiring */
     const char *to[CLI_TARGETS_MAX]; /* proxy --to */
     int to_count;
+    const char *headers[CLI_HEADERS_MAX]; /* explain --header */
+    int header_count;
+    const char *from;        /* explain --from */
     const char *words[CLI_WORDS_MAX]; /* what is no option */
     int word_count;
 };
@@ -54,8 +58,11 @@ enum option_bit {
     OPTION_EFFECTIVE = 1 << 6,
     OPTION_TO = 1 << 7,
     OPTION_HELP = 1 << 8,
-    OPTION_EXPIRING = 1 << 9
+    OPTION_EXPIRING = 1 << 9,
+    OPTION_HEADER = 1 << 10,
+    OPTION_FROM = 1 << 11
 };
+#define OPTIONS_REPEATED (OPTION_TO | OPTION_HEADER) /* may be given several times */
 
 struct option_row {
     enum option_bit bit;
@@ -125,6 +132,9 @@ int verb_metrics(const struct options *options);
 
 /* certs.c */
 int verb_certs(const struct options *options);
+
+/* explain.c */
+int verb_explain(const struct options *options);
 
 /* top.c */
 int verb_top(const struct options *options);

@@ -114,7 +114,7 @@ static void put_zsh(const char *text)
 /* '--name[what it does]:VALUE:what completes it' */
 static void zsh_spelling(const char *spelling, const struct option_row *row)
 {
-    fputs(row->bit == OPTION_TO ? " '*" : " '", stdout);
+    fputs(OPTIONS_REPEATED & row->bit ? " '*" : " '", stdout);
     printf("%s[", spelling);
     put_zsh(row->summary);
     fputs("]", stdout);

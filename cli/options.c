@@ -39,6 +39,16 @@ static bool store_target(struct options *options, const char *value)
     return true;
 }
 
+static bool store_header(struct options *options, const char *value)
+{
+    if (options->header_count == CLI_HEADERS_MAX) {
+        fprintf(stderr, "weir: more than %d times --header\n", CLI_HEADERS_MAX);
+        return false;
+    }
+    options->headers[options->header_count++] = value;
+    return true;
+}
+
 static bool store(struct options *options, enum option_bit bit, const char *value)
 {
     switch (bit) {
@@ -51,6 +61,8 @@ static bool store(struct options *options, enum option_bit bit, const char *valu
     case OPTION_EFFECTIVE: options->effective = true; break;
     case OPTION_TO: return store_target(options, value);
     case OPTION_HELP: options->help = true; break;
+    case OPTION_HEADER: return store_header(options, value);
+    case OPTION_FROM: options->from = value; break;
     case OPTION_EXPIRING: options->expiring = value; break;
     }
     return true;

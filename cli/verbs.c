@@ -17,6 +17,8 @@ const struct option_row option_rows[] = {
     { OPTION_EFFECTIVE, 0, "--effective", NULL, "with every default; they are shown anyway" },
     { OPTION_TO, 0, "--to", "SERVER", "HOST:PORT or unix:PATH to forward to; again for more servers" },
     { OPTION_EXPIRING, 0, "--expiring", "DURATION", "only those that end within it: 14d, 36h; exit code 1 if there are any" },
+    { OPTION_HEADER, 'H', "--header", "FIELD", "a field of the request, \"Name: value\"; again for more" },
+    { OPTION_FROM, 0, "--from", "ADDRESS", "the client's IP address (else 127.0.0.1)" },
     { OPTION_HELP, 'h', "--help", NULL, "what the verb does, and its options" },
 };
 const int option_count = (int)ARRAY_LENGTH(option_rows);
@@ -37,6 +39,8 @@ const struct verb verbs[] = {
     { "config", "show|schema|manual", "the configuration with every default, its JSON Schema, or weir.yaml(5)", "show schema manual",
       ASKS | OPTION_FILE | OPTION_EFFECTIVE, 1, 1, verb_config },
     { "certs", "list", "the certificates in use, and when they end", "list", ASKS | OPTION_EXPIRING, 1, 1, verb_certs },
+    { "explain", "[METHOD] URL", "what would become of a request, without sending it", NULL, ASKS | OPTION_HEADER | OPTION_FROM, 1, 2,
+      verb_explain },
     { "metrics", "", "all counters in Prometheus' text format", NULL, ASKS, 0, 0, verb_metrics },
     { "stop", "", "stop gracefully: requests in flight end first", NULL, ASKS | OPTION_NOW | OPTION_DEADLINE, 0, 0, verb_stop },
     { "proxy", "ADDRESS", "forward from one address, without a file", NULL, OPTION_TO | OPTION_SOCKET, 1, 1, verb_proxy },
@@ -85,8 +89,9 @@ static void put_option(const struct verb *verb, const struct option_row *row, FI
         fputs(row->name, out);
     if (row->value)
         fprintf(out, " %s", row->value);
-    fputs(optional ? "]" : "", out);
-    if (row->bit == OPTION_TO)
+    bool repeats = OPTIONS_REPEATED & row->bit;
+    fputs(!optional ? "" : repeats ? " ...]" : "]", out);
+    if (repeats && !optional)
         fprintf(out, " [%s %s ...]", row->name, row->value);
 }
 

@@ -14,6 +14,7 @@
 
 #include "engine/certificates.h"
 #include "engine/control_wire.h"
+#include "engine/explain.h"
 #include "engine/process.h"
 #include "engine/report.h"
 
@@ -257,6 +258,26 @@ static void do_certs(struct client *client, const struct wire_request *request, 
         text_add(&reply->text, SLICE("no listener speaks TLS\n"));
 }
 
+/* Arguments: method, URL, the client's address or nothing, then fields. */
+static void do_explain(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    struct server_process *process = client->control->process;
+    struct explain_question question = { .field_count = request->argument_count - 3 };
+    char why[128];
+    if (request->argument_count < 3 || question.field_count > EXPLAIN_FIELDS_MAX) {
+        say(reply, 2, "explain wants a method, a URL, an address and at most 32 fields");
+        return;
+    }
+    question.method = slice_of_text(request->arguments[0]);
+    question.url = slice_of_text(request->arguments[1]);
+    question.from = slice_of_text(request->arguments[2]);
+    for (unsigned i = 0; i < question.field_count; i++)
+        question.fields[i] = slice_of_text(request->arguments[3 + i]);
+    enum err e = explain(process->generation, &question, process->loop.now_ms, loop_random(&process->loop), &reply->text, &reply->json, why);
+    if (e != ERR_OK)
+        say(reply, e == ERR_SYNTAX ? 2 : 1, why);
+}
+
 static void do_version(struct client *client, const struct wire_request *request, struct reply *reply)
 {
     (void)request;
@@ -271,7 +292,7 @@ struct command {
 static const struct command commands[] = {
     { "status", do_status }, { "pools", do_pools }, { "top", do_top }, { "metrics", do_metrics }, { "config", do_config },
     { "drain", do_drain }, { "undrain", do_undrain }, { "stop", do_stop }, { "version", do_version },
-    { "certs", do_certs },
+    { "certs", do_certs }, { "explain", do_explain },
 };
 
 static void start_reload(struct client *client)

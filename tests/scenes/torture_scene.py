@@ -169,7 +169,7 @@ class Story:
     def commands(self):
         self.weir.write(self.config + "via: other\n")
         for words in (["status"], ["pools"], ["reload"], ["drain", "least/" + self.weir.second], ["undrain", "least/" + self.weir.second], ["config", "show"], ["top", "--once"],
-                      ["certs", "list"]):
+                      ["certs", "list"], ["explain", "PUT", "http://a/two?y", "-H", "X-A: b"], ["explain", "http://a/one"]):
             codes = [self.weir.command(*words)[0]]
             if codes[0] not in ((0, 1, 3, 4, 75) if words == ["reload"] else (0, 1, 4, 75)):  # 3: its file could not be read
                 raise Trouble(f"{words}: exit code {codes[0]}")

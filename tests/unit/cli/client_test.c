@@ -40,6 +40,7 @@ static void read_request(int fd)
 {
     char head[WIRE_HEAD_BYTES] = { 0 }, map[4096];
     size_t length = 0;
+    wire_request_release(&engine.asked); /* the last one that was asked */
     read_all(fd, head, sizeof head);
     if (wire_decode_head(head, sizeof map, &length) != ERR_OK)
         return;
@@ -108,6 +109,35 @@ Test(client, prints_the_answer_for_people_or_machines)
     cr_expect_eq(json.code, EXIT_OK);
     cr_expect_str_eq(json.out, "{\"well\":true}\n");
     cr_expect_str_empty(json.errors);
+}
+
+Test(client, carries_a_request_to_be_explained_in_pieces)
+{
+    start_answering(0, "route x\n", "{}");
+    cr_expect_str_eq(run_weir("explain", "-H", "X-A: 1", "PUT", "http://a/b", "--header=Cookie: c", "--from", "192.0.2.1").out, "route x\n");
+    cr_expect_str_eq(engine.asked.command, "explain");
+    cr_expect_eq(engine.asked.argument_count, 5u);
+    static const char *const words[] = { "PUT", "http://a/b", "192.0.2.1", "X-A: 1", "Cookie: c" };
+    for (unsigned i = 0; i < ARRAY_LENGTH(words); i++)
+        cr_expect_str_eq(engine.asked.arguments[i], words[i]);
+    run_weir("explain", "http://a/");
+    cr_expect_eq(engine.asked.argument_count, 3u);
+    cr_expect_str_eq(engine.asked.arguments[0], "GET");
+    cr_expect_str_eq(engine.asked.arguments[2], "");
+}
+
+Test(client, a_request_to_be_explained_has_its_limits)
+{
+    static char longer[9000];
+    const char *words[3 + 2 * 33 + 1] = { "weir", "explain", "http://a/" };
+    memset(longer, 'a', sizeof longer - 1);
+    expect_says(run_weir("explain", longer).errors, "is too long");
+    cr_expect_eq(run_weir("explain", "http://a/", "-H", longer).code, EXIT_USAGE);
+    for (int i = 0; i < 33; i++) {
+        words[3 + 2 * i] = "-H";
+        words[4 + 2 * i] = "A: b";
+    }
+    expect_says(run_words(words).errors, "more than 32 times --header");
 }
 
 Test(client, ends_with_the_engines_code)
