@@ -246,6 +246,8 @@ static void look_at_server(struct explanation *e, uint32_t i)
     health_copy(&server->health, &server->record->health);
     uint64_t until = atomic_load_explicit(&server->health.marked_until_ms, memory_order_relaxed);
     server->state = health_state(&server->health, e->now_ms);
+    uint32_t leases = atomic_load_explicit(&server->health.leases, memory_order_relaxed);
+    server->full = server->config->max_connections && leases >= server->config->max_connections;
     server->marked_for_ms = until > e->now_ms ? until - e->now_ms : 0;
     for (uint32_t w = 0; w < e->generation->worker_count; w++)
         server->busy += counter_get(&server->record->counters[w].busy);

@@ -11,7 +11,7 @@ static unsigned long long seconds_ago(const struct explanation *e, uint64_t at_m
 
 static bool is_full(const struct explained_server *server)
 {
-    return server->state == HEALTH_UP && !server->usable;
+    return server->state == HEALTH_UP && server->full;
 }
 
 /* "marked for another 3.2 s: connect" */
@@ -31,6 +31,8 @@ static void put_state(const struct explanation *e, const struct explained_server
         text_format(out, "%s, %llu in flight", is_full(server) ? "full" : "up", (unsigned long long)server->busy);
         break;
     }
+    if (server->state == HEALTH_UP && !server->usable && !server->full)
+        text_add(out, SLICE(", not to be used now"));
     if (server->state == HEALTH_UP && server->config->max_connections)
         text_format(out, " of %u at most", server->config->max_connections);
     if (check->what[0])
@@ -74,7 +76,8 @@ static void put_why(const struct explanation *e, struct text *out)
     else if (e->hashed && e->picked == e->first_choice)
         text_add(out, SLICE("the hash names it"));
     else if (e->hashed)
-        text_format(out, "it stands in for %.*s, which the hash names", (int)address_of(e, e->first_choice).length, address_of(e, e->first_choice).at);
+        text_format(out, "it stands in for %.*s, which the hash names", (int)address_of(e, e->first_choice).length,
+                    address_of(e, e->first_choice).at);
     else if (e->certain)
         text_add(out, SLICE("no other can be used"));
     else

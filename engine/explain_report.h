@@ -29,7 +29,7 @@ struct explained_server {
     enum health_state state;
     uint64_t marked_for_ms;
     uint64_t busy; /* all workers */
-    bool usable;
+    bool usable, full;
 };
 
 struct explained_route {

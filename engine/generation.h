@@ -32,7 +32,7 @@ struct tls_tickets;
 
 /* What the last active check found; control thread only. */
 struct check_result {
-    char what[96];   /* "it answered 200"; empty: none was made */
+    char what[160];  /* "it answered 200"; empty: none was made */
     uint64_t at_ms;
     uint32_t took_us;
     bool well;

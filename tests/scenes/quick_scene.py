@@ -187,7 +187,7 @@ class Machines(Scene):
         """Lines to try of this verb."""
         server = "127.0.0.1:1"
         more = {"check": [["-c", engine.path]], "drain": [[server]], "undrain": [["app/" + server]], "stop": [["--deadline", "1s"]],
-                "certs": [["list"]], "config": [["show"], ["show", "-c", engine.path], ["schema"], ["manual"]]}
+                "certs": [["list"]], "explain": [["http://a/"], ["POST", "https://a/x?y", "-H", "A: b", "--from", "::1"]], "config": [["show"], ["show", "-c", engine.path], ["schema"], ["manual"]]}
         return [[verb, *words, "--json"] for words in more.get(verb, [[]])]
 
     def test_every_verb_that_says_so_prints_one_json_value(self):
