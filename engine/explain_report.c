@@ -31,10 +31,10 @@ static void put_state(const struct explanation *e, const struct explained_server
         text_format(out, "%s, %llu in flight", is_full(server) ? "full" : "up", (unsigned long long)server->busy);
         break;
     }
-    if (server->state == HEALTH_UP && !server->usable && !server->full)
-        text_add(out, SLICE(", not to be used now"));
     if (server->state == HEALTH_UP && server->config->max_connections)
         text_format(out, " of %u at most", server->config->max_connections);
+    if (server->state == HEALTH_UP && !server->usable && !server->full)
+        text_add(out, SLICE(", not to be used now"));
     if (check->what[0])
         text_format(out, "%s %s, %llu s ago", server->state == HEALTH_DOWN ? ":" : "; last check:", check->what,
                     seconds_ago(e, check->at_ms));
