@@ -58,12 +58,14 @@ class Nginx:
 daemon off; master_process off; pid {folder}/pid; error_log stderr crit;
 events {{ worker_connections {connections}; }}
 http {{
-    access_log off; keepalive_requests 100000; keepalive_timeout 75s; client_max_body_size 0; default_type text/plain;
+    access_log off; {keep}; client_max_body_size 0; default_type text/plain;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
     server {{
         listen 127.0.0.1:{port} backlog=16384;
         root {folder}/root;
+        add_header X-Served-By "{name}" always;
+        {server}
         location = /named {{ return 200 "{name}"; }}
         location = /post {{ client_body_buffer_size 64k; return 200 "taken"; }}
         location = /chunked {{ ssi on; ssi_types *; try_files /big =404; }}
@@ -71,7 +73,8 @@ http {{
 }}
 """
 
-    def __init__(self, program, name="nginx", port=None, connections=20000):
+    def __init__(self, program, name="nginx", port=None, connections=20000, server="", keep="keepalive_requests 100000; keepalive_timeout 75s"):
+        """server, keep: further directives; keep those of its kept connections."""
         self.folder = tempfile.mkdtemp(prefix="weir-nginx-")
         self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
@@ -82,7 +85,7 @@ http {{
         path = os.path.join(self.folder, "nginx.conf")
         with open(path, "w") as file:
             file.write(("user root;\n" if os.getuid() == 0 else "")
-                       + self.CONFIG.format(folder=self.folder, port=self.port, name=name, connections=connections))
+                       + self.CONFIG.format(folder=self.folder, port=self.port, name=name, connections=connections, server=server, keep=keep))
         self.log_path = os.path.join(self.folder, "log")
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([program, "-c", path, "-p", self.folder, "-e", "stderr"], stdin=subprocess.DEVNULL, stderr=log)
