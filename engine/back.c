@@ -1,6 +1,8 @@
 #include "engine/back.h"
 
 #include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "engine/conn_tls.h"
@@ -25,6 +27,8 @@ static void count_out(struct conn *conn)
     counter_sub(&origin->server.counters->open, 1);
     return_place(conn->origin.place);
     conn->exchange = NULL;
+    if (conn->origin.use == ORIGIN_OPENING)
+        origin->opening--;
 }
 
 /* Tickets come after the handshake (RFC 8446 4.6.1), so this looks when an answer has come. */
@@ -55,7 +59,12 @@ void back_close(struct conn *conn)
 
 static bool on_shelf(const struct conn *conn)
 {
-    return conn->exchange == NULL;
+    return conn->origin.use == ORIGIN_IDLE;
+}
+
+static bool opening(const struct conn *conn)
+{
+    return conn->origin.use == ORIGIN_OPENING;
 }
 
 static void drop_kept(struct conn *conn)
@@ -66,9 +75,69 @@ static void drop_kept(struct conn *conn)
     back_close(conn);
 }
 
+/* Each is counted, the first of a row is told. */
+static void warming_failed(struct conn *conn, int error)
+{
+    struct origin *origin = conn->origin.origin;
+    counter_add(&origin->server.counters->connect_failures, 1);
+    if (!origin->warming_failed)
+        log_line(LOG_WARN, "server \"%.*s\": no connection ahead of requests%s%s", (int)origin->key.length, origin->key.at,
+                 error ? ": " : "", error ? strerror(error) : "");
+    origin->warming_failed = true;
+    back_close(conn);
+}
+
+/* The server may have left the configuration meanwhile, or is to be spoken to in another way. */
+static bool outdated(const struct conn *conn)
+{
+    const struct origin *origin = conn->origin.origin;
+    return origin->seen != origin->worker->view->generation->number || (conn->tls ? conn->tls->context : NULL) != origin->tls;
+}
+
+/* Onto the shelf, or closed. */
+static void shelve(struct conn *conn)
+{
+    struct origin *origin = conn->origin.origin;
+    uint64_t now_ms = origin->worker->loop.now_ms;
+    struct idle_entry *out = idle_put(&origin->server.idle, &conn->origin.idle, &origin->idle_limits, now_ms);
+    if (out == &conn->origin.idle) {
+        back_close(conn);
+        return;
+    }
+    conn->exchange = NULL;
+    conn->origin.use = ORIGIN_IDLE;
+    conn_deadline(conn, now_ms + origin->idle_limits.idle_ms_max + 1);
+    if (out)
+        back_close(CONTAINER_OF(out, struct conn, origin.idle));
+    else
+        counter_add(&origin->server.counters->idle, 1);
+}
+
+static void warmed(struct conn *conn)
+{
+    struct origin *origin = conn->origin.origin;
+    origin->opening--;
+    origin->warming_failed = false;
+    conn->origin.use = ORIGIN_SERVING; /* until it is on the shelf */
+    counter_add(&origin->server.counters->warmed, 1);
+    if (outdated(conn))
+        back_close(conn);
+    else
+        shelve(conn);
+}
+
 static void connected(struct conn *conn, int error)
 {
     struct exchange *x = conn->exchange;
+    if (unlikely(opening(conn))) {
+        if (error) {
+            warming_failed(conn, error);
+            return;
+        }
+        conn_receive(conn);
+        warmed(conn);
+        return;
+    }
     if (error) {
         exchange_conn_failed(conn, SERVER_CONNECT, error);
         return;
@@ -93,19 +162,31 @@ static void handshake_failed(struct conn *conn, const char *why)
     struct slice name = conn->origin.origin->key;
     COUNT(conn->worker, origin_tls);
     log_line(LOG_WARN, "server \"%.*s\": TLS: %s", (int)name.length, name.at, why);
+    if (opening(conn)) {
+        warming_failed(conn, 0);
+        return;
+    }
     exchange_conn_failed(conn, SERVER_CONNECT, 0);
+}
+
+static void shaken(struct conn *conn)
+{
+    bool more = conn_tls_received(conn);
+    if (!opening(conn))
+        exchange_run(conn->exchange);
+    else if (more)
+        warming_failed(conn, 0); /* it speaks unasked, or has closed */
+    else
+        warmed(conn);
 }
 
 static void shake(struct conn *conn)
 {
     char why[160];
-    if (conn->tls->open || !conn->exchange)
+    if (conn->tls->open || (!conn->exchange && !opening(conn)))
         return;
     switch (conn_tls_shake(conn, why)) {
-    case TLS_DONE:
-        (void)!conn_tls_received(conn);
-        exchange_run(conn->exchange);
-        break;
+    case TLS_DONE: shaken(conn); break;
     case TLS_WANTS_INPUT:
         if (conn->ended)
             handshake_failed(conn, "it closed during the handshake");
@@ -144,6 +225,10 @@ static void broken(struct conn *conn, int error)
         drop_kept(conn);
         return;
     }
+    if (opening(conn)) {
+        warming_failed(conn, error);
+        return;
+    }
     if (conn->deaf && op_armed(&conn->receive))
         return;
     if (queue_empty(&conn->in) || conn->ended) {
@@ -166,6 +251,10 @@ static void expire(struct origin *origin)
 
 static void timeout(struct conn *conn)
 {
+    if (opening(conn)) {
+        warming_failed(conn, ETIMEDOUT);
+        return;
+    }
     if (!on_shelf(conn)) {
         exchange_conn_timeout(conn);
         return;
@@ -190,15 +279,26 @@ static const struct conn_events back_events = {
 
 /* Connections -------------------------------------------------------------------------------------------------- */
 
-struct conn *back_take(struct origin *origin)
+/* Something can be read: its end, or what nobody asked for. */
+static bool is_stale(const struct conn *conn)
 {
-    struct idle_entry *entry = idle_take(&origin->server.idle, &origin->idle_limits, origin->worker->loop.now_ms);
-    if (!entry)
-        return NULL;
-    counter_sub(&origin->server.counters->idle, 1);
-    struct conn *conn = CONTAINER_OF(entry, struct conn, origin.idle);
-    conn->origin.reused = true;
-    return conn;
+    char byte;
+    return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+struct conn *back_take(struct origin *origin, bool careful)
+{
+    struct idle_entry *entry;
+    while ((entry = idle_take(&origin->server.idle, &origin->idle_limits, origin->worker->loop.now_ms))) {
+        struct conn *conn = CONTAINER_OF(entry, struct conn, origin.idle);
+        counter_sub(&origin->server.counters->idle, 1);
+        conn->origin.use = ORIGIN_SERVING;
+        conn->origin.reused = true;
+        if (likely(!careful) || !is_stale(conn))
+            return conn;
+        back_close(conn);
+    }
+    return NULL;
 }
 
 bool back_make_room(struct view_pool *pool)
@@ -251,25 +351,14 @@ struct conn *back_connect(struct origin *origin, const struct config *config)
 
 void back_keep(struct conn *conn)
 {
-    struct origin *origin = conn->origin.origin;
     if (conn->tls)
         keep_session(conn);
-    if (unlikely(origin->seen != origin->worker->view->generation->number || (conn->tls ? conn->tls->context : NULL) != origin->tls)) {
-        back_close(conn); /* a reload took its server away meanwhile, or changed how it is spoken to */
-        return;
-    }
-    conn->exchange = NULL;
-    conn->origin.idle.requests++;
-    struct idle_entry *out = idle_put(&origin->server.idle, &conn->origin.idle, &origin->idle_limits, origin->worker->loop.now_ms);
-    if (out == &conn->origin.idle) {
+    if (unlikely(outdated(conn))) {
         back_close(conn);
         return;
     }
-    conn_deadline(conn, origin->worker->loop.now_ms + origin->idle_limits.idle_ms_max + 1);
-    if (out)
-        back_close(CONTAINER_OF(out, struct conn, origin.idle));
-    else
-        counter_add(&origin->server.counters->idle, 1);
+    conn->origin.idle.requests++;
+    shelve(conn);
 }
 
 void back_forget(struct origin *origin)
@@ -282,4 +371,56 @@ void back_forget(struct origin *origin)
         back_close(CONTAINER_OF(entry, struct conn, origin.idle));
     }
     origin_unref(origin);
+}
+
+/* Ahead of requests -------------------------------------------------------------------------------------------- */
+
+/* False: no memory or descriptor, which others need more. */
+static bool warm_one(struct view_pool *pool, struct origin *origin)
+{
+    struct conn *conn = FAULT("warm") ? (errno = EMFILE, NULL) : back_connect(origin, pool->worker->view->config);
+    if (!conn) {
+        origin->warming_failed = true;
+        return false;
+    }
+    conn->origin.use = ORIGIN_OPENING;
+    origin->opening++;
+    conn_deadline(conn, pool->worker->loop.now_ms + pool->config->connect_ms);
+    return true;
+}
+
+/* The shares are turned from server to server, so that one connection to each of many does not fall on the first worker alone. */
+static uint32_t missing_at(const struct view_pool *pool, uint32_t index)
+{
+    const struct origin *origin = pool->members[index].server->owner;
+    const struct worker *worker = pool->worker;
+    if (health_state(&origin->record->health, worker->loop.now_ms) != HEALTH_UP || origin->address.socket_bytes == 0)
+        return 0;
+    uint32_t share = idle_share(origin->idle_limits.warm, worker->view->generation->worker_count, worker->loop.number + index);
+    uint32_t missing = idle_missing(&origin->server.idle, &origin->idle_limits, share, origin->opening);
+    return origin->warming_failed && missing > 0 ? origin->opening == 0 : missing;
+}
+
+static unsigned warm_pool(struct view_pool *pool, unsigned most)
+{
+    unsigned opened = 0;
+    for (uint32_t i = 0; i < pool->config->server_count && opened < most; i++)
+        for (uint32_t missing = missing_at(pool, i); missing > 0 && opened < most; missing--, opened++)
+            if (!warm_one(pool, pool->members[i].server->owner))
+                return most;
+    return opened;
+}
+
+void back_warm(struct worker *worker)
+{
+    uint32_t count = worker->view->config->pool_count;
+    unsigned opened = 0;
+    if (worker->draining)
+        return;
+    worker->warm_turn++;
+    for (uint32_t i = 0; i < count && opened < WARM_PER_TICK; i++) {
+        struct view_pool *pool = &worker->view->pools[(worker->warm_turn + i) % count];
+        if (unlikely(pool->config->idle.warm > 0))
+            opened += warm_pool(pool, WARM_PER_TICK - opened);
+    }
 }

@@ -3,6 +3,9 @@
  *
  * A kept connection goes on receiving: bytes or FIN on it mean that it is of no use any more, and it is closed before
  * anybody sends on it. Which of them may wait and how long is pool/idle's decision; back carries it out.
+ *
+ * Where `keep-alive: warm` is set some are opened ahead of requests, each worker's share of them. Those that fail say nothing of
+ * the server's health, which is about requests: they are counted and logged, and tried one at a time until one succeeds.
  */
 #ifndef WEIR_BACK_H
 #define WEIR_BACK_H
@@ -10,8 +13,11 @@
 #include "engine/conn.h"
 #include "engine/generation.h"
 
-/* A kept connection to the server, ready to send on; NULL when there is none. */
-struct conn *back_take(struct origin *origin);
+/*
+ * A kept connection to the server, ready to send on; NULL when there is none. `careful`, for requests that cannot be sent again: asks the
+ * kernel once more whether the server has closed it, which completions tell only with the next turn.
+ */
+struct conn *back_take(struct origin *origin, bool careful);
 
 /*
  * A new connection; `connected` comes later as exchange_run on conn->exchange, which the caller sets. NULL and errno: no
@@ -28,5 +34,12 @@ void back_close(struct conn *conn);
 
 /* Closes all kept connections of a server (it left the configuration, or is drained). */
 void back_forget(struct origin *origin);
+
+/*
+ * Opens what is missing of each server's `warm` connections, WARM_PER_TICK at most, to servers that are up only. Called now and then
+ * (worker.c).
+ */
+#define WARM_PER_TICK 64u
+void back_warm(struct worker *worker);
 
 #endif

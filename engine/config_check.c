@@ -249,12 +249,21 @@ void finish_passive(struct decoder *decoder, const struct node *node, void *targ
     }
 }
 
+static void check_warm(struct decoder *decoder, const struct node *node, const struct config_pool *pool)
+{
+    const struct node *kept = node_find(node, "keep-alive");
+    if (kept && pool->idle.warm > 0 && pool->idle.count_max == 0)
+        problem_help(problem_error(decoder->reporter, key_place(kept, "warm"), "'warm' does nothing while 'connections' is 0"),
+                     "leave one of them out");
+}
+
 void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
 {
     struct config_pool *pool = target;
     name_servers(decoder, pool);
     check_repeated_servers(decoder, node, pool);
     check_back_off(decoder, node, pool);
+    check_warm(decoder, node, pool);
     finish_pool_check(decoder, node, pool);
     static const char *const for_hashing[] = { "hash-key", "hash-balance", "load-cap" };
     for (size_t i = 0; i < ARRAY_LENGTH(for_hashing) && pool->balance != BALANCE_CONSISTENT_HASH; i++) {

@@ -318,6 +318,10 @@ static const struct row keep_alive_rows[] = {
       .zero = "none", .doc = "How old one may become." },
     { .word = "requests", .type = TYPE_COUNT, MEMBER(idle_limits, requests_max), .most = UINT32_MAX, .usual = "none",
       .zero = "none", .doc = "How many requests one may serve." },
+    { .word = "warm", .type = TYPE_COUNT, MEMBER(idle_limits, warm), .most = 65535, .usual = "none", .zero = "none",
+      .doc = "Idle connections that are kept ready to each server that is up, for the whole process: opened ahead of requests, TLS handshake "
+             "included, a few each second, no more than 'connections' on a worker. One that cannot be opened is counted and logged and marks no "
+             "server." },
 };
 static const struct section section_keep_alive = {
     .noun = "keep-alive", SECTION(idle_limits, keep_alive_rows), .always = true,

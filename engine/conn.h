@@ -66,11 +66,19 @@ struct conn_client {
     char address[46]; /* text */
 };
 
+/* What an origin's connection is doing. */
+enum origin_use {
+    ORIGIN_SERVING, /* has an exchange */
+    ORIGIN_OPENING, /* is being opened ahead of requests, for the shelf */
+    ORIGIN_IDLE     /* on its server's shelf */
+};
+
 /* What only an origin's has. */
 struct conn_origin {
     struct origin *origin;
     struct idle_entry idle;
     _Atomic uint64_t *place; /* that it gives back; NULL: none is counted */
+    uint8_t use; /* enum origin_use; back.c's */
     bool reused; /* served a request before this one */
     bool session_kept; /* TLS: its session was looked at */
 };

@@ -89,7 +89,7 @@ void exchange_hedge_begin(struct exchange *x)
     enum pick_verdict verdict = upstream_pick(&x->pool->upstream, &x->pick, &member);
     struct conn *conn = NULL;
     if (verdict == PICK_OK) {
-        conn = back_take(member->server->owner);
+        conn = back_take(member->server->owner, false);
         conn = conn ? conn : back_connect(member->server->owner, x->view->config);
     }
     if (conn) {

@@ -151,7 +151,7 @@ enum step_verdict exchange_attach(struct exchange *x)
     if (x->origin)
         return conn_is_ready(x->origin) ? exchange_go(x, STEP_FORWARD) : STEP_WAIT;
     x->attempts++;
-    x->origin = x->fresh_only ? NULL : back_take(origin_of(x));
+    x->origin = x->fresh_only ? NULL : back_take(origin_of(x), !method_is_idempotent(x->request.method));
     if (unlikely(!x->origin))
         return connect_to(x);
     x->origin->exchange = x;

@@ -303,7 +303,7 @@ static enum err ask_pool(struct explanation *e)
     enum err result = counters && e->servers && e->members ? ERR_OK : ERR_MEMORY;
     if (result == ERR_OK) {
         memset(e->servers, 0, bytes);
-        e->waiting = atomic_load_explicit(&e->generation->pool_records[e->route->pool]->waiting, memory_order_relaxed);
+        e->waiting = (uint32_t)atomic_load_explicit(&e->generation->pool_records[e->route->pool]->waiting, memory_order_relaxed);
         e->key = hash_key_of(e->pool, &e->request, e->forwarding.client_address);
         e->hashed = hash_key_hash(e->pool, &e->request, e->forwarding.client_address, &e->hash);
         if (!e->hashed)

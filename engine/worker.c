@@ -115,7 +115,7 @@ struct slice worker_date(struct worker *worker)
 
 /*
  * Sleeping workers publish too: an idle minute must not show the counters of the last busy moment as current. And what a
- * burst has touched is given back once it has not been needed for a while.
+ * burst has touched is given back once it has not been needed for a while. Connections are opened ahead of requests where they are wanted.
  */
 static void tick(struct timer *timer, uint64_t now_ms)
 {
@@ -126,6 +126,7 @@ static void tick(struct timer *timer, uint64_t now_ms)
     if (worker->exchanges.taken == 0 && worker->exchanges.taken_max == 0)
         slab_trim(&worker->exchanges);
     worker->exchanges.taken_max = worker->exchanges.taken;
+    back_warm(worker);
     timer_set(&worker->loop.wheel, timer, now_ms + WORKER_TICK_MS);
 }
 
@@ -175,7 +176,7 @@ static enum err start_work(struct worker *worker, const struct worker_plan *plan
         return ERR_MEMORY;
     worker_adopt(worker);
     worker->ticker.fire = tick;
-    timer_set(&worker->loop.wheel, &worker->ticker, worker->loop.now_ms + WORKER_TICK_MS);
+    timer_set(&worker->loop.wheel, &worker->ticker, worker->loop.now_ms);
     return ERR_OK;
 }
 
@@ -346,6 +347,8 @@ void worker_adopt(struct worker *worker)
         return;
     forget_origins(worker);
     view_retire(old);
+    if (!worker->draining)
+        timer_set(&worker->loop.wheel, &worker->ticker, worker->loop.now_ms); /* what it wants opened ahead */
 }
 
 /* Stopping ----------------------------------------------------------------------------------------------------- */
@@ -408,7 +411,11 @@ static void close_any(void *object, void *argument)
 {
     (void)argument;
     struct conn *conn = object;
-    if (conn->magic == CONN_MAGIC)
+    if (conn->magic != CONN_MAGIC)
+        return;
+    if (!conn->client_side && !conn->exchange && conn->state != CONN_CLOSING)
+        back_close(conn);
+    else
         conn_close(conn, false);
 }
 
@@ -420,7 +427,7 @@ void worker_end(struct worker *worker)
     worker_cut(worker);
     while ((entry = map_next(&worker->origins, &cursor)))
         back_forget(entry->value);
-    slab_each(&worker->conns, close_any, NULL); /* those that were finishing */
+    slab_each(&worker->conns, close_any, NULL); /* those that were finishing, or being opened for a shelf */
     access_log_flush(worker->log);
     worker->end_ms = worker->loop.now_ms + WORKER_END_MS;
     timer_cancel(&worker->loop.wheel, &worker->ticker);

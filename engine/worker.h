@@ -83,6 +83,7 @@ struct worker {
     uint64_t next_number;
     uint64_t client_count;
     uint64_t published_ms;
+    uint32_t warm_turn; /* which pool is looked at first (back_warm) */
     struct timer ticker;
     uint64_t end_ms; /* ending: the loop ends by then whatever is left */
     bool draining;

@@ -123,3 +123,16 @@ uint64_t idle_next_expiry(const struct idle_shelf *shelf, const struct idle_limi
         return UINT64_MAX;
     return overfull(shelf, limits) ? 0 : due_ms(shelf->oldest, limits);
 }
+
+uint32_t idle_share(uint32_t warm, uint32_t workers, uint32_t number)
+{
+    MUST(workers > 0);
+    return warm / workers + (number % workers < warm % workers);
+}
+
+uint32_t idle_missing(const struct idle_shelf *shelf, const struct idle_limits *limits, uint32_t share, uint32_t opening)
+{
+    uint32_t wanted = share < limits->count_max ? share : limits->count_max;
+    uint32_t present = shelf->count + opening;
+    return wanted > present ? wanted - present : 0;
+}

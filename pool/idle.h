@@ -22,6 +22,7 @@ struct idle_limits {
     uint32_t idle_ms_max;
     uint32_t lifetime_ms_max; /* 0: no limit */
     uint32_t requests_max;    /* 0: no limit */
+    uint32_t warm;            /* opened ahead of requests, all workers together; 0: none */
 };
 
 struct idle_shelf {
@@ -44,6 +45,12 @@ void idle_remove(struct idle_shelf *shelf, struct idle_entry *entry);
 
 /* The oldest entry if it is overdue, off the shelf, to be closed; NULL when none is. Call until NULL. */
 struct idle_entry *idle_expire(struct idle_shelf *shelf, const struct idle_limits *limits, uint64_t now_ms);
+
+/* How many of `warm` connections the number-th of so many workers keeps ready: the shares' sum is `warm`. */
+uint32_t idle_share(uint32_t warm, uint32_t workers, uint32_t number);
+
+/* How many are to be opened so that `share` wait here, when `opening` are under way: never more than the shelf may hold. */
+uint32_t idle_missing(const struct idle_shelf *shelf, const struct idle_limits *limits, uint32_t share, uint32_t opening);
 
 /* When idle_expire next has something to do; UINT64_MAX for never. */
 uint64_t idle_next_expiry(const struct idle_shelf *shelf, const struct idle_limits *limits);

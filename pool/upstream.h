@@ -37,6 +37,7 @@
     X(status_5xx, "responses with a 5xx status") \
     X(connects, "connections opened") \
     X(reused, "requests on a kept-alive connection") \
+    X(warmed, "connections opened ahead of requests") \
     X(connect_failures, "connections that could not be opened") \
     X(closed_early, "connections closed before a response") \
     X(timeouts, "responses that took too long") \

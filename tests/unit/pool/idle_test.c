@@ -177,3 +177,32 @@ Test(idle, agrees_with_a_simple_model)
         cr_assert_eq(idle_next_expiry(&shelf, &some), count ? model[0]->since_ms + 50 : UINT64_MAX);
     }
 }
+
+Test(idle, shares_of_all_workers_make_the_whole)
+{
+    for (uint32_t warm = 0; warm < 20; warm++)
+        for (uint32_t workers = 1; workers < 7; workers++) {
+            uint32_t sum = 0, least = UINT32_MAX, most = 0;
+            for (uint32_t i = 0; i < workers; i++) {
+                uint32_t share = idle_share(warm, workers, i + 3); /* whichever comes first */
+                sum += share;
+                least = share < least ? share : least;
+                most = share > most ? share : most;
+            }
+            cr_assert_eq(sum, warm);
+            cr_assert_leq(most - least, 1);
+        }
+}
+
+Test(idle, what_is_missing_counts_what_is_under_way_and_never_passes_the_shelf)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry a = { 0 };
+    cr_assert_eq(idle_missing(&shelf, &limits, 0, 0), 0);
+    cr_assert_eq(idle_missing(&shelf, &limits, 2, 0), 2);
+    cr_assert_eq(idle_missing(&shelf, &limits, 2, 1), 1);
+    cr_assert_eq(idle_missing(&shelf, &limits, 9, 0), limits.count_max);
+    put(&shelf, &a, 1);
+    cr_assert_eq(idle_missing(&shelf, &limits, 2, 1), 0);
+    cr_assert_eq(idle_missing(&shelf, &limits, 1, 4), 0);
+}

@@ -1,0 +1,169 @@
+"""Connections to origins that are kept: opened ahead of requests, given up in time, passed between workers, and no request is lost by it."""
+import socket
+import time
+import unittest
+
+from failover_scene import Load
+from props import Nginx
+from stage import SLOW, Scene, free_port, named, wait_for
+from tls_certificates import certificates
+from tls_props import TlsScene
+
+PATIENCE = 6 * SLOW
+
+
+class Warm(Scene):
+    """`keep-alive: { warm: N }`"""
+
+    def total(self, engine, word):
+        return [server[word] for server in engine.json("pools")["servers"]]
+
+    def test_connections_are_there_before_any_request_and_the_workers_shares_make_the_sum(self):
+        origins = [self.origin(named(name)) for name in ("one", "two", "three")]
+        for warm in (5, 1):
+            engine = self.before(*origins, pool=f"    balance: round-robin\n    keep-alive: {{ warm: {warm} }}")
+            wait_for("them to be opened", lambda: self.total(engine, "idle") == [warm] * 3, PATIENCE)
+            self.assertEqual(self.total(engine, "warmed"), [warm] * 3)
+            self.assertEqual(self.total(engine, "connects"), [warm] * 3)
+            self.assertEqual(self.total(engine, "requests"), [0] * 3)
+
+    def test_a_request_uses_one_and_those_that_were_closed_are_opened_again(self):
+        def close_after(exchange):
+            exchange.body()
+            exchange.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+            return False
+        origin = self.origin(close_after)
+        engine = self.weir("workers: 1\npin: false\nroutes: [ { pool: app } ]\n"
+                           f"pools: {{ app: {{ servers: [ {origin.address} ], keep-alive: {{ warm: 2 }} }} }}\n")
+        wait_for("them to be opened", lambda: self.total(engine, "idle") == [2], PATIENCE)
+        self.assertEqual(engine.get().body, b"ok")
+        self.assertEqual(self.total(engine, "reused"), [1])
+        wait_for("the third", lambda: self.total(engine, "warmed") == [3], PATIENCE)
+        for connection in list(origin.connections):
+            try:
+                connection.shutdown(2)
+            except OSError:
+                pass
+        wait_for("two others", lambda: self.total(engine, "warmed") == [5] and self.total(engine, "idle") == [2], PATIENCE)
+
+    def test_a_server_that_refuses_is_tried_one_at_a_time_marked_by_nobody_and_warmed_when_it_is_there(self):
+        port = free_port()
+        engine = self.weir(f"routes: [ {{ pool: app }} ]\npools: {{ app: {{ servers: [ 127.0.0.1:{port} ], keep-alive: {{ warm: 20 }},\n"
+                           "  passive-health: { fail-after: 1 } } }\n")
+        wait_for("failures", lambda: self.total(engine, "connect_failures")[0] > 20, PATIENCE)
+        self.assertEqual(self.total(engine, "state"), ["up"])
+        self.assertEqual(engine.log().count("no connection ahead of requests"), 2)  # each worker's first
+        self.origin(named("there"), port=port)
+        wait_for("it to be warm", lambda: self.total(engine, "idle") == [20], PATIENCE)
+        self.assertEqual(engine.get().body, b"there")
+
+    def test_none_are_opened_to_servers_that_are_drained_marked_or_down(self):
+        well = {"is": True}
+        def script(exchange):
+            if exchange.path == "/healthz" and not well["is"]:
+                exchange.send(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+                return None
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            return None
+        origin = self.origin(script)
+        engine = self.before(origin, pool="    keep-alive: { warm: 4, idle: 300ms }\n    health: { path: /healthz, interval: 100ms, rise: 1, fall: 1 }")
+        def stays_cold(how):
+            wait_for("those that wait to go", lambda: self.total(engine, "idle") == [0], PATIENCE)
+            before = self.total(engine, "warmed")
+            turns = engine.counter("loop_turns")
+            wait_for("two ticks", lambda: engine.counter("loop_turns") > turns + 6, PATIENCE)
+            self.assertEqual(self.total(engine, "warmed"), before, how)
+        wait_for("it to be warm", lambda: self.total(engine, "idle") == [4], PATIENCE)
+        self.assertEqual(engine.command("drain", origin.address)[0], 0)
+        stays_cold("drained")
+        self.assertEqual(engine.command("undrain", origin.address)[0], 0)
+        wait_for("it to be warm again", lambda: self.total(engine, "idle") == [4], PATIENCE)
+        well["is"] = False
+        wait_for("it to be down", lambda: self.total(engine, "state") == ["down"], PATIENCE)
+        stays_cold("down")
+
+    def test_a_reload_brings_and_takes_them(self):
+        origin = self.origin(named("there"))
+        config = "routes: [ { pool: app } ]\npools: { app: { servers: [ %s ] %s } }\n"
+        engine = self.weir(config % (origin.address, ""))
+        self.assertEqual(self.total(engine, "open"), [0])
+        engine.write(config % (origin.address, ", keep-alive: { warm: 6 }"))
+        self.assertEqual(engine.command("reload")[0], 0)
+        wait_for("it to be warm", lambda: self.total(engine, "idle") == [6], PATIENCE)
+        other = self.origin(named("other"))
+        engine.write(config % (other.address, ", keep-alive: { warm: 3 }"))
+        self.assertEqual(engine.command("reload")[0], 0)
+        wait_for("the other to be warm", lambda: self.total(engine, "idle") == [3], PATIENCE)
+        self.assertEqual(engine.get().body, b"other")
+
+    def test_an_engine_stops_while_they_are_being_opened(self):
+        """Nobody accepts and the backlog is full: most stay under way until the engine ends."""
+        silent = socket.socket()
+        self.addCleanup(silent.close)
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        engine = self.weir(f"routes: [ {{ pool: app }} ]\npools: {{ app: {{ servers: [ 127.0.0.1:{silent.getsockname()[1]} ], keep-alive: {{ warm: 8 }} }} }}\n")
+        wait_for("them to be begun", lambda: self.total(engine, "open") == [8], PATIENCE)
+        self.assertLess(self.total(engine, "idle")[0], 8)
+
+
+class Sealed(TlsScene):
+    def test_warm_connections_have_their_handshake_behind_them(self):
+        made = certificates()
+        origin = self.tls_origin(named("sealed"))
+        engine = self.weir(f"routes: [ {{ pool: app }} ]\npools: {{ app: {{ servers: [ {origin.address} ], keep-alive: {{ warm: 4 }},\n"
+                           f"  tls: {{ ca: {made.ca.path}, server-name: origin.test }} }} }}\n")
+        wait_for("them to be opened", lambda: engine.server(origin.port)["idle"] == 4, PATIENCE)
+        self.assertEqual(engine.get().body, b"sealed")
+        self.assertEqual((engine.server(origin.port)["connects"], engine.server(origin.port)["reused"]), (4, 1))
+
+
+class Given(Scene):
+    """Origins that close kept connections, as they do."""
+
+    def nginx(self, keep):
+        nginx = Nginx(self.need("nginx"), "one", keep=keep)
+        self.addCleanup(nginx.stop)
+        return nginx
+
+    def test_origins_that_close_after_ten_requests_or_a_second_lose_no_request_not_even_a_post(self):
+        """Clients that pause about as long as the origin waits, beside others that do not."""
+        nginx = self.nginx("keepalive_requests 10; keepalive_timeout 1s")
+        engine = self.before(nginx, pool="    retries: 1")
+        loads = [Load(self, engine.port, clients=4), Load(self, engine.port, "/post", "POST", b"x" * 300, clients=4, expected=b"taken")]
+        loads += [Load(self, engine.port, "/post", "POST", b"x", clients=8, pause=pause, expected=b"taken") for pause in (0.98, 1.0, 1.02)]
+        time.sleep(5)
+        for load in loads:
+            load.stop()
+            self.assertEqual(load.failures(), {})
+        server = engine.server(nginx.port)
+        self.assertGreater(server["connects"], server["requests"] / 12)
+        self.assertGreater(server["reused"], server["requests"] / 2)
+
+    def test_no_connection_serves_more_requests_than_it_may(self):
+        served = []
+        def script(exchange):
+            exchange.body()
+            served.append(id(exchange.connection))
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            return None
+        origin = self.origin(script)
+        engine = self.before(origin, pool="    keep-alive: { requests: 7 }")
+        load = Load(self, engine.port, clients=4, expected=b"ok")
+        load.more(200)
+        load.stop()
+        self.assertEqual(load.failures(), {})
+        self.assertEqual(max(served.count(connection) for connection in set(served)), 7)
+
+    def test_no_connection_grows_older_than_it_may(self):
+        """Connections are replaced under load, and no request notices."""
+        origin = self.origin(named("there"))
+        engine = self.before(origin, pool="    keep-alive: { lifetime: 300ms }")
+        load = Load(self, engine.port, clients=2, expected=b"there")
+        wait_for("connections to be replaced", lambda: engine.server(origin.port)["connects"] > 10, PATIENCE)
+        load.stop()
+        self.assertEqual(load.failures(), {})
+
+
+if __name__ == "__main__":
+    unittest.main()
