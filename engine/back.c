@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/borrow.h"
 #include "engine/conn_tls.h"
 #include "engine/exchange.h"
 #include "engine/socket.h"
@@ -50,6 +51,8 @@ void back_close(struct conn *conn)
     struct origin *origin = conn->origin.origin;
     if (conn->tls && conn->tls->open)
         keep_session(conn);
+    if (unlikely(conn->origin.use == ORIGIN_LENT))
+        borrow_lost(conn);
     count_out(conn);
     conn_close(conn, false);
     origin_unref(origin);
@@ -60,6 +63,12 @@ void back_close(struct conn *conn)
 static bool on_shelf(const struct conn *conn)
 {
     return conn->origin.use == ORIGIN_IDLE;
+}
+
+/* What comes now, or its end, came for nobody. */
+static bool lent(const struct conn *conn)
+{
+    return conn->origin.use == ORIGIN_LENT;
 }
 
 static bool opening(const struct conn *conn)
@@ -94,8 +103,7 @@ static bool outdated(const struct conn *conn)
     return origin->seen != origin->worker->view->generation->number || (conn->tls ? conn->tls->context : NULL) != origin->tls;
 }
 
-/* Onto the shelf, or closed. */
-static void shelve(struct conn *conn)
+void back_shelve(struct conn *conn)
 {
     struct origin *origin = conn->origin.origin;
     uint64_t now_ms = origin->worker->loop.now_ms;
@@ -123,7 +131,7 @@ static void warmed(struct conn *conn)
     if (outdated(conn))
         back_close(conn);
     else
-        shelve(conn);
+        back_shelve(conn);
 }
 
 static void connected(struct conn *conn, int error)
@@ -150,6 +158,10 @@ static void input(struct conn *conn)
 {
     if (unlikely(on_shelf(conn))) {
         drop_kept(conn);
+        return;
+    }
+    if (unlikely(lent(conn))) {
+        back_close(conn);
         return;
     }
     exchange_run(conn->exchange);
@@ -229,6 +241,10 @@ static void broken(struct conn *conn, int error)
         warming_failed(conn, error);
         return;
     }
+    if (lent(conn)) {
+        back_close(conn);
+        return;
+    }
     if (conn->deaf && op_armed(&conn->receive))
         return;
     if (queue_empty(&conn->in) || conn->ended) {
@@ -271,6 +287,8 @@ static void ready(struct conn *conn)
 {
     if (conn->exchange)
         exchange_run(conn->exchange);
+    else if (lent(conn))
+        borrow_settled(conn);
 }
 
 static const struct conn_events back_events = {
@@ -280,10 +298,10 @@ static const struct conn_events back_events = {
 /* Connections -------------------------------------------------------------------------------------------------- */
 
 /* Something can be read: its end, or what nobody asked for. */
-static bool is_stale(const struct conn *conn)
+static bool is_stale(int fd)
 {
     char byte;
-    return recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
 struct conn *back_take(struct origin *origin, bool careful)
@@ -294,7 +312,7 @@ struct conn *back_take(struct origin *origin, bool careful)
         counter_sub(&origin->server.counters->idle, 1);
         conn->origin.use = ORIGIN_SERVING;
         conn->origin.reused = true;
-        if (likely(!careful) || !is_stale(conn))
+        if (likely(!careful) || !is_stale(conn->fd))
             return conn;
         back_close(conn);
     }
@@ -358,7 +376,7 @@ void back_keep(struct conn *conn)
         return;
     }
     conn->origin.idle.requests++;
-    shelve(conn);
+    back_shelve(conn);
 }
 
 void back_forget(struct origin *origin)
@@ -371,6 +389,53 @@ void back_forget(struct origin *origin)
         back_close(CONTAINER_OF(entry, struct conn, origin.idle));
     }
     origin_unref(origin);
+}
+
+/* Between workers ---------------------------------------------------------------------------------------------- */
+
+struct conn *back_lend(struct origin *origin, struct borrow *borrow)
+{
+    if (origin->tls)
+        return NULL;
+    struct idle_entry *entry = idle_lend(&origin->server.idle, &origin->idle_limits, origin->worker->loop.now_ms);
+    if (!entry)
+        return NULL;
+    struct conn *conn = CONTAINER_OF(entry, struct conn, origin.idle);
+    counter_sub(&origin->server.counters->idle, 1);
+    conn->origin.use = ORIGIN_LENT;
+    conn->origin.borrow = borrow;
+    conn_deadline(conn, TIMER_NEVER);
+    conn_hold(conn);
+    return conn;
+}
+
+int back_let_go(struct conn *conn)
+{
+    struct origin *origin = conn->origin.origin;
+    count_out(conn);
+    int fd = conn_detach(conn);
+    origin_unref(origin);
+    return fd;
+}
+
+struct conn *back_adopt(struct origin *origin, int fd, const struct idle_entry *past)
+{
+    struct worker *worker = origin->worker;
+    bool wanted = worker->end_ms == 0 && !origin->tls && origin->seen == worker->view->generation->number && !is_stale(fd);
+    struct conn *conn = wanted && !FAULT("borrow") ? conn_new(worker, fd, false, &back_events) : NULL;
+    if (!conn) {
+        close(fd);
+        return NULL;
+    }
+    conn->origin.origin = origin;
+    conn->origin.idle.connected_ms = past->connected_ms;
+    conn->origin.idle.requests = past->requests;
+    conn->origin.reused = true;
+    origin->server.references++;
+    counter_add(&origin->server.counters->open, 1);
+    counter_add(&origin->server.counters->borrowed, 1);
+    conn_receive(conn);
+    return conn;
 }
 
 /* Ahead of requests -------------------------------------------------------------------------------------------- */

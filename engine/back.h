@@ -35,6 +35,13 @@ void back_close(struct conn *conn);
 /* Closes all kept connections of a server (it left the configuration, or is drained). */
 void back_forget(struct origin *origin);
 
+/* From one worker to another: borrow.c. */
+struct borrow;
+struct conn *back_lend(struct origin *origin, struct borrow *borrow); /* NULL: none; borrow_settled when it has stopped receiving */
+int must_use back_let_go(struct conn *conn);                          /* its descriptor; the conn is gone */
+struct conn *back_adopt(struct origin *origin, int fd, const struct idle_entry *past); /* takes fd over; NULL: closed, of no use here */
+void back_shelve(struct conn *conn);
+
 /*
  * Opens what is missing of each server's `warm` connections, WARM_PER_TICK at most, to servers that are up only. Called now and then
  * (worker.c).

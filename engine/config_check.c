@@ -249,12 +249,16 @@ void finish_passive(struct decoder *decoder, const struct node *node, void *targ
     }
 }
 
-static void check_warm(struct decoder *decoder, const struct node *node, const struct config_pool *pool)
+static void check_keep_alive(struct decoder *decoder, const struct node *node, const struct config_pool *pool)
 {
     const struct node *kept = node_find(node, "keep-alive");
     if (kept && pool->idle.warm > 0 && pool->idle.count_max == 0)
         problem_help(problem_error(decoder->reporter, key_place(kept, "warm"), "'warm' does nothing while 'connections' is 0"),
                      "leave one of them out");
+    if (kept && pool->idle.borrow && (pool->idle.count_max == 0 || pool->tls.on))
+        problem_help(problem_error(decoder->reporter, key_place(kept, "borrow"), "'borrow' does nothing %s",
+                                   pool->tls.on ? "in a pool with tls: sessions stay on their worker" : "while 'connections' is 0"),
+                     "leave it out");
 }
 
 void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
@@ -263,7 +267,7 @@ void finish_pool(struct decoder *decoder, const struct node *node, void *target,
     name_servers(decoder, pool);
     check_repeated_servers(decoder, node, pool);
     check_back_off(decoder, node, pool);
-    check_warm(decoder, node, pool);
+    check_keep_alive(decoder, node, pool);
     finish_pool_check(decoder, node, pool);
     static const char *const for_hashing[] = { "hash-key", "hash-balance", "load-cap" };
     for (size_t i = 0; i < ARRAY_LENGTH(for_hashing) && pool->balance != BALANCE_CONSISTENT_HASH; i++) {

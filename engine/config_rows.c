@@ -322,6 +322,9 @@ static const struct row keep_alive_rows[] = {
       .doc = "Idle connections that are kept ready to each server that is up, for the whole process: opened ahead of requests, TLS handshake "
              "included, a few each second, no more than 'connections' on a worker. One that cannot be opened is counted and logged and marks no "
              "server." },
+    { .word = "borrow", .type = TYPE_FLAG, MEMBER(idle_limits, borrow), .usual = "false",
+      .doc = "A worker that has no idle connection to a server takes over one from the worker that has most, before it opens one. Plain connections "
+             "only. Fewer connections to origins that can bear few; it costs about as much CPU as opening one nearby." },
 };
 static const struct section section_keep_alive = {
     .noun = "keep-alive", SECTION(idle_limits, keep_alive_rows), .always = true,

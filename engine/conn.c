@@ -125,11 +125,11 @@ static void accept_bytes(struct conn *conn, int32_t result, uint32_t flags)
 
 static void receive_error(struct conn *conn, int error)
 {
-    if (error == ENOBUFS) {
+    if (error == ENOBUFS && !conn->held) {
         ring_wait_buffer(ring_of(conn), &conn->waiter);
         return;
     }
-    if (error == ECANCELED || error == EINTR || error == EAGAIN) {
+    if (error == ENOBUFS || error == ECANCELED || error == EINTR || error == EAGAIN) {
         receive_arm(conn); /* paused and held say whether */
         if (conn->held)
             conn->events->ready(conn);
@@ -435,6 +435,18 @@ void conn_close(struct conn *conn, bool reset)
         conn->fd_closed = true;
     }
     settle(conn);
+}
+
+int conn_detach(struct conn *conn)
+{
+    MUST(conn->state == CONN_OPEN && !conn->tls && quiet(conn) && !conn_unsent(conn));
+    int fd = conn->fd;
+    set_state(conn, CONN_CLOSING);
+    timer_cancel(wheel_of(conn), &conn->timer);
+    ring_wait_buffer_cancel(ring_of(conn), &conn->waiter);
+    conn->fd_closed = true; /* as far as this conn goes */
+    settle(conn);
+    return fd;
 }
 
 void conn_finish(struct conn *conn, bool linger)

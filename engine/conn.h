@@ -26,6 +26,7 @@
 struct conn;
 struct worker;
 struct exchange;
+struct borrow;
 struct origin;
 struct listener;
 struct tls;
@@ -70,7 +71,8 @@ struct conn_client {
 enum origin_use {
     ORIGIN_SERVING, /* has an exchange */
     ORIGIN_OPENING, /* is being opened ahead of requests, for the shelf */
-    ORIGIN_IDLE     /* on its server's shelf */
+    ORIGIN_IDLE,    /* on its server's shelf */
+    ORIGIN_LENT     /* off the shelf, for another worker, when it has stopped receiving (borrow.h) */
 };
 
 /* What only an origin's has. */
@@ -78,6 +80,7 @@ struct conn_origin {
     struct origin *origin;
     struct idle_entry idle;
     _Atomic uint64_t *place; /* that it gives back; NULL: none is counted */
+    struct borrow *borrow; /* ORIGIN_LENT: for whom */
     uint8_t use; /* enum origin_use; back.c's */
     bool reused; /* served a request before this one */
     bool session_kept; /* TLS: its session was looked at */
@@ -156,6 +159,9 @@ void conn_poll(struct conn *conn, uint32_t events);
 
 /* Ends it now. `reset`: with RST, so that a cut response cannot look complete. */
 void conn_close(struct conn *conn, bool reset);
+
+/* Gives the descriptor up, which goes on elsewhere: of a plain connection that is held (conn_is_held) and has nothing to send. The conn is gone. */
+int must_use conn_detach(struct conn *conn);
 
 /*
  * Sends what is queued, then ends. linger: first FIN, and it reads on for a while before closing, so that a client still sending gets

@@ -79,6 +79,7 @@ struct exchange {
     bool runnable;         /* on the worker's list for the next turn */
     bool selecting;        /* SELECT has looked at the request */
     bool leased;           /* holds `member`: upstream_done is due */
+    bool borrow_asked;     /* in this attempt, another worker was */
     bool fresh_only;       /* a kept connection was stale: take a new one */
     bool placed;           /* holds one of the pool's limits.requests */
     bool retrying;         /* holds one of its limits.retries */
@@ -103,6 +104,7 @@ struct exchange {
     struct conn *origin; /* NULL: none attached */
     struct exchange *next; /* wait line */
     struct exchange *next_runnable;
+    struct borrow *borrow; /* ATTACH waits for another worker's connection (borrow.h) */
     struct timer timer; /* the pool's total timeout, or the place in the queue */
     const struct route *route;
     struct view_pool *pool;

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "engine/back.h"
+#include "engine/borrow.h"
 #include "engine/content.h"
 #include "engine/exchange.h"
 #include "engine/hash_key.h"
@@ -97,6 +98,8 @@ void exchange_release_member(struct exchange *x, enum server_outcome outcome)
     if (!x->leased)
         return;
     x->leased = false;
+    if (unlikely(x->borrow != NULL))
+        borrow_forget(x);
     exchange_member_done(x, x->member, outcome);
 }
 
@@ -150,10 +153,15 @@ enum step_verdict exchange_attach(struct exchange *x)
 {
     if (x->origin)
         return conn_is_ready(x->origin) ? exchange_go(x, STEP_FORWARD) : STEP_WAIT;
-    x->attempts++;
+    if (unlikely(x->borrow != NULL))
+        return STEP_WAIT; /* the answer or its time runs this again */
+    bool asked = x->borrow_asked;
+    x->borrow_asked = false;
+    if (likely(!asked))
+        x->attempts++;
     x->origin = x->fresh_only ? NULL : back_take(origin_of(x), !method_is_idempotent(x->request.method));
     if (unlikely(!x->origin))
-        return connect_to(x);
+        return !asked && !x->fresh_only && borrow_ask(x, origin_of(x)) ? STEP_WAIT : connect_to(x);
     x->origin->exchange = x;
     counter_add(&x->member->server->counters->reused, 1);
     return exchange_go(x, STEP_FORWARD);

@@ -109,6 +109,7 @@ struct origin {
     _Atomic uint64_t *place;        /* of its pool's limits.connections; NULL: no limit */
     uint32_t connections_max;       /* that limit */
     uint64_t seen;                  /* number of the newest generation that has it */
+    uint32_t borrowing;             /* asked of other workers and not answered yet */
     uint32_t opening;               /* connections under way to the shelf (back_warm) */
     bool warming_failed;            /* the last of these could not be opened: one at a time until one can */
 };

@@ -72,6 +72,7 @@ static void end_workers(struct server_process *process)
     if (process->state == PROCESS_CUTTING)
         return;
     process->state = PROCESS_CUTTING;
+    atomic_store(&process->shared.draining, true); /* before any worker ends: borrow.c counts on it */
     timer_cancel(&process->loop.wheel, &process->deadline);
     for (uint32_t i = 0; i < process->worker_count; i++) {
         process->end_letters[i].letter.deliver = end_worker;
@@ -319,6 +320,7 @@ static enum err start_workers(struct server_process *process, const struct confi
         process->started++;
         process->generation->views++;
     }
+    atomic_store_explicit(&process->shared.workers, process->workers, memory_order_release);
     return ERR_OK;
 }
 

@@ -234,6 +234,7 @@ enum err worker_start(struct worker **made, const struct worker_plan *plan, char
     worker->flush_tail = &worker->flush_first;
     worker->shake_tail = &worker->shake_first;
     worker->setup = &setup;
+    borrow_init(worker);
     sem_init(&setup.done, 0, 0);
     int error = pthread_create(&worker->thread, NULL, worker_main, worker);
     if (error) {
@@ -400,7 +401,8 @@ static void ending(struct timer *timer, uint64_t now_ms)
 {
     struct worker *worker = CONTAINER_OF(timer, struct worker, ticker);
     bool quiet = worker->conns.taken == 0 && worker->listener_count == 0 && access_log_quiet(worker->log);
-    if (quiet || now_ms >= worker->end_ms) {
+    bool awaited = atomic_load(&worker->shared->borrows) > 0; /* here or elsewhere: it takes a turn or two */
+    if (!awaited && (quiet || now_ms >= worker->end_ms)) {
         publish(worker);
         worker->loop.stop = true;
     } else

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 #include "engine/base/slab.h"
+#include "engine/borrow.h"
 #include "engine/conn.h"
 #include "engine/generation.h"
 #include "engine/log.h"
@@ -31,10 +32,13 @@ struct send_vectors {
 };
 
 /* Shared by all workers; relaxed atomics. */
+struct worker;
 struct process_shared {
     _Atomic uint64_t clients;    /* for limits.connections */
     _Atomic uint64_t handshakes; /* for limits.handshakes */
     _Atomic bool draining;
+    _Atomic uint64_t borrows;          /* letters that are out (borrow.h): no loop ends before they are answered */
+    _Atomic(struct worker **) workers; /* once all have started; NULL before */
 } __attribute__((aligned(CACHE_LINE)));
 
 /* A place under a cap that holds for the process, exactly and at every moment; cap 0: none. The caller gives it back with place_return. */
@@ -83,6 +87,7 @@ struct worker {
     uint64_t next_number;
     uint64_t client_count;
     uint64_t published_ms;
+    struct borrow borrows[BORROWS_MAX], *borrows_free;
     uint32_t warm_turn; /* which pool is looked at first (back_warm) */
     struct timer ticker;
     uint64_t end_ms; /* ending: the loop ends by then whatever is left */

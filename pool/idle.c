@@ -11,6 +11,8 @@
 
 #include "engine/base/check.h"
 
+#define LEND_LOOKS 4u
+
 static void unlink_entry(struct idle_shelf *shelf, struct idle_entry *entry)
 {
     MUST(shelf->count > 0);
@@ -95,6 +97,18 @@ struct idle_entry *idle_put(struct idle_shelf *shelf, struct idle_entry *entry, 
     entry->since_ms = now_ms;
     link_newest(shelf, entry);
     return out;
+}
+
+/* Overdue ones at the old end are left to idle_expire; a shelf with several of them has nothing to lend just now. */
+struct idle_entry *idle_lend(struct idle_shelf *shelf, const struct idle_limits *limits, uint64_t now_ms)
+{
+    struct idle_entry *entry = shelf->oldest;
+    for (unsigned i = 0; i < LEND_LOOKS && entry && now_ms >= due_ms(entry, limits); i++)
+        entry = entry->newer;
+    if (!entry || entry == shelf->newest || now_ms >= due_ms(entry, limits))
+        return NULL;
+    unlink_entry(shelf, entry);
+    return entry;
 }
 
 void idle_remove(struct idle_shelf *shelf, struct idle_entry *entry)

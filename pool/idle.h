@@ -23,6 +23,7 @@ struct idle_limits {
     uint32_t lifetime_ms_max; /* 0: no limit */
     uint32_t requests_max;    /* 0: no limit */
     uint32_t warm;            /* opened ahead of requests, all workers together; 0: none */
+    bool borrow;              /* workers lend each other what waits on their shelves */
 };
 
 struct idle_shelf {
@@ -39,6 +40,9 @@ struct idle_entry *idle_take(struct idle_shelf *shelf, const struct idle_limits 
  */
 struct idle_entry *idle_put(struct idle_shelf *shelf, struct idle_entry *entry, const struct idle_limits *limits,
                             uint64_t now_ms);
+
+/* One that another worker may have, off the shelf: the oldest that is still young enough, but never the only one. NULL: none. */
+struct idle_entry *idle_lend(struct idle_shelf *shelf, const struct idle_limits *limits, uint64_t now_ms);
 
 /* Takes off an entry that died on the shelf. */
 void idle_remove(struct idle_shelf *shelf, struct idle_entry *entry);

@@ -38,6 +38,7 @@
     X(connects, "connections opened") \
     X(reused, "requests on a kept-alive connection") \
     X(warmed, "connections opened ahead of requests") \
+    X(borrowed, "kept connections taken over from another worker") \
     X(connect_failures, "connections that could not be opened") \
     X(closed_early, "connections closed before a response") \
     X(timeouts, "responses that took too long") \

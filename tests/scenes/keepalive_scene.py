@@ -1,5 +1,6 @@
 """Connections to origins that are kept: opened ahead of requests, given up in time, passed between workers, and no request is lost by it."""
 import socket
+import threading
 import time
 import unittest
 
@@ -116,6 +117,130 @@ class Sealed(TlsScene):
         wait_for("them to be opened", lambda: engine.server(origin.port)["idle"] == 4, PATIENCE)
         self.assertEqual(engine.get().body, b"sealed")
         self.assertEqual((engine.server(origin.port)["connects"], engine.server(origin.port)["reused"]), (4, 1))
+
+
+class Borrowed(Scene):
+    """`keep-alive: { borrow: on }`. A worker waits for another only a few milliseconds and then opens a connection itself, so what must happen
+    once is tried until it has; what must never happen is looked for always."""
+
+    def engine(self, *origins, more="", pool=""):
+        self.text = (f"workers: 2\npin: false\nroutes: [ {{ pool: app }} ]\npools:\n  app:\n    servers: [ {', '.join(o.address for o in origins)} ]\n"
+                     f"    keep-alive: {{ borrow: on{more} }}\n{pool}\n")
+        return self.weir(self.text)
+
+    def clients(self, engine, each=4):
+        """So many client connections to each of the two workers."""
+        def counts():
+            return [worker["clients"] for worker in engine.json("top")["workers"]]
+        found = [[], []]
+        while min(len(clients) for clients in found) < each:
+            before = counts()
+            client = engine.connect(PATIENCE)
+            self.addCleanup(client.close)
+            wait_for("it to be taken", lambda: sum(counts()) > sum(before))
+            found[0 if counts()[0] > before[0] else 1].append(client)
+        return found[0][:each], found[1][:each]
+
+    def at_once(self, origin, release, clients, method="GET"):
+        """Requests that are at the origin at the same time, so that each has a connection of its own."""
+        release.clear()
+        before = len(origin.requests)
+        for client in clients:
+            client.send_request(method=method, body=b"x" if method == "POST" else b"")
+        wait_for("all to be at the origin", lambda: len(origin.requests) == before + len(clients), PATIENCE)
+        release.set()
+        for client in clients:
+            self.assertEqual(client.response().body, b"there")
+
+    def scripted(self):
+        release = threading.Event()
+        self.addCleanup(release.set)
+        return self.origin(lambda exchange: (release.wait(PATIENCE), named("there")(exchange))[1]), release
+
+    def test_a_worker_without_a_connection_takes_one_over(self):
+        origin, release = self.scripted()
+        engine = self.engine(origin)
+        here, there = self.clients(engine)
+        for turn in range(100):
+            self.at_once(origin, release, here)
+            wait_for("them to be kept", lambda: engine.server(origin.port)["busy"] == 0)
+            before = engine.server(origin.port)
+            self.at_once(origin, release, there[:2], "POST" if turn % 2 else "GET")
+            after = engine.server(origin.port)
+            self.assertLessEqual(after["connects"], len(origin.connections))
+            if after["borrowed"] > before["borrowed"] and after["connects"] == before["connects"]:
+                return
+            here, there = there, here
+        self.fail("never")
+
+    def test_nobody_gives_away_its_only_one(self):
+        origin, release = self.scripted()
+        engine = self.engine(origin)
+        here, there = self.clients(engine, 1)
+        for _ in range(20):
+            for clients in (here, there):
+                self.at_once(origin, release, clients)
+        self.assertEqual([engine.server(origin.port)[word] for word in ("borrowed", "connects")], [0, 2])
+
+    def settled(self, engine, origin):
+        """Every connection that is counted open waits on a shelf, and the origin has as many."""
+        def true():
+            server = engine.server(origin.port)
+            return server["busy"] == 0 and server["open"] == server["idle"]
+        wait_for("all to be kept", true, PATIENCE)
+
+    def nginx(self, name, keep):
+        nginx = Nginx(self.need("nginx"), name, keep=keep)
+        self.addCleanup(nginx.stop)
+        return nginx
+
+    def bursts(self, engine, seconds, meanwhile=lambda: time.sleep(0.05), **more):
+        """Clients that come in bursts, so that shelves fill and empty."""
+        loads = [Load(self, engine.port, clients=6, pause=pause, **more) for pause in (0.0, 0.01, 0.1)]
+        loads.append(Load(self, engine.port, "/post", "POST", b"x" * 300, clients=6, pause=0.02, expected=b"taken"))
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            meanwhile()
+        for load in loads:
+            load.stop()
+        for load in loads:
+            self.assertEqual(load.failures(), {})
+
+    def test_connections_that_the_origin_closes_meanwhile_cost_no_request(self):
+        nginx = self.nginx("one", "keepalive_requests 20; keepalive_timeout 150ms")
+        engine = self.engine(nginx)
+        self.bursts(engine, 4)
+        server = engine.server(nginx.port)
+        self.assertGreater(server["borrowed"], 0)
+        self.settled(engine, nginx)
+
+    def test_reloads_that_take_servers_away_and_bring_them_back_cost_no_request(self):
+        origins = [self.nginx(name, "keepalive_requests 1000; keepalive_timeout 60s") for name in ("one", "two")]
+        engine = self.engine(*origins)
+        turn = [0]
+        def reload():
+            turn[0] += 1
+            gone = origins[turn[0] % 2].address
+            engine.write(self.text.replace(gone, "").replace("[ ,", "[ ").replace(", ]", " ]") if turn[0] % 3 else self.text)
+            self.assertEqual(engine.command("reload")[0], 0)
+        self.bursts(engine, 4, reload)
+        engine.write(self.text)
+        self.assertEqual(engine.command("reload")[0], 0)
+        for origin in origins:
+            self.settled(engine, origin)
+
+    def test_an_engine_stops_at_any_moment_of_it(self):
+        """Clients are cut; the engine ends with 0, and nothing leaks (stage.py looks)."""
+        for _ in range(5):
+            origin = self.nginx("one", "keepalive_requests 1000; keepalive_timeout 60s")
+            engine = self.engine(origin)
+            loads = [Load(self, engine.port, clients=8, pause=pause) for pause in (0.0, 0.005)]
+            wait_for("some to be passed on", lambda: engine.server(origin.port)["borrowed"] > 0, PATIENCE)
+            engine.command("stop", "--deadline", "0s")
+            wait_for("its end", engine.ended, PATIENCE)
+            for load in loads:
+                load.stop()
+            self.assertEqual(engine.process.returncode, 0)
 
 
 class Given(Scene):

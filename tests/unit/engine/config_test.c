@@ -130,6 +130,7 @@ Test(config, pool_has_its_defaults)
     cr_assert_eq(pool->idle.lifetime_ms_max, 3600000);
     cr_assert_eq(pool->idle.requests_max, 0);
     cr_assert_eq(pool->idle.warm, 0);
+    cr_assert_not(pool->idle.borrow);
     cr_assert_eq(pool->connect_ms, 3000);
     cr_assert_eq(pool->first_byte_ms, 60000);
     cr_assert_eq(pool->between_ms, 30000);

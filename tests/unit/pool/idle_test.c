@@ -206,3 +206,32 @@ Test(idle, what_is_missing_counts_what_is_under_way_and_never_passes_the_shelf)
     cr_assert_eq(idle_missing(&shelf, &limits, 2, 1), 0);
     cr_assert_eq(idle_missing(&shelf, &limits, 1, 4), 0);
 }
+
+Test(idle, the_oldest_is_lent_and_never_the_only_one)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry a = { 0 }, b = { 0 }, c = { 0 };
+    cr_assert_null(idle_lend(&shelf, &limits, 1));
+    put(&shelf, &a, 1);
+    cr_assert_null(idle_lend(&shelf, &limits, 2));
+    put(&shelf, &b, 2);
+    put(&shelf, &c, 3);
+    cr_assert_eq(idle_lend(&shelf, &limits, 4), &a);
+    cr_assert_eq(idle_lend(&shelf, &limits, 4), &b);
+    cr_assert_null(idle_lend(&shelf, &limits, 4));
+    cr_assert_eq(shelf.count, 1);
+    cr_assert_eq(idle_take(&shelf, &limits, 4), &c);
+}
+
+Test(idle, overdue_entries_are_not_lent)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry a = { 0 }, b = { 0 }, c = { 0 };
+    put(&shelf, &a, 1);
+    put(&shelf, &b, 50);
+    put(&shelf, &c, 60);
+    cr_assert_eq(idle_lend(&shelf, &limits, 1 + limits.idle_ms_max), &b);
+    cr_assert_null(idle_lend(&shelf, &limits, 60 + limits.idle_ms_max));
+    cr_assert_eq(shelf.count, 2);
+    cr_assert_eq(idle_expire(&shelf, &limits, 60 + limits.idle_ms_max), &a);
+}
