@@ -46,7 +46,7 @@ routes:
     rewrite: { strip-prefix: /sealed }
   - pool: app
 pools:
-  app: { servers: [ ORIGIN ], health: { path: /healthz, interval: 200ms }, passive-health: { fail-after: never } }
+  app: { servers: [ ORIGIN ], health: { path: /healthz, interval: 200ms }, keep-alive: { warm: 2, borrow: on }, passive-health: { fail-after: never } }
   least: { servers: [ ORIGIN, ORIGIN2 ], balance: least-load, passive-health: { fail-after: never } }
   hash: { servers: [ ORIGIN, ORIGIN2 ], balance: consistent-hash, passive-health: { fail-after: never } }
   sealed: { servers: [ SEALED ], tls: { ca: AUTHORITY, server-name: origin.test }, passive-health: { fail-after: never } }
