@@ -1,6 +1,7 @@
 /*
  * weir demo: the engine before three origins of its own. Each origin is a process of the same engine whose one route names
- * it, so that killing one shows what happens; all end with the first.
+ * it, with a control socket of its own, so that `weir stop` shows what happens when one goes. A keeper, a process
+ * without threads that may fork at any time, starts the origins and starts one that ended again a while later. All end with the first.
  */
 #include <errno.h> /* program_invocation_name */
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -19,11 +21,23 @@
 
 #define ORIGINS 3
 #define FIRST_PORT 9101
+#define AWAY_SECONDS 15 /* until an origin that ended is started again: long enough to look at it */
 
 static const char *const names[ORIGINS] = { "one", "two", "three" };
-static pid_t children[ORIGINS];
-static char socket_path[108], chain_path[1100], key_path[1100];
+static char socket_path[108], origin_sockets[ORIGINS][108], chain_path[1100], key_path[1100];
 static bool https;
+
+/* Where the user's sockets belong. */
+static void name_sockets(void)
+{
+    const char *directory = getenv("XDG_RUNTIME_DIR");
+    bool fits = directory && directory[0] && strlen(directory) + sizeof "/weir-demo-three.sock" <= sizeof socket_path;
+    if (!fits)
+        directory = "/tmp";
+    snprintf(socket_path, sizeof socket_path, "%.80s/weir-demo.sock", directory);
+    for (int i = 0; i < ORIGINS; i++)
+        snprintf(origin_sockets[i], sizeof origin_sockets[i], "%.80s/weir-demo-%s.sock", directory, names[i]);
+}
 
 static struct config *parse(struct text *yaml)
 {
@@ -42,17 +56,21 @@ static struct config *origin_config(int number)
 {
     struct text yaml = { 0 };
     text_format(&yaml,
-                "workers: 1\npin: false\nlog: { level: error }\ncontrol: { socket: off }\n"
+                "workers: 1\npin: false\nlog: { level: error }\n"
                 "listeners: [ { address: \"127.0.0.1:%d\" } ]\n"
                 "routes:\n"
                 "  - match: { path: /healthz }\n"
                 "    respond: { status: 200, body: \"well\\n\" }\n"
                 "  - respond: { status: 200, body: \"Hello from origin %s (127.0.0.1:%d)\\n\", headers: { X-Origin: %s } }\n",
                 FIRST_PORT + number, names[number], FIRST_PORT + number, names[number]);
+    text_add(&yaml, SLICE("control: { socket: "));
+    text_json_string(&yaml, slice_of_text(origin_sockets[number]));
+    text_add(&yaml, SLICE(" }\n"));
     return parse(&yaml);
 }
 
-static pid_t start_origin(int number)
+/* In a child that ends with its parent; 0 there. */
+static pid_t fork_bound(void)
 {
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -61,9 +79,87 @@ static pid_t start_origin(int number)
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(0);
+    return 0;
+}
+
+/* The keeper --------------------------------------------------------------------------------------------------- */
+
+static pid_t start_origin(int number, const sigset_t *usual)
+{
+    pid_t pid = fork_bound();
+    if (pid != 0)
+        return pid;
+    sigprocmask(SIG_SETMASK, usual, NULL);
     struct config *config = origin_config(number);
     _exit(config ? server_run(config, NULL) : EXIT_CONFIG);
 }
+
+static time_t now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+static void note_ends(pid_t origins[ORIGINS], time_t due[ORIGINS])
+{
+    pid_t pid;
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+        for (int i = 0; i < ORIGINS; i++) {
+            if (origins[i] != pid)
+                continue;
+            origins[i] = 0;
+            due[i] = now_seconds() + AWAY_SECONDS;
+            fprintf(stderr, "origin %s ended; it comes back in %d s\n", names[i], AWAY_SECONDS);
+        }
+    }
+}
+
+static void end_origins(const pid_t origins[ORIGINS])
+{
+    for (int i = 0; i < ORIGINS; i++)
+        if (origins[i] > 0)
+            kill(origins[i], SIGTERM);
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+        continue;
+}
+
+static void keep_origins(void)
+{
+    pid_t origins[ORIGINS] = { 0 };
+    time_t due[ORIGINS] = { 0 };
+    sigset_t awaited, usual;
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGCHLD);
+    sigaddset(&awaited, SIGTERM);
+    sigaddset(&awaited, SIGINT);
+    sigprocmask(SIG_BLOCK, &awaited, &usual);
+    for (;;) {
+        for (int i = 0; i < ORIGINS; i++) {
+            if (origins[i] > 0 || now_seconds() < due[i])
+                continue;
+            if (due[i] > 0)
+                fprintf(stderr, "origin %s is back\n", names[i]);
+            origins[i] = start_origin(i, &usual);
+        }
+        int number = sigtimedwait(&awaited, NULL, &(struct timespec){ .tv_sec = 1 });
+        if (number == SIGTERM || number == SIGINT)
+            break;
+        note_ends(origins, due);
+    }
+    end_origins(origins);
+}
+
+static pid_t start_keeper(void)
+{
+    pid_t pid = fork_bound();
+    if (pid != 0)
+        return pid;
+    keep_origins();
+    _exit(EXIT_OK);
+}
+
+/* The engine before them --------------------------------------------------------------------------------------- */
 
 /* Below the user's cache, made on first use and used again, so that a browser that was told to believe it still does. */
 static bool certificate_ready(void)
@@ -97,22 +193,27 @@ static void add_https(struct text *yaml)
     text_add(yaml, SLICE(" } ] }\n"));
 }
 
+static void add_servers(struct text *yaml)
+{
+    text_add(yaml, SLICE("    health: { path: /healthz, interval: 1s }\n    servers:\n"));
+    for (int i = 0; i < ORIGINS; i++)
+        text_format(yaml, "      - 127.0.0.1:%d\n", FIRST_PORT + i);
+}
+
 static struct config *front_config(void)
 {
     struct text yaml = { 0 };
     https = certificate_ready();
-    const char *directory = getenv("XDG_RUNTIME_DIR");
-    bool fits = directory && directory[0] && strlen(directory) + sizeof "/weir-demo.sock" <= sizeof socket_path;
-    snprintf(socket_path, sizeof socket_path, "%.92s/weir-demo.sock", fits ? directory : "/tmp");
     text_format(&yaml,
                 "listeners:\n  - { address: \"127.0.0.1:8080\" }\n  - { address: \"127.0.0.1:8081\", serve: admin }\n");
     if (https)
         add_https(&yaml);
     text_format(&yaml,
-                "routes: [ { pool: demo } ]\n"
-                "pools:\n  demo:\n    balance: round-robin\n    health: { path: /healthz, interval: 2s }\n    servers:\n");
-    for (int i = 0; i < ORIGINS; i++)
-        text_format(&yaml, "      - 127.0.0.1:%d\n", FIRST_PORT + i);
+                "routes:\n  - { match: { path: /hash/* }, pool: hash }\n  - pool: demo\n"
+                "pools:\n  demo:\n    balance: round-robin\n");
+    add_servers(&yaml);
+    text_add(&yaml, SLICE("  hash:\n    balance: consistent-hash\n    hash-key: uri\n"));
+    add_servers(&yaml);
     text_add(&yaml, SLICE("control: { socket: "));
     text_json_string(&yaml, slice_of_text(socket_path));
     text_add(&yaml, SLICE(" }\n"));
@@ -125,33 +226,33 @@ static void ready(const struct config *config)
     (void)config;
     printf("\nWeir is serving http://127.0.0.1:8080/ from three demo origins. In another terminal try:\n\n"
            "  curl http://127.0.0.1:8080/              # again and again: the origins take turns\n"
+           "  curl http://127.0.0.1:8080/hash/1        # again and again: always the same one; another for /hash/2 or /hash/3\n"
            "  curl -i http://127.0.0.1:8080/           # and what a response looks like\n"
            "%s%s%s"
            "  export WEIR_SOCKET=%s\n"
            "  %s pools                         # the servers and how they are\n"
-           "  %s drain 127.0.0.1:%d          # one gets no more requests; undrain brings it back\n"
-           "  kill %-6d                              # origin one dies: no request fails\n"
+           "  %s drain demo/127.0.0.1:%d     # one gets no more requests; undrain brings it back\n"
+           "  %s stop --now --socket %s\n"
+           "                                           # origin one goes: no request fails; it comes back in %d s\n"
            "  %s top                           # live, q to leave\n"
            "  curl http://127.0.0.1:8081/metrics       # counters for Prometheus\n\n"
            "Ctrl-C stops all of it.\n\n",
            https ? "  curl --cacert " : "", https ? chain_path : "", https ? " https://localhost:8443/   # by TLS\n" : "",
-           socket_path, weir, weir, FIRST_PORT + 1, (int)children[0], weir);
+           socket_path, weir, weir, FIRST_PORT + 1, weir, origin_sockets[0], AWAY_SECONDS, weir);
     fflush(stdout);
 }
 
 int verb_demo(const struct options *options)
 {
     (void)options;
-    for (int i = 0; i < ORIGINS; i++)
-        children[i] = start_origin(i);
+    name_sockets();
+    pid_t keeper = start_keeper();
     struct config *config = front_config();
     server_on_ready(ready);
     int code = config ? server_run(config, NULL) : EXIT_FAILED;
-    for (int i = 0; i < ORIGINS; i++) {
-        if (children[i] > 0) {
-            kill(children[i], SIGTERM);
-            waitpid(children[i], NULL, 0);
-        }
+    if (keeper > 0) {
+        kill(keeper, SIGTERM);
+        waitpid(keeper, NULL, 0);
     }
     return code;
 }

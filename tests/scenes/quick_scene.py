@@ -79,28 +79,51 @@ class OneLine(Scene):
         code, _, errors = run(WEIR, "reload", env=command.environment)
         self.assertEqual((code, b"without a file" in errors), (1, True), errors)
 
-    def test_the_demo_alternates_and_survives_the_death_of_an_origin(self):
+    def demo(self):
+        """The demo, and a function that asks its engine with a verb for JSON."""
         if any(answers(port) for port in (8080, 8081, 9101, 9102, 9103)):
             self.skipTest("the demo's ports are in use")
         folder = tempfile.mkdtemp(prefix="weir-demo-")
-        self.addCleanup(os.rmdir, folder)
+        self.addCleanup(shutil.rmtree, folder)
         demo = self.start("demo", environment={"XDG_RUNTIME_DIR": folder})
         demo.wait_for_port(8080)
         wait_for("it to tell what to try", lambda: "curl http" in demo.log())
         for port in (9101, 9102, 9103):
             demo.wait_for_port(port)
+        environment = dict(PLAIN, WEIR_SOCKET=os.path.join(folder, "weir-demo.sock"))
+        return demo, lambda verb: json.loads(run(WEIR, verb, "--json", env=environment)[1])
+
+    def states(self, ask):
+        return {server["pool"] + "/" + server["address"]: server["state"] for server in ask("pools")["servers"]}
+
+    def test_the_demo_walked_through(self):
+        """What the README tells to try, in its order: turns, hashing, an origin that goes, no failed request, and its return."""
+        demo, ask = self.demo()
         self.assertEqual(len({self.get(8080).body for _ in range(12)}), 3)
-        with open(f"/proc/{demo.process.pid}/task/{demo.process.pid}/children") as file:
-            children = [int(word) for word in file.read().split()]
-        told = int(re.search(r"kill (\d+)", demo.log()).group(1))
-        self.assertIn(told, children)
-        os.kill(told, 15)
-        for _ in range(40):
+        homes = {path: self.get(8080, path).body for path in (f"/hash/{n}" for n in range(1, 20))}
+        self.assertEqual(len(set(homes.values())), 3)
+        for path, home in homes.items():
+            self.assertEqual({self.get(8080, path).body for _ in range(3)}, {home})
+        self.assertEqual((ask("status")["servers"], set(self.states(ask).values())), (6, {"up"}))
+
+        stop = re.search(r"stop --now --socket (\S+)", demo.log()).group(1)
+        self.assertEqual(run(WEIR, "stop", "--now", "--socket", stop)[0], 0)
+        for _ in range(300):
             self.assertEqual(self.get(8080).status, 200)
-            time.sleep(0.01)
+        for path, home in homes.items():
+            answer = self.get(8080, path)
+            self.assertEqual(answer.status, 200)
+            self.assertTrue(answer.body == home or b"origin one" in home, path)
+        self.assertEqual({self.get(8080).body[:17] for _ in range(12)}, {b"Hello from origin"})
+        wait_for("it to be seen", lambda: self.states(ask)["demo/127.0.0.1:9101"] in ("marked", "trial", "down"))
+        wait_for("the checks to find it down", lambda: {self.states(ask)[pool + "/127.0.0.1:9101"] for pool in ("demo", "hash")} == {"down"}, 60)
         self.assertEqual(len({self.get(8080).body for _ in range(12)}), 2)
-        code, out, _ = run(WEIR, "status", "--json", env=dict(PLAIN, WEIR_SOCKET=os.path.join(folder, "weir-demo.sock")))
-        self.assertEqual((code, json.loads(out)["servers"]), (0, 3))
+        self.assertIn("origin one ended", demo.log())
+
+        wait_for("it to come back", lambda: set(self.states(ask).values()) == {"up"}, 90)
+        self.assertEqual(len({self.get(8080).body for _ in range(12)}), 3)
+        for path, home in homes.items():
+            self.assertEqual(self.get(8080, path).body, home)
 
 
 class Pages(Scene):
