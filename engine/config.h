@@ -199,7 +199,7 @@ struct config_pool {
     struct slice host;      /* Host to send to origins; empty: the client's */
     struct config_check check;
     struct health_limits health; /* passive: fail-after, back-off */
-    struct idle_limits idle;     /* keep-alive: { connections: 64 per worker and server, idle: 55s, lifetime: 1h, requests: 0 } */
+    struct idle_limits idle;     /* keep-alive: { connections: 64 per worker and server, idle: 55s, lifetime: 1h, requests: 0, warm: 0, borrow: off } */
     uint32_t connect_ms;    /* default 3 s */
     uint32_t first_byte_ms; /* default 60 s; 504 */
     uint32_t between_ms;    /* silence inside a response; default 30 s */

@@ -1,4 +1,5 @@
 """Connections to origins that are kept: opened ahead of requests, given up in time, passed between workers, and no request is lost by it."""
+import signal
 import socket
 import threading
 import time
@@ -289,6 +290,27 @@ class Given(Scene):
         server = engine.server(nginx.port)
         self.assertGreater(server["connects"], server["requests"] / 12)
         self.assertGreater(server["reused"], server["requests"] / 2)
+
+    def test_a_post_is_not_lost_to_an_end_that_is_there_and_not_yet_told(self):
+        """The engine stands still while first a POST comes and then the end of the kept connection: both are there when it goes on, and the
+        POST is looked at first."""
+        origin = self.origin(named("there"))
+        engine = self.weir(f"workers: 1\npin: false\nroutes: [ {{ pool: app }} ]\npools: {{ app: {{ servers: [ {origin.address} ] }} }}\n")
+        with engine.connect() as client:
+            for turn in range(20):
+                client.send_request()
+                self.assertEqual(client.response().status, 200)
+                wait_for("it to be kept", lambda: engine.server(origin.port)["idle"] == 1)
+                engine.process.send_signal(signal.SIGSTOP)
+                try:
+                    client.send_request(f"/post/{turn}", "POST", body=b"x")
+                    time.sleep(0.01)
+                    origin.connections[-1].shutdown(socket.SHUT_RDWR)
+                finally:
+                    engine.process.send_signal(signal.SIGCONT)
+                self.assertEqual(client.response().status, 200)
+        posts = [head.split(b" ")[1] for head in origin.requests if head.startswith(b"POST")]
+        self.assertEqual(posts, [f"/post/{turn}".encode() for turn in range(20)])
 
     def test_no_connection_serves_more_requests_than_it_may(self):
         served = []
