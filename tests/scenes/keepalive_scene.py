@@ -1,5 +1,6 @@
 """Connections to origins that are kept: opened ahead of requests, given up in time, passed between workers, and no request is lost by it."""
 import collections
+import glob
 import signal
 import socket
 import threading
@@ -307,6 +308,11 @@ class Given(Scene):
         self.assertLessEqual(set(posts), {"502"})
         self.assertLessEqual(posts["502"], 3)
 
+    def thread_states(self, engine):
+        for path in glob.glob(f"/proc/{engine.process.pid}/task/*/stat"):
+            with open(path) as file:
+                yield file.read().rsplit(")", 1)[1].split()[0]
+
     def test_a_post_is_not_lost_to_an_end_that_is_there_and_not_yet_told(self):
         """The engine stands still while first a POST comes and then the end of the kept connection: both are there when it goes on, and the
         POST is looked at first."""
@@ -318,6 +324,7 @@ class Given(Scene):
                 self.assertEqual(client.response().status, 200)
                 wait_for("it to be kept", lambda: engine.server(origin.port)["idle"] == 1)
                 engine.process.send_signal(signal.SIGSTOP)
+                wait_for("it to stand still", lambda: set(self.thread_states(engine)) == {"T"})
                 try:
                     client.send_request(f"/post/{turn}", "POST", body=b"x")
                     time.sleep(0.01)
