@@ -418,15 +418,17 @@ int back_let_go(struct conn *conn)
     return fd;
 }
 
-struct conn *back_adopt(struct origin *origin, int fd, const struct idle_entry *past)
+struct conn *back_adopt(struct origin *origin, int fd, const struct idle_entry *past, _Atomic uint64_t *place)
 {
     struct worker *worker = origin->worker;
     bool wanted = worker->end_ms == 0 && !origin->tls && origin->seen == worker->view->generation->number && !is_stale(fd);
     struct conn *conn = wanted && !FAULT("borrow") ? conn_new(worker, fd, false, &back_events) : NULL;
     if (!conn) {
         close(fd);
+        return_place(place);
         return NULL;
     }
+    conn->origin.place = place;
     conn->origin.origin = origin;
     conn->origin.idle.connected_ms = past->connected_ms;
     conn->origin.idle.requests = past->requests;

@@ -57,6 +57,8 @@ void borrow_settled(struct conn *conn)
         return;
     }
     borrow->past = conn->origin.idle;
+    borrow->place = conn->origin.place;
+    conn->origin.place = NULL;
     answer(borrow, lender, back_let_go(conn));
 }
 
@@ -153,7 +155,7 @@ static void returned(struct letter *letter, struct loop *here)
     struct worker *worker = worker_of(here);
     struct origin *origin = borrow->origin;
     struct exchange *x = borrow->exchange;
-    struct conn *conn = borrow->fd < 0 ? NULL : back_adopt(origin, borrow->fd, &borrow->past);
+    struct conn *conn = borrow->fd < 0 ? NULL : back_adopt(origin, borrow->fd, &borrow->past, borrow->place);
     if (x)
         timer_cancel(&here->wheel, &borrow->timer);
     origin->borrowing--;
