@@ -8,6 +8,7 @@
 #include "engine/explain_report.h"
 #include "engine/front.h"
 #include "engine/hash_key.h"
+#include "engine/sticky.h"
 #include "engine/policy/transform.h"
 #include "proto/h1_parse.h"
 #include "proto/h1_write.h"
@@ -255,9 +256,8 @@ static void look_at_server(struct explanation *e, uint32_t i)
                                       .health = &server->health,
                                       .in_flight = (uint32_t)server->busy,
                                       .counters = server->counters };
-    e->members[i] = (struct member){ .server = &server->server,
-                                     .weight = server->config->weight,
-                                     .max_connections = server->config->max_connections };
+    e->members[i] = member_for(e->config, server->config, &server->server, 1);
+    e->members[i].sticky_id = sticky_id_of(e->generation, e->route->pool, i);
 }
 
 /* As if nothing had ever happened to the servers: whom the policy names then. */
@@ -267,8 +267,7 @@ static void find_first_choice(struct explanation *e, struct upstream *upstream, 
     const struct health well = { 0 };
     for (uint32_t i = 0; i < upstream->count; i++)
         health_copy(&e->servers[i].health, &well);
-    e->first_choice =
-        upstream_pick(upstream, &request, &member) == PICK_OK ? (uint32_t)(member - e->members) : e->picked;
+    e->first_choice = upstream_pick(upstream, &request, &member) == PICK_OK ? member->place : e->picked;
 }
 
 static enum err pick(struct explanation *e)
@@ -276,17 +275,22 @@ static enum err pick(struct explanation *e)
     struct upstream upstream;
     struct pick_request request = { .hash = e->hash, .random = e->random, .now_ms = e->now_ms };
     struct member *member = NULL;
-    enum err result = upstream_init(&upstream, e->pool->name, e->members, e->pool->server_count, e->pool->balance);
+    enum err result = upstream_for(&upstream, e->pool, e->members, NULL);
     if (result != ERR_OK)
         return result;
-    upstream.health_limits = e->pool->health;
-    for (uint32_t i = 0; i < upstream.count; i++) {
-        e->servers[i].usable = upstream_usable(&upstream, &e->members[i], &request);
-        e->usable_count += e->servers[i].usable;
-    }
+    if (e->pool->sticky.cookie.length)
+        request.sticky = sticky_read(e->pool, &e->request);
+    for (uint32_t i = 0; i < upstream.count; i++)
+        e->servers[e->members[i].place].usable = upstream_usable(&upstream, &e->members[i], &request);
     e->verdict = upstream_pick(&upstream, &request, &member);
-    e->picked = member ? (uint32_t)(member - e->members) : 0;
-    e->certain = e->hashed || e->usable_count == 1 || e->verdict == PICK_LAST_RESORT;
+    e->picked = member ? member->place : 0;
+    for (uint32_t i = 0; i < upstream.count; i++) {
+        struct explained_server *server = &e->servers[e->members[i].place];
+        server->candidate = server->usable && member && e->members[i].tier == member->tier;
+        e->candidate_count += server->candidate;
+    }
+    e->returns = member && request.sticky && member->sticky_id == request.sticky;
+    e->certain = e->returns || e->hashed || e->candidate_count == 1 || e->verdict == PICK_LAST_RESORT;
     find_first_choice(e, &upstream, request);
     upstream_release(&upstream);
     return ERR_OK;

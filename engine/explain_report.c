@@ -55,7 +55,7 @@ static void put_because(const struct explained_route *passed, struct text *out)
 
 static bool is_picked(const struct explanation *e)
 {
-    return e->verdict == PICK_OK || e->verdict == PICK_LAST_RESORT;
+    return pick_has_lease(e->verdict);
 }
 
 static struct slice address_of(const struct explanation *e, uint32_t server)
@@ -73,6 +73,10 @@ static void put_why(const struct explanation *e, struct text *out)
         text_format(out, "%s: 503", pick_text(e->verdict));
     else if (e->verdict == PICK_LAST_RESORT)
         text_add(out, SLICE("every server is marked as dead, and its mark ends first"));
+    else if (e->returns)
+        text_format(out, "the cookie %.*s brings the client back to it", (int)e->pool->sticky.cookie.length, e->pool->sticky.cookie.at);
+    else if (e->verdict == PICK_PANIC)
+        text_add(out, SLICE("too few servers are well, so marks and checks are ignored"));
     else if (e->hashed && e->picked == e->first_choice)
         text_add(out, SLICE("the hash names it"));
     else if (e->hashed)
@@ -177,7 +181,7 @@ static void put_picked(const struct explanation *e, struct text *text)
     text_add(text, SLICE("picked    "));
     if (e->verdict == PICK_OK && !e->certain) {
         for (uint32_t i = 0; i < e->pool->server_count; i++)
-            if (e->servers[i].usable)
+            if (e->servers[i].candidate)
                 text_format(text, "%s%.*s", put++ ? " or " : "", (int)address_of(e, i).length, address_of(e, i).at);
     } else if (is_picked(e))
         text_add(text, address_of(e, e->picked));
@@ -188,22 +192,33 @@ static void put_picked(const struct explanation *e, struct text *text)
     text_add(text, SLICE("\n"));
 }
 
+static void put_causes(const struct explanation *e, struct text *text)
+{
+    bool idempotent = method_is_idempotent(e->request.method);
+    unsigned put = 0;
+    for (uint32_t i = 0; i < e->pool->retry.causes.count; i++) {
+        unsigned cause = e->pool->retry.causes.list[i];
+        if (cause != SERVER_CONNECT && !idempotent)
+            continue;
+        text_add(text, put++ ? SLICE(", ") : SLICE(""));
+        if (cause >= 100)
+            text_format(text, "%u", cause);
+        else
+            text_add(text, slice_of_text(server_outcome_word((enum server_outcome)cause)));
+    }
+    text_add(text, put ? SLICE("") : SLICE("nothing"));
+}
+
 static void put_retries(const struct explanation *e, struct text *text)
 {
     struct slice method = e->request.method_token;
-    if (e->pool->retries == 0)
+    if (e->pool->retries == 0) {
         text_add(text, SLICE("retries   none\n"));
-    else if (method_is_idempotent(e->request.method))
-        text_format(
-            text,
-            "retries   up to %u, when no connection can be made; %.*s is idempotent, so also when one closes before a response and no "
-            "content was sent\n",
-            e->pool->retries, (int)method.length, method.at);
-    else
-        text_format(
-            text,
-            "retries   up to %u, when no connection can be made; %.*s is not idempotent, so not once it was sent\n",
-            e->pool->retries, (int)method.length, method.at);
+        return;
+    }
+    text_format(text, "retries   up to %u, for ", e->pool->retries);
+    put_causes(e, text);
+    text_format(text, "; %.*s is %sidempotent\n", (int)method.length, method.at, method_is_idempotent(e->request.method) ? "" : "not ");
 }
 
 static void put_head(const struct explanation *e, struct text *text)
@@ -382,7 +397,7 @@ static void picked_json(const struct explanation *e, struct text *json)
     string_of(e, json, "picked_why", put_why);
     text_add(json, SLICE(",\"candidates\":["));
     for (uint32_t i = 0; i < e->pool->server_count; i++) {
-        if (!(e->certain && is_picked(e) ? i == e->picked : e->servers[i].usable))
+        if (!(e->certain && is_picked(e) ? i == e->picked : e->servers[i].candidate))
             continue;
         text_add(json, put++ ? SLICE(",") : SLICE(""));
         text_json_string(json, address_of(e, i));

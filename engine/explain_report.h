@@ -30,6 +30,7 @@ struct explained_server {
     uint64_t marked_for_ms;
     uint64_t busy; /* all workers */
     bool usable, full;
+    bool candidate; /* usable, and in the tier that is asked */
 };
 
 struct explained_route {
@@ -74,9 +75,10 @@ struct explanation {
     struct explained_server *servers;
     struct member *members;
     enum pick_verdict verdict;
-    uint32_t picked;       /* where verdict is PICK_OK or PICK_LAST_RESORT */
+    uint32_t picked;       /* where verdict has a lease */
     uint32_t first_choice; /* if every server were well */
-    uint32_t usable_count;
+    uint32_t candidate_count;
+    bool returns;      /* its cookie brings it back there */
     bool certain;      /* every worker would pick that one */
     struct slice head; /* as it goes to the origin; at == NULL: it does not fit */
 

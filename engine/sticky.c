@@ -63,6 +63,11 @@ void sticky_release(struct generation *generation)
     free(generation->sticky_ids);
 }
 
+uint64_t sticky_id_of(const struct generation *generation, uint32_t pool, uint32_t server)
+{
+    return generation->sticky_ids && generation->sticky_ids[pool] ? generation->sticky_ids[pool][server] : 0;
+}
+
 /* Cookies ------------------------------------------------------------------------------------------------------ */
 
 uint64_t sticky_read(const struct config_pool *pool, const struct request *request)

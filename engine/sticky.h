@@ -22,6 +22,9 @@ struct generation;
 bool must_use sticky_prepare(struct generation *generation, const uint8_t secret[STICKY_SECRET_BYTES], char why[256]);
 void sticky_release(struct generation *generation);
 
+/* Of a pool's server, by its place in the configuration; 0: the pool has no such cookie. Any thread. */
+uint64_t sticky_id_of(const struct generation *generation, uint32_t pool, uint32_t server);
+
 /* The id in the request's cookie; 0: it has none that could be one. */
 uint64_t sticky_read(const struct config_pool *pool, const struct request *request);
 

@@ -5,6 +5,7 @@
 #include "engine/back.h"
 #include "engine/exchange.h"
 #include "engine/server.h"
+#include "engine/sticky.h"
 #include "engine/worker.h"
 #include "proto/tls.h"
 
@@ -94,7 +95,7 @@ static bool fill_members(struct worker *worker, struct view_pool *pool, struct g
             return false;
         origin->server.references++;
         pool->members[i] = member_for(generation->config, &config->servers[i], &origin->server, generation->worker_count);
-        pool->members[i].sticky_id = generation->sticky_ids[index] ? generation->sticky_ids[index][i] : 0;
+        pool->members[i].sticky_id = sticky_id_of(generation, index, i);
     }
     return true;
 }
