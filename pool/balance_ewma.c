@@ -9,7 +9,9 @@
  * A server of which nothing is known costs nothing as long as it is idle, so it gets a request soon; until that is answered
  * it costs so much that it gets a second one only beside others of its kind.
  *
- * A failure counts as twice the latency known, FAILED_US_LEAST at least: a server that fails quickly must not look quick.
+ * A failure counts as twice the latency known, FAILED_US_LEAST at least: a server that fails quickly must not look quick. No
+ * more than FAILED_US_MAX, for what is worse than that is marked. A trial that is due costs nothing, and what is known from
+ * before a mark counts no more after it: otherwise a server that was very bad would stay away for minutes after it is well.
  *
  * Per worker: each sees its own requests, and none writes to a line that others read.
  */
@@ -17,6 +19,7 @@
 
 #define TAU_MS 10000.0f
 #define FAILED_US_LEAST 20000.0f
+#define FAILED_US_MAX 1e6f
 #define PEAK_US_MAX 60e6f
 #define UNKNOWN_US 1e9f /* and a request is out */
 
@@ -32,10 +35,18 @@ static inline uint64_t since(const struct server *server, uint64_t now_ms)
     return now_ms > server->peak_ms ? now_ms - server->peak_ms : 0;
 }
 
+static inline bool is_known(const struct server *server)
+{
+    return likely(server->peak_ms != 0) &&
+           likely(server->peak_ms >= atomic_load_explicit(&server->health->up_since_ms, memory_order_relaxed));
+}
+
 static inline float cost_of(const struct server *server, uint64_t now_ms)
 {
     float load = (float)server->in_flight + 1;
-    if (unlikely(server->peak_ms == 0))
+    if (unlikely(health_has_mark(server->health))) /* usable all the same: its trial is due */
+        return 0;
+    if (unlikely(!is_known(server)))
         return server->in_flight ? UNKNOWN_US * load : 0;
     return (server->peak_us * left_of(since(server, now_ms)) + 1) *
            load; /* + 1 us: where all is forgotten load decides */
@@ -54,7 +65,8 @@ static int pick(struct tier *tier, const struct pick_request *request)
 
 static void take(struct server *server, float us, uint64_t now_ms)
 {
-    float left = server->peak_ms ? left_of(since(server, now_ms)) : 0;
+    bool counts = is_known(server) && !health_has_mark(server->health);
+    float left = counts ? left_of(since(server, now_ms)) : 0;
     float kept = server->peak_us * left;
     float now = us > kept ? us : kept + us * (1 - left);
     server->peak_us = now < PEAK_US_MAX ? now : PEAK_US_MAX;
@@ -69,7 +81,8 @@ static void answered(struct member *member, uint64_t us, uint64_t now_ms)
 static void failed(struct member *member, uint64_t now_ms)
 {
     float twice = 2 * member->server->peak_us;
-    take(member->server, twice > FAILED_US_LEAST ? twice : FAILED_US_LEAST, now_ms);
+    float most = twice < FAILED_US_MAX ? twice : FAILED_US_MAX;
+    take(member->server, most > FAILED_US_LEAST ? most : FAILED_US_LEAST, now_ms);
 }
 
 const struct balance balance_peak_ewma = { .word = "peak-ewma",

@@ -106,14 +106,17 @@ static void share_out(struct upstream *upstream)
         upstream->tiers[upstream->tier_count - 1].up_to = ALL;
 }
 
-/* Of all members but the drained: are too few well? */
+/*
+ * Of all members but the drained: are too few well? One whose back-off has run out counts as well: in a tier that nobody is sent
+ * to, as in a panic the later ones are, no request would ever be its trial, and the panic would never end.
+ */
 static bool is_panic(const struct upstream *upstream, uint64_t now_ms)
 {
     uint32_t well = 0, present = 0;
     for (uint32_t i = 0; i < upstream->count && upstream->panic_below; i++) {
         enum health_state state = health_state(upstream->members[i].server->health, now_ms);
         present += state != HEALTH_DRAINED;
-        well += state == HEALTH_UP;
+        well += state == HEALTH_UP || state == HEALTH_TRIAL_DUE;
     }
     return well * 100 < present * upstream->panic_below;
 }
