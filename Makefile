@@ -103,7 +103,7 @@ WOLFSSL := $(lastword $(sort $(wildcard $(WEIR_CACHE)/wolfssl-*-recipe$(shell se
 WOLFSSL_CFLAGS := $(if $(WOLFSSL),-isystem $(WOLFSSL)/include)
 IPSEC_MB := $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
 LIBS := $(if $(LIBURING),$(LIBURING)/liburing.a) $(if $(WOLFSSL),$(WOLFSSL)/lib/libwolfssl.a) $(IPSEC_MB) -lm \
-        $(or $(shell $(PKG) --libs yaml-0.1 libcbor 2>/dev/null),-lyaml -lcbor)
+        $(or $(shell $(PKG) --libs yaml-0.1 libcbor libcares 2>/dev/null),-lyaml -lcbor -lcares)
 
 # Expanded in the recipes that compile, so that `make help` and `make deps` need nothing.
 need_libraries = $(if $(LIBURING),,$(error liburing >= 2.9 was not found: `make deps` brings it))\

@@ -32,10 +32,7 @@ static void print_problems(const struct config_problems *problems, const char *n
 static struct config *read_file(const char *file, struct config_problems *problems)
 {
     memset(problems, 0, sizeof *problems);
-    struct config *config = config_read(file, problems);
-    if (config)
-        config_resolve(config, problems);
-    return config;
+    return config_read(file, problems);
 }
 
 static bool file_given(const struct options *options)
@@ -119,8 +116,6 @@ int verb_proxy(const struct options *options)
     proxy_yaml(options, &yaml);
     struct config *config = config_parse(text_slice(&yaml), "command line", &problems);
     text_release(&yaml);
-    if (config)
-        config_resolve(config, &problems);
     print_problems(&problems, "command line", false, stderr);
     return config ? server_run(config, NULL) : EXIT_CONFIG;
 }

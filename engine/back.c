@@ -359,6 +359,7 @@ struct conn *back_connect(struct origin *origin, const struct config *config)
     }
     conn->origin.place = origin->place;
     conn->origin.origin = origin;
+    conn->origin.addresses = origin->addresses;
     conn->origin.idle.connected_ms = worker->loop.now_ms;
     origin->server.references++;
     counter_add(&origin->server.counters->open, 1);

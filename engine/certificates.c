@@ -23,6 +23,8 @@ struct choice {
 };
 
 struct listener_tls {
+    uint32_t references;   /* generations; control thread only */
+    struct config *config; /* what `from` and names point into, a reference */
     struct certificate *list;
     uint32_t count;
     struct choice *choices; /* one for each name */
@@ -113,15 +115,16 @@ static bool make_names(struct listener_tls *tls)
 
 /* Listeners ------------------------------------------------------------------------------------------------------ */
 
-static void listener_tls_free(struct listener_tls *tls)
+static void listener_tls_unref(struct listener_tls *tls)
 {
-    if (!tls)
+    if (!tls || --tls->references > 0)
         return;
     for (uint32_t i = 0; tls->list && i < tls->count; i++) {
         tls_context_unref(tls->list[i].context);
         tls_facts_release(&tls->list[i].facts);
     }
     map_release(&tls->names);
+    config_free(tls->config);
     free(tls->choices);
     free(tls->list);
     free(tls);
@@ -254,12 +257,15 @@ static bool load_all(struct listener_tls *tls, const struct config_listener_tls 
     return loaded;
 }
 
-static struct listener_tls *load_listener(const struct config_listener_tls *config, const struct listener_tls *previous,
+static struct listener_tls *load_listener(struct config *whole, const struct config_listener_tls *config, const struct listener_tls *previous,
                                           const struct tickets_use *use, char why[256])
 {
     struct listener_tls *tls = FAULT("certificates") ? NULL : calloc(1, sizeof *tls);
-    if (tls)
+    if (tls) {
+        tls->references = 1;
+        tls->config = config_ref(whole);
         tls->list = FAULT("certificates") ? NULL : calloc(config->certificate_count, sizeof *tls->list);
+    }
     if (tls && tls->list) {
         tls->strict = config->strict_names;
         if (load_all(tls, config, previous, use, why) && make_names(tls))
@@ -267,7 +273,7 @@ static struct listener_tls *load_listener(const struct config_listener_tls *conf
     }
     if (!why[0])
         snprintf(why, 256, "certificates: %s", err_text(ERR_MEMORY));
-    listener_tls_free(tls);
+    listener_tls_unref(tls);
     return NULL;
 }
 
@@ -364,7 +370,7 @@ static bool load_listeners(struct generation *generation, const struct generatio
         const struct config_listener *listener = &config->listeners[i];
         if (listener->tls.certificate_count == 0)
             continue;
-        generation->listener_tls[i] = load_listener(&listener->tls, listener_before(previous, listener->name), &use, why);
+        generation->listener_tls[i] = load_listener(generation->config, &listener->tls, listener_before(previous, listener->name), &use, why);
         if (!generation->listener_tls[i])
             return false;
     }
@@ -396,10 +402,28 @@ bool certificates_load(struct generation *generation, const struct generation *p
     return false;
 }
 
+bool certificates_take_over(struct generation *generation, const struct generation *previous)
+{
+    const struct config *config = generation->config;
+    generation->listener_tls = FAULT("certificates") ? NULL : calloc(config->listener_count + 1u, sizeof(struct listener_tls *));
+    generation->pool_tls = FAULT("certificates") ? NULL : calloc(config->pool_count + 1u, sizeof *generation->pool_tls);
+    if (!generation->listener_tls || !generation->pool_tls)
+        return false;
+    for (uint32_t i = 0; i < config->listener_count; i++) {
+        generation->listener_tls[i] = previous->listener_tls[i];
+        if (generation->listener_tls[i])
+            generation->listener_tls[i]->references++;
+    }
+    for (uint32_t p = 0; p < config->pool_count; p++)
+        if (previous->pool_tls[p])
+            generation->pool_tls[p] = tls_context_ref(previous->pool_tls[p]);
+    return true;
+}
+
 void certificates_release(struct generation *generation)
 {
     for (uint32_t i = 0; generation->listener_tls && i < generation->config->listener_count; i++)
-        listener_tls_free(generation->listener_tls[i]);
+        listener_tls_unref(generation->listener_tls[i]);
     for (uint32_t p = 0; generation->pool_tls && p < generation->config->pool_count; p++)
         tls_context_unref(generation->pool_tls[p]);
     free(generation->listener_tls);

@@ -37,6 +37,8 @@ struct tls_context *listener_tls_choose(const struct listener_tls *tls, const st
  * EACCES where that is it. What has expired, or soon will, is logged and used.
  */
 bool must_use certificates_load(struct generation *generation, const struct generation *previous, struct tls_tickets *tickets, char why[256]);
+/* What `previous`, a generation of the same text, has: no file is read. False: out of memory. */
+bool must_use certificates_take_over(struct generation *generation, const struct generation *previous);
 void certificates_release(struct generation *generation);
 
 /* Lines "listener X: certificate FILE: new contents" where another certificate stands in the same file, or another OCSP response. */

@@ -1,11 +1,10 @@
 /*
- * A configuration's memory, and what is done with a whole one: reading its file, looking its names up, giving it back.
+ * A configuration's memory, and what is done with a whole one: reading its file, parsing it again, giving it back.
  */
 #include "engine/config.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -93,6 +92,7 @@ struct config *config_new(void)
         return NULL;
     }
     config->memory = memory;
+    config->references = 1;
     return config;
 }
 
@@ -103,7 +103,7 @@ struct config_memory *config_memory_of(struct config *config)
 
 void config_free(struct config *config)
 {
-    if (!config)
+    if (!config || --config->references > 0)
         return;
     config_memory_release(config->memory);
     free(config->memory);
@@ -153,48 +153,14 @@ struct config *config_read(const char *path, struct config_problems *problems)
     return config;
 }
 
-/* Names ----------------------------------------------------------------------------------------------------------- */
+/* Again ----------------------------------------------------------------------------------------------------------- */
 
-/* "host:port" of a checked address, taken apart. */
-static void split(const struct address *address, char host[256], char port[8])
+struct config *config_again(const struct config *config)
 {
-    const char *colon = memrchr(address->text.at, ':', address->text.length);
-    size_t length = size_min((size_t)(colon - address->text.at), 255);
-    memcpy(host, address->text.at, length);
-    host[length] = '\0';
-    snprintf(port, 8, "%u", address->port);
-}
-
-/* NULL, or why not. */
-static const char *look_up(struct address *address)
-{
-    char host[256], port[8];
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *found = NULL;
-    split(address, host, port);
-    int result = FAULT("config") ? EAI_MEMORY : getaddrinfo(host, port, &hints, &found);
-    if (result != 0)
-        return result == EAI_SYSTEM ? strerror(errno) : gai_strerror(result);
-    bool fits = found->ai_addrlen <= sizeof address->socket;
-    if (fits) {
-        memcpy(&address->socket, found->ai_addr, found->ai_addrlen);
-        address->socket_bytes = found->ai_addrlen;
-    }
-    freeaddrinfo(found);
-    return fits ? NULL : "an address of an unknown family";
-}
-
-void config_resolve(struct config *config, struct config_problems *problems)
-{
-    struct reporter reporter = { .problems = problems };
-    for (uint32_t p = 0; p < config->pool_count; p++) {
-        for (uint32_t s = 0; s < config->pools[p].server_count; s++) {
-            struct config_server *server = &config->pools[p].servers[s];
-            const char *why = server->address.socket_bytes ? NULL : look_up(&server->address);
-            if (!why)
-                continue;
-            struct config_problem *problem =
-                problem_warning(&reporter, (struct place){ 0 }, "server '%s' does not resolve: %s", quoted(server->key).text, why);
-            problem_help(problem, "it counts as failed until a reload finds it");
-        }
-    }
+    struct config_problems *problems = calloc(1, sizeof *problems);
+    char name[4096];
+    snprintf(name, sizeof name, "%.*s", (int)config->file.length, config->file.at ? config->file.at : "");
+    struct config *made = problems ? config_parse(config->text, name, problems) : NULL;
+    free(problems);
+    return made;
 }

@@ -120,14 +120,37 @@ struct config_listener {
     struct config_listener_tls tls;
 };
 
+/* One of several addresses of a server, none of them unix:. */
+struct peer_address {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } socket;
+    uint32_t socket_bytes;
+};
+#define SERVER_ADDRESSES_MAX 8u /* of a server that stands for a whole name */
+
 struct config_server {
     struct address address;
     uint32_t weight;
     uint32_t max_connections;
     bool backup;       /* the same as group 1 */
-    uint32_t group;    /* 0..SERVER_GROUP_MAX, lower ones are asked first; default 0 */
+    uint32_t group;    /* 0..SERVER_GROUP_MAX, lower ones are asked first; default 0; of an SRV record its priority */
     struct slice zone; /* where it stands; empty: anywhere */
+    bool added;       /* by a command, the file has it not */
+    bool unresolved;  /* its name has no address so far: address.socket_bytes is 0 */
     struct slice key; /* "pool/address" */
+    struct slice name; /* where the address is one that a name stands for, "app.example.com:80"; else empty */
+    struct peer_address *more; /* further addresses, in the order to try them after `address`; the configuration's memory */
+    uint32_t more_count; /* less than SERVER_ADDRESSES_MAX */
+};
+
+/* What becomes of a name with several addresses. */
+enum config_addresses {
+    ADDRESSES_AUTO, /* any, if it has at most one of each family, else each */
+    ADDRESSES_EACH, /* every address is a server of its own */
+    ADDRESSES_ANY   /* they are ways to one server */
 };
 
 /* Active check: `health: { path: /healthz, interval: 2s }`. interval_ms == 0: none. */
@@ -186,8 +209,11 @@ struct config_sticky {
 
 struct config_pool {
     struct slice name;
-    struct config_server *servers;
+    struct config_server *servers; /* in force: what names stand for, with the changes of commands (expansion.h) */
     uint32_t server_count;
+    struct config_server *configured; /* as the file has them; config_parse leaves `servers` at these */
+    uint32_t configured_count;
+    enum config_addresses addresses;
     enum balance_kind balance;
     uint32_t spill_over;    /* percent of a tier that is well, below which requests go on to the next; default 0 */
     enum balance_kind hash_balance; /* BALANCE_CONSISTENT_HASH (maglev, the default) or BALANCE_RING */
@@ -214,6 +240,19 @@ struct config_pool {
     struct config_pool_tls tls;
 };
 
+enum dns_family { DNS_ANY, DNS_IPV4, DNS_IPV6 };
+
+/* How names of servers are looked up: resolver.h. */
+struct config_dns {
+    struct address *servers; /* none: those of resolv.conf */
+    uint32_t server_count;
+    enum dns_family family;
+    uint32_t timeout_ms;    /* of one question to one server, the first time; default 2 s */
+    uint32_t tries;         /* default 3 */
+    uint32_t ttl_min_ms, ttl_max_ms; /* an answer's lifetime is kept within these; default 5 s, 1 h */
+    uint32_t keep_stale_ms; /* addresses of a name that is gone; default 0: for ever */
+};
+
 enum log_format { LOG_JSON, LOG_COMBINED };
 enum log_level { LOG_ERROR, LOG_WARN, LOG_NOTICE, LOG_INFO, LOG_DEBUG };
 
@@ -238,6 +277,8 @@ struct config {
     struct config_timeouts timeouts;
     struct config_log log;
     struct config_tls tls;
+    struct config_dns dns;
+    struct slice state_file;      /* empty: none */
     struct network *trusted_proxies;
     uint32_t trusted_proxy_count;
     struct slice via;             /* pseudonym in Via; default "weir"; "off" for none */
@@ -248,6 +289,8 @@ struct config {
     uint32_t busy_poll_us;        /* `busy-poll`: bounded spin before sleeping; default 0 (off), most 30 */
     struct slice congestion_control; /* auto (default), system, or a name */
     struct slice file;            /* where it came from; empty for `weir proxy` and `weir demo` */
+    struct slice text;            /* what it was parsed from: config_again */
+    uint32_t references;          /* config_ref; control thread only */
     void *memory;                 /* private to config.c */
 };
 
@@ -272,8 +315,7 @@ struct config_problems {
 
 /*
  * Reads text (of the file called file_name, for messages; at most CONFIG_BYTES_MAX). NULL when problems->errors != 0.
- * Warnings may accompany a configuration. Reads no other file, resolves no name over the network: a host that is not an address is
- * looked up by config_resolve below.
+ * Warnings may accompany a configuration. Reads no other file and looks no name up: resolver.h does while the engine runs.
  */
 #define CONFIG_BYTES_MAX (4u * 1024u * 1024u)
 struct config *config_parse(struct slice text, const char *file_name, struct config_problems *problems);
@@ -281,9 +323,8 @@ struct config *config_parse(struct slice text, const char *file_name, struct con
 /* Reads the file itself; a file that cannot be read is one problem. Blocking: start-up, `weir check` and the control thread only. */
 struct config *config_read(const char *path, struct config_problems *problems);
 
-/* Looks up servers given by name (getaddrinfo, blocking, first address); a name that does not resolve is a warning, the server stays
- * with socket_bytes == 0 and counts as failed at connect. */
-void config_resolve(struct config *config, struct config_problems *problems);
+/* The same text parsed once more, for a generation whose servers are others; what stands in the file by now plays no part. NULL: out of memory. */
+struct config *config_again(const struct config *config);
 
 /* Reads the files of TLS that it names (certificates.c): what would refuse a start is an error, what will soon hurt a warning. now: seconds since
  * 1970. Blocking, as the others. */
@@ -295,7 +336,13 @@ static inline bool config_server_is_far(const struct config *config, const struc
     return config->zone.length && server->zone.length && !slice_equal(config->zone, server->zone);
 }
 
+/* Gives back a reference; what config_parse and its like return is the first. */
 void config_free(struct config *config);
+static inline struct config *config_ref(struct config *config)
+{
+    config->references++;
+    return config;
+}
 
 /* "file:line:col: error: message", the source line, a caret run, "help: ...". Appends to a growing text; see config_print.c. */
 struct text;

@@ -110,6 +110,20 @@ static const char *keep_name(struct config_memory *memory, struct slice host, ui
     return keep_text(memory, text, address);
 }
 
+/* The name of an SRV record (RFC 2782): "srv:_http._tcp.example.com". */
+static const char *read_service(struct config_memory *memory, struct slice text, struct address *address)
+{
+    struct slice name = slice_of(text.at + 4, text.length - 4);
+    char small[ADDRESS_TEXT_BYTES];
+    if (!is_name(name) || is_ipv4_like(name))
+        return "an SRV record has a name and no port: srv:_http._tcp.example.com";
+    memset(address, 0, sizeof *address);
+    for (size_t i = 0; i < text.length; i++)
+        small[i] = (char)(text.at[i] >= 'A' && text.at[i] <= 'Z' ? text.at[i] | 0x20 : text.at[i]);
+    small[text.length] = '\0';
+    return keep_text(memory, small, address);
+}
+
 static const char *read_bracketed(struct config_memory *memory, struct slice text, struct address *address)
 {
     const char *end = memchr(text.at, ']', text.length);
@@ -158,6 +172,8 @@ const char *value_read_address(struct config_memory *memory, struct slice text, 
         return "an address has no scheme and no path: host:port";
     if (slice_starts(text, SLICE("unix:")))
         return read_unix(memory, text, address);
+    if (use == ADDRESS_OF_SERVER && slice_starts(text, SLICE("srv:")))
+        return read_service(memory, text, address);
     if (text.at[0] == '[')
         return read_bracketed(memory, text, address);
     const char *colon = memrchr(text.at, ':', text.length);
@@ -167,6 +183,25 @@ const char *value_read_address(struct config_memory *memory, struct slice text, 
     size_t before = (size_t)(colon - text.at);
     const char *complaint = read_port(slice_of(colon + 1, text.length - before - 1), &port);
     return complaint ? complaint : read_host(memory, slice_of(text.at, before), port, use, address);
+}
+
+const char *value_read_name_server(struct config_memory *memory, struct slice text, struct address *address)
+{
+    static const char *const complaint = "a name server is an address, with a port where it is not 53: 10.0.0.53, [fd00::53]:5353";
+    struct in_addr v4;
+    struct in6_addr v6;
+    struct address made;
+    if (text.length && read_numeric(AF_INET, text, &v4))
+        return keep_ipv4(memory, v4, 53, address);
+    if (text.length && read_numeric(AF_INET6, text, &v6))
+        return keep_ipv6(memory, &v6, 53, address);
+    if (slice_starts(text, SLICE("unix:")) || slice_starts(text, SLICE("srv:")))
+        return complaint;
+    const char *wrong = value_read_address(memory, text, ADDRESS_OF_SERVER, &made);
+    if (wrong || made.socket_bytes == 0)
+        return complaint;
+    *address = made;
+    return NULL;
 }
 
 /* Networks -------------------------------------------------------------------------------------------------------- */

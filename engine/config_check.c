@@ -174,11 +174,24 @@ static void check_listeners(struct decoder *decoder)
 static void name_servers(struct decoder *decoder, struct config_pool *pool)
 {
     char key[ADDRESS_TEXT_BYTES + 80];
-    for (uint32_t i = 0; i < pool->server_count; i++) {
-        struct slice address = pool->servers[i].address.text;
+    for (uint32_t i = 0; i < pool->configured_count; i++) {
+        struct slice address = pool->configured[i].address.text;
         int length = snprintf(key, sizeof key, "%.*s/%.*s", (int)pool->name.length, pool->name.at, (int)address.length, address.at);
-        pool->servers[i].key = decode_copy(decoder, slice_of(key, (size_t)length));
+        pool->configured[i].key = decode_copy(decoder, slice_of(key, (size_t)length));
     }
+}
+
+void finish_server(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    struct config_server *server = target;
+    if (address_is_service(server->address.text) && section_given(&section_server, given, "weight"))
+        problem_help(problem_error(decoder->reporter, key_place(node, "weight"), "'weight' is for addresses; an SRV record has its own"),
+                     "leave the key out");
+    if (server->backup && section_given(&section_server, given, "group"))
+        problem_help(problem_error(decoder->reporter, key_place(node, "backup"), "'backup' stands beside 'group'"),
+                     "backup is group 1: leave one of them out");
+    if (server->backup)
+        server->group = 1;
 }
 
 /* Up to 1024 servers of 4096 pools: a map, not pairs. */
@@ -186,8 +199,8 @@ static void check_repeated_servers(struct decoder *decoder, const struct node *n
 {
     struct map seen;
     map_init(&seen, UPSTREAM_SERVERS_MAX, 1, 2);
-    for (uint32_t i = 0; i < pool->server_count; i++) {
-        struct config_server *server = &pool->servers[i];
+    for (uint32_t i = 0; i < pool->configured_count; i++) {
+        struct config_server *server = &pool->configured[i];
         enum err e = server->address.text.length ? map_add(&seen, server->address.text, server) : ERR_OK;
         if (e == ERR_MEMORY)
             decoder->memory->failed = true;
@@ -197,7 +210,7 @@ static void check_repeated_servers(struct decoder *decoder, const struct node *n
         const struct node *nodes = node_find(node, "servers");
         struct config_problem *problem = problem_error(decoder->reporter, item_place(nodes, i, "address"), "server '%s' stands twice in the pool",
                                                        quoted(server->address.text).text);
-        problem_note(problem, item_place(nodes, (uint32_t)(first - pool->servers), "address"), "the first is here");
+        problem_note(problem, item_place(nodes, (uint32_t)(first - pool->configured), "address"), "the first is here");
         problem_help(problem, "give it a weight to send it more");
     }
     map_release(&seen);
@@ -225,16 +238,6 @@ void finish_retry(struct decoder *decoder, const struct node *node, void *target
     if (retry->per_try_ms && !timeouts)
         problem_help(problem_error(decoder->reporter, key_place(node, "per-try"), "'per-try' does nothing while 'timeout' is not among the causes"),
                      "add it: causes: [ connect, closed, timeout ]");
-}
-
-void finish_server(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
-{
-    struct config_server *server = target;
-    if (server->backup && section_given(&section_server, given, "group"))
-        problem_help(problem_error(decoder->reporter, key_place(node, "backup"), "'backup' stands beside 'group'"),
-                     "backup is group 1: leave one of them out");
-    if (server->backup)
-        server->group = 1;
 }
 
 void finish_passive(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
@@ -266,6 +269,8 @@ void finish_pool(struct decoder *decoder, const struct node *node, void *target,
     struct config_pool *pool = target;
     name_servers(decoder, pool);
     check_repeated_servers(decoder, node, pool);
+    pool->servers = pool->configured;
+    pool->server_count = pool->configured_count;
     check_back_off(decoder, node, pool);
     check_keep_alive(decoder, node, pool);
     finish_pool_check(decoder, node, pool);
@@ -277,11 +282,19 @@ void finish_pool(struct decoder *decoder, const struct node *node, void *target,
     }
 }
 
+void finish_dns(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    const struct config_dns *dns = target;
+    (void)given;
+    if (dns->ttl_min_ms > dns->ttl_max_ms)
+        problem_error(decoder->reporter, key_place(node, "ttl-min"), "'ttl-min' is longer than 'ttl-max'");
+}
+
 static void check_server_total(struct decoder *decoder)
 {
     uint64_t total = 0;
     for (uint32_t i = 0; i < decoder->config->pool_count; i++)
-        total += decoder->config->pools[i].server_count;
+        total += decoder->config->pools[i].configured_count;
     if (total > SERVERS_MAX)
         problem_error(decoder->reporter, (struct place){ 0 }, "the pools have %u servers; %u are allowed", (unsigned)total, SERVERS_MAX);
 }
@@ -503,8 +516,8 @@ static void warn_of_idle_queues(struct decoder *decoder)
     for (uint32_t i = 0; child && i < decoder->config->pool_count; i++, child = child->next) {
         const struct config_pool *pool = &decoder->config->pools[i];
         bool capped = false;
-        for (uint32_t s = 0; s < pool->server_count; s++)
-            capped |= pool->servers[s].max_connections != 0;
+        for (uint32_t s = 0; s < pool->configured_count; s++)
+            capped |= pool->configured[s].max_connections != 0;
         if (!capped && node_find(child->value, "queue"))
             problem_help(problem_warning(decoder->reporter, key_place(child->value, "queue"), "the queue of pool '%s' is never used",
                                          quoted(pool->name).text),

@@ -272,6 +272,7 @@ static decode_function *const decode_functions[ROW_TYPES] = {
     [TYPE_LISTEN_ADDRESS] = decode_address,
     [TYPE_SERVER_ADDRESS] = decode_address,
     [TYPE_NETWORKS] = decode_networks,
+    [TYPE_NAME_SERVERS] = decode_name_servers,
     [TYPE_FORWARDED] = decode_forwarded,
     [TYPE_STATUS_RANGE] = decode_status_range,
     [TYPE_STATUSES] = decode_statuses,

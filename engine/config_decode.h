@@ -36,6 +36,7 @@ void decode_address(struct decoder *decoder, const struct row *row, const struct
 void decode_words(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_server_names(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_networks(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_name_servers(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_pool(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 
 /* Of routes, more than a scalar: config_decode_route.c. */
@@ -60,6 +61,7 @@ void finish_pool_tls(struct decoder *decoder, const struct node *node, void *tar
 void finish_retry(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_server(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_passive(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_dns(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_check(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_pool_check(struct decoder *decoder, const struct node *node, const struct config_pool *pool); /* of finish_pool */

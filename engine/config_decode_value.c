@@ -401,6 +401,32 @@ void decode_networks(struct decoder *decoder, const struct row *row, const struc
         decode_network(decoder, row, item, &networks[config->trusted_proxy_count++]);
 }
 
+static void decode_name_server(struct decoder *decoder, const struct row *row, const struct node *node, struct address *address)
+{
+    struct slice text;
+    if (!decode_scalar(decoder, row->word, node, &text))
+        return;
+    const char *complaint = value_read_name_server(decoder->memory, text, address);
+    if (complaint)
+        problem_help(refuse(decoder, row, node), "%s", complaint);
+}
+
+void decode_name_servers(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct config_dns *dns = target;
+    uint32_t count = node_items(node);
+    if (node->kind == NODE_MAP || count < row->least || count > row->most) {
+        problem_error(decoder->reporter, node->place, "'%s' is a list of 1 to %u addresses", row->word, (unsigned)row->most);
+        return;
+    }
+    dns->servers = decode_take(decoder, count, sizeof *dns->servers);
+    if (!dns->servers)
+        return;
+    const struct node_child *child = NULL;
+    for (const struct node *item; (item = node_next(node, &child));)
+        decode_name_server(decoder, row, item, &dns->servers[dns->server_count++]);
+}
+
 /* A route names a pool before the pools are read: the index is its place in the file. */
 void decode_pool(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
 {

@@ -342,6 +342,7 @@ static struct config *decode(struct reader *reader, const char *file_name)
         .config = config, .memory = config_memory_of(config), .reporter = reader->reporter, .root = reader->root,
     };
     config->file = config_memory_copy(decoder.memory, slice_of_text(file_name));
+    config->text = config_memory_copy(decoder.memory, reader->reporter->text);
     config_decode(&decoder);
     if (reader->reporter->problems->errors) {
         config_free(config);

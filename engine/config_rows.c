@@ -228,12 +228,20 @@ static bool server_has_group(const void *target)
 {
     return !((const struct config_server *)target)->backup;
 }
+
+static const struct row_word addresses_words[] = { { "auto", ADDRESSES_AUTO }, { "each", ADDRESSES_EACH }, { "any", ADDRESSES_ANY }, { NULL, 0 } };
+
+static bool server_has_weight(const void *target)
+{
+    return !address_is_service(((const struct config_server *)target)->address.text);
+}
 static const struct row server_rows[] = {
     { .word = "address", .type = TYPE_SERVER_ADDRESS, MEMBER(config_server, address), .required = true,
       .example = "address: 127.0.0.1:9001",
-      .doc = "host:port, [IPv6]:port or unix:/path. A name is looked up when the configuration is read; one that does not resolve "
-             "stops nothing." },
+      .doc = "host:port, [IPv6]:port, unix:/path, or srv:NAME for an SRV record. Names are looked up by DNS (see dns) and followed while the "
+             "engine runs; one that does not resolve stops nothing." },
     { .word = "weight", .type = TYPE_COUNT, MEMBER(config_server, weight), .least = 1, .most = SERVER_WEIGHT_MAX, .usual = "1",
+      .applies = server_has_weight,
       .doc = "Share of the requests, against the other servers' weights." },
     { .word = "max-connections", .type = TYPE_COUNT, MEMBER(config_server, max_connections), .most = 1000000, .usual = "none",
       .zero = "none", .doc = "Requests at once, for the whole process. Further ones wait in the pool's queue." },
@@ -365,13 +373,16 @@ static bool pool_queues(const void *target)
 {
     const struct config_pool *pool = target;
     bool limited = pool->breakers.requests_max || pool->breakers.connections_max;
-    for (uint32_t i = 0; i < pool->server_count && !limited; i++)
-        limited = pool->servers[i].max_connections != 0;
+    for (uint32_t i = 0; i < pool->configured_count && !limited; i++)
+        limited = pool->configured[i].max_connections != 0;
     return limited;
 }
 static const struct row pool_rows[] = {
-    { .word = "servers", .type = TYPE_LIST, MEMBER(config_pool, servers), LENGTH_AT(config_pool, server_count), .required = true,
+    { .word = "servers", .type = TYPE_LIST, MEMBER(config_pool, configured), LENGTH_AT(config_pool, configured_count), .required = true,
       .section = &section_server, .least = 1, .most = UPSTREAM_SERVERS_MAX, .example = "servers: [ 127.0.0.1:9001 ]" },
+    { .word = "addresses", .type = TYPE_WORD, MEMBER(config_pool, addresses), .words = addresses_words, .usual = "auto",
+      .doc = "What becomes of a name with several addresses. each: every address is a server of its own. any: they are ways to one server, "
+             "tried in turn when a connection is made. auto: any where a name has at most one address of each family, else each." },
     { .word = "balance", .type = TYPE_WORD, MEMBER(config_pool, balance), .words = balance_words, .usual = "round-robin",
       .doc = "round-robin: in turn, by weight. least-load: the one with the fewest requests in flight. two-choices: the less loaded of "
              "two at random. peak-ewma: of two at random the one with the lower latency of late, times its load. consistent-hash: by hash-key, so that a key stays with its server." },
@@ -410,7 +421,6 @@ static const struct row pool_rows[] = {
     { .word = "health", .type = TYPE_SECTION, MEMBER(config_pool, check), .section = &section_check },
     { .word = "tls", .type = TYPE_SECTION, MEMBER(config_pool, tls), .section = &section_pool_tls },
     { .word = "proxy-protocol", .type = TYPE_LATER, .doc = "the PROXY protocol" },
-    { .word = "discovery", .type = TYPE_LATER, .doc = "discovery by DNS" },
 };
 const struct section section_pool = {
     .noun = "pool", SECTION(config_pool, pool_rows), .finish = finish_pool,
@@ -476,6 +486,29 @@ static const struct section section_log = {
     .noun = "log", SECTION(config_log, log_rows), .always = true, .doc = "Access log and error log. A reload opens the access log anew.",
 };
 
+static const struct row_word family_words[] = { { "any", DNS_ANY }, { "ipv4", DNS_IPV4 }, { "ipv6", DNS_IPV6 }, { NULL, 0 } };
+static const struct row dns_rows[] = {
+    { .word = "servers", .type = TYPE_NAME_SERVERS, MEMBER(config_dns, servers), LENGTH_AT(config_dns, server_count), .least = 1, .most = 8,
+      .doc = "Name servers: addresses, with a port where it is not 53 (127.0.0.1:5353). Otherwise those of /etc/resolv.conf." },
+    { .word = "family", .type = TYPE_WORD, MEMBER(config_dns, family), .words = family_words, .usual = "any",
+      .doc = "Which addresses of a name are used: any, ipv4 or ipv6." },
+    { .word = "timeout", .type = TYPE_DURATION, MEMBER(config_dns, timeout_ms), .least = 50, .most = MINUTE_MS, .usual = "2s",
+      .doc = "For an answer of one name server; longer with each further round." },
+    { .word = "tries", .type = TYPE_COUNT, MEMBER(config_dns, tries), .least = 1, .most = 10, .usual = "3",
+      .doc = "How often each name server is asked." },
+    { .word = "ttl-min", .type = TYPE_DURATION, MEMBER(config_dns, ttl_min_ms), .least = 1000, .most = DAY_MS, .usual = "5s",
+      .doc = "An answer is used for at least so long, whatever its TTL." },
+    { .word = "ttl-max", .type = TYPE_DURATION, MEMBER(config_dns, ttl_max_ms), .least = 1000, .most = 7 * DAY_MS, .usual = "1h",
+      .doc = "And for at most so long; then the name is looked up again." },
+    { .word = "keep-stale", .type = TYPE_DURATION, MEMBER(config_dns, keep_stale_ms), .most = 7 * DAY_MS, .usual = "forever", .zero = "forever",
+      .doc = "How long the addresses of a name go on being used once DNS says that there is no such name, or that it has no address. "
+             "While no name server answers they always are." },
+};
+static const struct section section_dns = {
+    .noun = "dns", SECTION(config_dns, dns_rows), .always = true, .finish = finish_dns,
+    .doc = "How names of servers are looked up. /etc/hosts is read first. Names are looked up again before their answers run out.",
+};
+
 static const struct row control_rows[] = {
     { .word = "socket", .type = TYPE_TEXT, MEMBER(config, control_socket), .check = value_check_socket_path,
       .usual = "/run/weir.sock", .zero = "off", .reload = RELOAD_RESTART,
@@ -504,6 +537,10 @@ static const struct row top_rows[] = {
     { .word = "timeouts", .type = TYPE_SECTION, MEMBER(config, timeouts), .section = &section_timeouts },
     { .word = "log", .type = TYPE_SECTION, MEMBER(config, log), .section = &section_log },
     { .word = "tls", .type = TYPE_SECTION, MEMBER(config, tls), .section = &section_tls },
+    { .word = "dns", .type = TYPE_SECTION, MEMBER(config, dns), .section = &section_dns },
+    { .word = "state-file", .type = TYPE_TEXT, MEMBER(config, state_file), .check = value_check_file,
+      .doc = "Where changes of servers by command (weir server), drained servers and their health are written by a graceful stop and by "
+             "weir server save, and read at the start." },
     { .word = "trusted-proxies", .type = TYPE_NETWORKS, MEMBER(config, trusted_proxies), LENGTH_AT(config, trusted_proxy_count),
       .least = 1, .most = 4096,
       .doc = "Addresses and networks (10.0.0.0/8, fd00::/8) whose X-Forwarded-* and Forwarded are believed. Everyone else's are "

@@ -29,6 +29,7 @@
     X(TYPE_LISTEN_ADDRESS, "address")                 \
     X(TYPE_SERVER_ADDRESS, "address")                 \
     X(TYPE_NETWORKS, "networks")                      \
+    X(TYPE_NAME_SERVERS, "addresses")                 \
     X(TYPE_FORWARDED, "word")                         \
     X(TYPE_STATUS_RANGE, "status or range")           \
     X(TYPE_STATUSES, "statuses or ranges")            \

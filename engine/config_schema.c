@@ -223,6 +223,7 @@ static schema_function *const schema_functions[ROW_TYPES] = {
     [TYPE_LISTEN_ADDRESS] = schema_text,
     [TYPE_SERVER_ADDRESS] = schema_text,
     [TYPE_NETWORKS] = schema_texts,
+    [TYPE_NAME_SERVERS] = schema_texts,
     [TYPE_FORWARDED] = schema_forwarded,
     [TYPE_STATUS_RANGE] = schema_status_range,
     [TYPE_STATUSES] = schema_statuses,

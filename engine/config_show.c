@@ -281,6 +281,20 @@ static void show_networks(struct emitter *e, const struct row *row, const void *
     emit_close(e, ']');
 }
 
+static void show_name_servers(struct emitter *e, const struct row *row, const void *target)
+{
+    const struct config_dns *dns = target;
+    if (dns->server_count == 0)
+        return;
+    show_key(e, row);
+    emit_open(e, '[');
+    for (uint32_t i = 0; i < dns->server_count; i++) {
+        emit_item(e);
+        emit_text(e, dns->servers[i].text);
+    }
+    emit_close(e, ']');
+}
+
 static void show_forwarded(struct emitter *e, const struct row *row, const void *target)
 {
     static const char *const words[] = { "off", "x", "rfc7239", "both" };
@@ -537,6 +551,7 @@ static show_function *const show_functions[ROW_TYPES] = {
     [TYPE_LISTEN_ADDRESS] = show_address,
     [TYPE_SERVER_ADDRESS] = show_address,
     [TYPE_NETWORKS] = show_networks,
+    [TYPE_NAME_SERVERS] = show_name_servers,
     [TYPE_FORWARDED] = show_forwarded,
     [TYPE_STATUS_RANGE] = show_status_range,
     [TYPE_STATUSES] = show_statuses,

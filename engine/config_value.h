@@ -40,10 +40,14 @@ struct network value_network_cleaned(const struct network *network);
 
 /*
  * host:port, [IPv6]:port, unix:/path; a listener's host may be missing (every address, IPv6 and IPv4) but is never a name.
- * A server's name is not looked up: socket_bytes stays 0. The text goes to memory.
+ * A server may also be srv:NAME. A server's name is not looked up: socket_bytes stays 0. The text goes to memory.
  */
 enum address_use { ADDRESS_OF_LISTENER, ADDRESS_OF_SERVER };
 const char *value_read_address(struct config_memory *memory, struct slice text, enum address_use use, struct address *address);
+const char *value_read_name_server(struct config_memory *memory, struct slice text, struct address *address); /* number[:53] */
+
+/* What a server's address text is, once value_read_address took it. */
+static inline bool address_is_service(struct slice text) { return slice_starts(text, SLICE("srv:")); }
 
 /* Checks for texts that end up in messages, in a head or in the file system. */
 const char *value_check_name(struct slice text);         /* of pools, routes, listeners */

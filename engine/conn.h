@@ -82,6 +82,7 @@ struct conn_origin {
     _Atomic uint64_t *place; /* that it gives back; NULL: none is counted */
     struct borrow *borrow; /* ORIGIN_LENT: for whom */
     uint8_t use; /* enum origin_use; back.c's */
+    uint32_t addresses; /* origin->addresses when it was made */
     bool reused; /* served a request before this one */
     bool session_kept; /* TLS: its session was looked at */
 };

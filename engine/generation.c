@@ -98,9 +98,39 @@ static struct pool_record *pool_record_for(struct registry *registry, struct sli
     return record;
 }
 
+/* See RECORDS_KEPT. What an operator said of a server is not forgotten. */
+static bool may_be_forgotten(const struct registry *registry, const struct server_record *record)
+{
+    const struct health *health = &record->health;
+    return record->generations == 0 && registry->rounds > record->left_at && !atomic_load_explicit(&health->drained, memory_order_relaxed) &&
+           !atomic_load_explicit(&health->forced, memory_order_relaxed);
+}
+
+static struct server_record *one_to_forget(struct registry *registry)
+{
+    struct map_entry *entry;
+    uint32_t cursor = 0;
+    while ((entry = map_next(&registry->servers, &cursor)))
+        if (may_be_forgotten(registry, entry->value))
+            return entry->value;
+    return NULL;
+}
+
+/* Half of what is kept at once, since each search begins anew. */
+static void forget_records(struct registry *registry)
+{
+    struct server_record *record;
+    uint32_t forgotten = 0;
+    while (registry->servers.count > RECORDS_KEPT && forgotten++ < 256 && (record = one_to_forget(registry))) {
+        map_remove(&registry->servers, record->key);
+        record_free(record);
+    }
+}
+
 static bool find_records(struct registry *registry, struct generation *generation)
 {
     const struct config *config = generation->config;
+    forget_records(registry);
     for (uint32_t p = 0; p < config->pool_count; p++) {
         const struct config_pool *pool = &config->pools[p];
         generation->pool_records[p] = pool_record_for(registry, pool->name);
@@ -111,9 +141,22 @@ static bool find_records(struct registry *registry, struct generation *generatio
             generation->records[p][s] = record_for(registry, pool->servers[s].key);
             if (!generation->records[p][s])
                 return false;
+            generation->records[p][s]->generations++;
         }
     }
     return true;
+}
+
+static void leave_records(struct generation *generation)
+{
+    for (uint32_t p = 0; generation->records && p < generation->config->pool_count; p++) {
+        for (uint32_t s = 0; generation->records[p] && s < generation->config->pools[p].server_count; s++) {
+            struct server_record *record = generation->records[p][s];
+            if (record && --record->generations == 0)
+                record->left_at = generation->registry->rounds + 1; /* a round may be under way */
+        }
+        free(generation->records[p]);
+    }
 }
 
 /* Opening ------------------------------------------------------------------------------------------------------ */
@@ -182,6 +225,19 @@ static bool open_all(struct generation *generation, const struct generation *pre
     return generation->access_fd >= 0 || why[0] == 0;
 }
 
+/* The listeners are the same; the log goes on in the file that is open, wherever its name leads by now. */
+static bool take_over_all(struct generation *generation, const struct generation *previous, char why[256])
+{
+    for (uint32_t i = 0; i < generation->config->listener_count; i++)
+        generation->shared_fds[i] = previous->shared_fds[i];
+    if (previous->access_fd < 0)
+        return true;
+    generation->access_fd = FAULT("access_log") ? (errno = EMFILE, -1) : fcntl(previous->access_fd, F_DUPFD_CLOEXEC, 0);
+    if (generation->access_fd < 0)
+        snprintf(why, 256, "cannot keep the access log: %s", strerror(errno));
+    return generation->access_fd >= 0;
+}
+
 /* Keys are in memory from here: no core of it. 1 and not 0, since that alone holds back a core that goes to a program (core(5)). */
 static void note_tls(struct generation *generation)
 {
@@ -226,8 +282,7 @@ static void free_parts(struct generation *generation)
 {
     for (uint32_t w = 0; generation->listen_fds && w < generation->worker_count; w++)
         free(generation->listen_fds[w]);
-    for (uint32_t p = 0; generation->records && p < generation->config->pool_count; p++)
-        free(generation->records[p]);
+    leave_records(generation);
     if (generation->access_fd >= 0)
         close(generation->access_fd);
     certificates_release(generation);
@@ -252,7 +307,14 @@ static void close_sockets(struct generation *generation)
     }
 }
 
-struct generation *generation_new(struct registry *registry, struct config *config, const struct generation *previous, char why[256])
+static bool load_all(struct registry *registry, struct generation *generation, const struct generation *previous, char why[256])
+{
+    if (!generation->derived)
+        return certificates_load(generation, previous, registry->tickets, why) && open_all(generation, previous, why);
+    return certificates_take_over(generation, previous) && take_over_all(generation, previous, why);
+}
+
+static struct generation *make(struct registry *registry, struct config *config, const struct generation *previous, bool derived, char why[256])
 {
     why[0] = 0;
     struct generation *generation = FAULT("generation") ? NULL : calloc(1, sizeof *generation);
@@ -261,17 +323,28 @@ struct generation *generation_new(struct registry *registry, struct config *conf
         return NULL;
     }
     generation->config = config;
+    generation->registry = registry;
+    generation->derived = derived;
     generation->access_fd = -1;
     generation->number = previous ? previous->number + 1 : 1;
-    if (allocate(generation, registry->worker_count) && find_records(registry, generation) &&
-        certificates_load(generation, previous, registry->tickets, why) && sticky_prepare(generation, registry->sticky_secret, why) && open_all(generation, previous, why)) {
+    if (allocate(generation, registry->worker_count) && find_records(registry, generation) && load_all(registry, generation, previous, why)) {
         note_tls(generation);
         return generation;
     }
     if (!why[0])
-        snprintf(why, 256, "out of memory, or more than %u servers since the start", RECORDS_MAX);
+        snprintf(why, 256, "out of memory, or more than %u servers at once", RECORDS_MAX);
     generation_discard(generation);
     return NULL;
+}
+
+struct generation *generation_new(struct registry *registry, struct config *config, const struct generation *previous, char why[256])
+{
+    return make(registry, config, previous, false, why);
+}
+
+struct generation *generation_derive(struct registry *registry, struct config *config, const struct generation *previous, char why[256])
+{
+    return make(registry, config, previous, true, why);
 }
 
 void generation_free(struct generation *generation)

@@ -7,8 +7,11 @@
  * that is neither current nor pinned is taken down and the control thread told, which frees the generation when all
  * workers have said so.
  *
- * Records of servers (struct server_record: health, counters) are kept by "pool/address" for the life of the process, so that
- * they survive reloads and a server that comes back; RECORDS_MAX caps them.
+ * Records of servers (struct server_record: health, counters) are kept by "pool/address", so that they survive reloads and a server that
+ * comes back; RECORDS_MAX caps them.
+ *
+ * A generation may be derived from the one before: the same text with other servers, because a name has other addresses or a command said so
+ * (changes.c). It takes certificates, keys and the access log over as they are open, and reads nothing.
  */
 #ifndef WEIR_GENERATION_H
 #define WEIR_GENERATION_H
@@ -19,10 +22,12 @@
 #include "engine/mailbox.h"
 #include "pool/hedge.h"
 
-#define RECORDS_MAX 16384u
+#define RECORDS_MAX 32768u
+#define RECORDS_KEPT 8192u
 
 struct worker;
 struct conn;
+struct registry;
 struct exchange;
 struct listener_tls;
 struct ticket_keys_file;
@@ -38,9 +43,14 @@ struct check_result {
     bool well;
 };
 
-/* Process-wide, never freed before the end. */
+/*
+ * Process-wide. One that no generation has any more is kept while there is room (its server may come back); beyond RECORDS_KEPT the
+ * memory of those goes back, once every worker has taken letters sent after the last of its generations was gone.
+ */
 struct server_record {
     struct slice key; /* own memory */
+    uint32_t generations; /* that have it */
+    uint64_t left_at;     /* registry->rounds when it became 0 */
     struct health health;
     struct outlier_history {   /* outliers.c's */
         struct outlier_sample seen; /* up to the last judgement */
@@ -73,6 +83,7 @@ struct pool_record {
 
 struct generation {
     struct config *config;
+    struct registry *registry; /* whose records it has */
     uint64_t number;
     uint32_t worker_count;
     int **listen_fds;                /* [worker][listener]; unix: one shared. -1: it was open already */
@@ -85,6 +96,7 @@ struct generation {
     uint64_t **sticky_ids; /* [pool][server], sticky.h; NULL: the pool has no such cookie */
     struct ticket_keys_file *ticket_keys; /* from the file that the configuration names; NULL: none. Wiped when they are in force */
     int access_fd;
+    bool derived;
     uint32_t views;           /* workers that still have a view of it; control thread only */
     struct generation_letter { /* one per worker: "prepare this", "adopt it" or "forget it", at its end "my view of it is gone" */
         struct letter letter;
@@ -100,6 +112,10 @@ struct origin {
     struct server server; /* references: worker->origins, views, conns */
     struct slice key;     /* own memory */
     struct address address;
+    struct peer_address more[SERVER_ADDRESSES_MAX - 1]; /* further ones of the same server, to try after it */
+    uint32_t more_count;
+    uint32_t addresses; /* moves on when the addresses have changed: older connections are not kept */
+    uint32_t best;      /* the one that connected last: 0 for address, else an index of more + 1 */
     struct worker *worker;
     struct server_record *record;
     struct idle_limits idle_limits; /* of the newest view that has it */
@@ -160,14 +176,16 @@ struct registry {
     struct tls_tickets *tickets; /* not owned; NULL: sessions are not resumed */
     uint32_t worker_count;
     uint64_t now_ms; /* when what is new was added; 0: at the start */
+    uint64_t rounds; /* generations that all workers were told of and have answered */
 };
 void registry_init(struct registry *registry, uint32_t worker_count, uint64_t seed0, uint64_t seed1);
 void registry_release(struct registry *registry);
 
 /*
  * Opens everything config names that `previous` (may be NULL) has not open already. Takes config over on success. NULL: why says what failed
- * and nothing stays open.
+ * and nothing stays open. generation_derive: config is config_again of `previous`'s.
  */
+struct generation *generation_derive(struct registry *registry, struct config *config, const struct generation *previous, char why[256]);
 struct generation *generation_new(struct registry *registry, struct config *config, const struct generation *previous, char why[256]);
 
 /* Frees it with its configuration; closes the log file. Listening sockets are the workers'. */
@@ -205,7 +223,7 @@ enum err must_use upstream_for(struct upstream *upstream, const struct config_po
 
 void origin_unref(struct origin *origin);
 
-/* The name that a server of this pool is asked for by TLS. Any thread. */
-void origin_tls_name(const struct config_pool *pool, struct slice address, char out[256]);
+/* The name that a server of this pool is asked for by TLS: the pool's, else the name it was configured by. Any thread. */
+void origin_tls_name(const struct config_pool *pool, const struct config_server *server, char out[256]);
 
 #endif

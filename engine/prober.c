@@ -308,7 +308,7 @@ static void set_port(struct address *address, uint32_t port)
 static bool begin_tls(struct probe *probe)
 {
     char name[256];
-    origin_tls_name(probe->pool, probe->server->address.text, name);
+    origin_tls_name(probe->pool, probe->server, name);
     probe->tls = probe_tls_new(&probe->prober->tls, probe->context, name,
                                slice_of(probe->work->request, probe->work->request_bytes));
     return probe->tls != NULL;

@@ -5,6 +5,8 @@
 #define WEIR_PROCESS_H
 
 #include "engine/generation.h"
+#include "engine/overlay.h"
+#include "engine/resolver.h"
 #include "engine/server.h"
 #include "engine/worker.h"
 
@@ -39,10 +41,25 @@ struct server_process {
     struct timer judging; /* outliers.c */
     enum process_state state;
 
-    /* Reload under way: reload.c. */
+    /* Change under way: reload.c. One at a time; the others wait in line. */
     struct server_answer *reload_answer;
     struct generation *reload_from, *reload_to;
     uint32_t reload_acks, reload_failures;
+    struct server_answer *line_first, **line_tail;
+    bool line_moving;
+
+    /* Reload of the file: waits for names before it becomes a generation. */
+    bool file_busy;
+    struct config *file_config;
+    struct timer file_patience;
+
+    /* Servers that change without the file: changes.c. */
+    struct resolver *resolver;
+    struct overlay overlay;      /* in force */
+    struct overlay overlay_next; /* of the change under way */
+    struct timer names_timer;    /* other answers have come: they are taken up when it fires */
+    struct server_answer names_answer;
+    bool names_busy, names_changed;
 
     /* Signals. */
     int signal_fd;
@@ -60,6 +77,27 @@ struct server_process {
     uint64_t started_ms;
     int64_t started_unix, loaded_unix;
 };
+
+/*
+ * reload.c: the line of changes. change_enqueue runs answer->begin when it is its turn, now or later; begin ends in change_begin, which
+ * takes the generation over and answers when all workers have adopted it, or in change_refuse or change_conclude.
+ */
+void change_enqueue(struct server_process *process, struct server_answer *answer, void (*begin)(struct server_process *process, struct server_answer *answer));
+void change_begin(struct server_process *process, struct server_answer *answer, struct generation *generation);
+void change_refuse(struct server_process *process, struct server_answer *answer, enum err result, const char *why);
+void change_conclude(struct server_process *process, struct server_answer *answer, enum err result);
+
+/* changes.c. */
+enum err must_use changes_start(struct server_process *process, struct config *config); /* waits for first answers; then expands */
+void changes_begun(const struct generation *generation); /* it goes to the workers */
+void changes_adopted(struct server_process *process);                                  /* a generation is in force */
+void changes_abandoned(struct server_process *process);
+void changes_end(struct server_process *process);
+bool must_use changes_expand(struct server_process *process, struct config *config, const struct overlay *overlay);
+void changes_running(struct server_process *process); /* before the first worker starts */
+
+/* reload.c: names that the new file waits for are there. */
+void reload_names_settled(struct server_process *process);
 
 /* reload.c: SIGHUP; and when the workers have ended, a reload that they had not all prepared is answered and forgotten. */
 void reload_on_signal(struct server_process *process);

@@ -1,5 +1,6 @@
 /*
- * Reload: a new generation beside the old one, prepared by every worker, then adopted by every worker, then answered.
+ * Reload: a new generation beside the old one, prepared by every worker, then adopted by every worker, then answered. One at a time:
+ * what is asked meanwhile, a reload or a change of servers (changes.c), stands in line.
  *
  * Anything wrong before the last worker has prepared it leaves everything as it was: a worker that lacks the memory for its view says so
  * and the others drop theirs. Adopting cannot fail.
@@ -83,6 +84,34 @@ static void lines_to_json(const char *key, const struct text *lines, struct text
     text_add(json, SLICE("]}"));
 }
 
+/* The line ----------------------------------------------------------------------------------------------------- */
+
+/* Begins what waits. Beginning may end at once, so it goes on in this loop and not in calls inside each other. */
+static void move_line(struct server_process *process)
+{
+    if (process->line_moving)
+        return;
+    process->line_moving = true;
+    while (!process->reload_answer && process->line_first) {
+        struct server_answer *answer = process->line_first;
+        process->line_first = answer->next;
+        if (!process->line_first)
+            process->line_tail = &process->line_first;
+        process->reload_answer = answer;
+        answer->begin(process, answer);
+    }
+    process->line_moving = false;
+}
+
+void change_enqueue(struct server_process *process, struct server_answer *answer, void (*begin)(struct server_process *process, struct server_answer *answer))
+{
+    answer->begin = begin;
+    answer->next = NULL;
+    *process->line_tail = answer;
+    process->line_tail = &answer->next;
+    move_line(process);
+}
+
 static void finish_answer(struct server_answer *answer, enum err result)
 {
     answer->result = result;
@@ -97,24 +126,47 @@ static void refuse(struct server_answer *answer, enum err result, const char *wh
     finish_answer(answer, result);
 }
 
+void change_conclude(struct server_process *process, struct server_answer *answer, enum err result)
+{
+    process->reload_answer = NULL;
+    if (answer->of_file)
+        process->file_busy = false;
+    finish_answer(answer, result);
+    signalled_again(process);
+    move_line(process);
+}
+
+void change_refuse(struct server_process *process, struct server_answer *answer, enum err result, const char *why)
+{
+    text_release(&answer->text);
+    text_format(&answer->text, "%s\n", why);
+    change_conclude(process, answer, result);
+}
+
+static void file_adopted(struct server_process *process)
+{
+    process->loaded_unix = loop_unix_seconds(&process->loop);
+    log_open(-1, process->generation->config->log.level);
+    tickets_adopt(process);
+    notify("READY=1");
+}
+
 static void all_acknowledged(struct server_process *process)
 {
     struct server_answer *answer = process->reload_answer;
-    struct generation *from = process->reload_from;
-    process->reload_answer = NULL;
+    struct generation *from = process->reload_from, *now = process->generation;
     process->reload_from = process->reload_to = NULL;
-    generation_close_unix(from, process->generation);
-    process->loaded_unix = loop_unix_seconds(&process->loop);
-    log_open(-1, process->generation->config->log.level);
+    process->registry.rounds++;
+    generation_close_unix(from, now);
+    if (!now->derived)
+        file_adopted(process);
+    changes_adopted(process);
     prober_adopt(process->prober);
     outliers_adopt(process);
-    tickets_adopt(process);
-    notify("READY=1");
     if (from->views == 0)
         forget_generation(process, from);
-    log_line(LOG_NOTICE, "configuration %llu is in use", (unsigned long long)process->generation->number);
-    finish_answer(answer, ERR_OK);
-    signalled_again(process);
+    log_line(now->derived ? LOG_INFO : LOG_NOTICE, "configuration %llu is in use", (unsigned long long)now->number);
+    change_conclude(process, answer, ERR_OK);
 }
 
 /* It will not be: no worker has a view of it any more. */
@@ -125,14 +177,12 @@ static void give_up(struct server_process *process)
     bool stopping = process->state != PROCESS_RUNNING;
     generation_discard(process->reload_to);
     config_free(config);
-    process->reload_answer = NULL;
     process->reload_to = NULL;
-    text_release(&answer->text);
+    changes_abandoned(process);
     if (stopping)
-        refuse(answer, ERR_AGAIN, "the engine is stopping");
+        change_refuse(process, answer, ERR_AGAIN, "the engine is stopping");
     else
-        refuse(answer, ERR_MEMORY, "out of memory on at least one worker; the running configuration stays");
-    signalled_again(process);
+        change_refuse(process, answer, ERR_MEMORY, "out of memory on at least one worker; the running configuration stays");
 }
 
 /* Workers ------------------------------------------------------------------------------------------------------ */
@@ -189,7 +239,8 @@ static void put_in_force(struct server_process *process)
     process->generation->next = process->old;
     process->old = process->generation;
     process->generation = process->reload_to;
-    notify("RELOADING=1");
+    if (!process->generation->derived)
+        notify("RELOADING=1");
     tell_workers(process, adopt);
 }
 
@@ -214,7 +265,7 @@ static void prepare(struct letter *letter, struct loop *here)
     answer_letter(letter, here, prepared);
 }
 
-static void begin(struct server_process *process, struct server_answer *answer, struct generation *generation)
+void change_begin(struct server_process *process, struct server_answer *answer, struct generation *generation)
 {
     process->reload_answer = answer;
     process->reload_to = generation;
@@ -224,10 +275,23 @@ static void begin(struct server_process *process, struct server_answer *answer, 
     tell_workers(process, prepare);
 }
 
+static void drop_file(struct server_process *process)
+{
+    timer_cancel(&process->loop.wheel, &process->file_patience);
+    config_free(process->file_config);
+    process->file_config = NULL;
+}
+
 void reload_at_end(struct server_process *process)
 {
-    if (process->reload_to && process->reload_to != process->generation)
+    if (process->reload_to && process->reload_to != process->generation) {
         give_up(process);
+    } else if (process->file_config) {
+        drop_file(process);
+        change_refuse(process, process->reload_answer, ERR_AGAIN, "the engine is stopping");
+    } else if (process->reload_answer) {
+        change_refuse(process, process->reload_answer, ERR_AGAIN, "the engine is stopping");
+    }
 }
 
 /* The request -------------------------------------------------------------------------------------------------- */
@@ -236,54 +300,114 @@ static struct config *read_again(struct server_process *process, struct server_a
 {
     struct config_problems *problems = calloc(1, sizeof *problems);
     if (!problems) {
-        refuse(answer, ERR_MEMORY, "out of memory");
+        change_refuse(process, answer, ERR_MEMORY, "out of memory");
         return NULL;
     }
     struct config *config = config_read(process->path, problems);
     if (config) {
-        config_resolve(config, problems);
         for (uint32_t i = 0; i < problems->count; i++)
             log_line(LOG_WARN, "\"%s\": %s", process->path, problems->list[i].message);
     } else {
         config_problems_print(problems, process->path, false, &answer->text);
         config_problems_json(problems, process->path, &answer->json);
         log_line(LOG_ERROR, "reload refused: \"%s\" has %u errors; the running configuration stays", process->path, problems->errors);
-        finish_answer(answer, ERR_SYNTAX);
+        change_conclude(process, answer, ERR_SYNTAX);
     }
     free(problems);
     return config;
 }
 
+/* It is not to be: names that only it has are not followed. */
+static void keep_what_runs(struct server_process *process)
+{
+    const struct config *config = server_config(process);
+    resolver_configure(process->resolver, &config->dns);
+    resolver_want(process->resolver, config, NULL, &process->overlay);
+    changes_abandoned(process);
+}
+
+static struct generation *make_generation(struct server_process *process, struct config *config, struct text *changes, char why[256])
+{
+    snprintf(why, 256, "out of memory");
+    if (!overlay_copy(&process->overlay, &process->overlay_next))
+        return NULL;
+    overlay_absorb(&process->overlay_next, config, changes);
+    if (!changes_expand(process, config, &process->overlay_next))
+        return NULL;
+    process->registry.now_ms = process->loop.now_ms;
+    return generation_new(&process->registry, config, process->generation, why);
+}
+
+/* Its names are there, or took too long. */
+static void go_on(struct server_process *process)
+{
+    struct server_answer *answer = process->reload_answer;
+    struct config *config = process->file_config;
+    char why[256];
+    process->file_config = NULL;
+    timer_cancel(&process->loop.wheel, &process->file_patience);
+    struct text changes = { 0 };
+    enum err e = config_diff(server_config(process), config, &answer->text);
+    struct generation *generation = e == ERR_OK ? make_generation(process, config, &changes, why) : NULL;
+    if (generation) {
+        certificates_changes(process->generation, generation, &answer->text);
+        text_add(&answer->text, text_slice(&changes));
+        changes_begun(generation);
+        change_begin(process, answer, generation);
+    } else {
+        config_free(config);
+        keep_what_runs(process);
+        if (e != ERR_OK)
+            change_conclude(process, answer, e);
+        else
+            change_refuse(process, answer, ERR_SYSTEM, why);
+    }
+    text_release(&changes);
+}
+
+static void waited_enough(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    go_on(CONTAINER_OF(timer, struct server_process, file_patience));
+}
+
+void reload_names_settled(struct server_process *process)
+{
+    if (process->file_config)
+        go_on(process);
+}
+
+static void begin_file(struct server_process *process, struct server_answer *answer)
+{
+    if (process->state != PROCESS_RUNNING) {
+        change_refuse(process, answer, ERR_AGAIN, "the engine is stopping");
+        return;
+    }
+    struct config *config = read_again(process, answer);
+    if (!config)
+        return;
+    process->file_config = config;
+    process->file_patience.fire = waited_enough;
+    timer_set(&process->loop.wheel, &process->file_patience, process->loop.now_ms + RESOLVER_FIRST_MS);
+    resolver_configure(process->resolver, &config->dns);
+    resolver_want(process->resolver, server_config(process), config, &process->overlay);
+    if (resolver_settled(process->resolver))
+        go_on(process);
+}
+
 void server_reload(struct server_process *process, struct server_answer *answer)
 {
-    char why[256];
-    if (process->reload_answer || process->state != PROCESS_RUNNING) {
-        refuse(answer, ERR_AGAIN, process->reload_answer ? "a reload is under way" : "the engine is stopping");
+    if (process->file_busy || process->state != PROCESS_RUNNING) {
+        refuse(answer, ERR_AGAIN, process->file_busy ? "a reload is under way" : "the engine is stopping");
         return;
     }
     if (!process->path) {
         refuse(answer, ERR_REFUSED, "this engine was started without a file");
         return;
     }
-    struct config *config = read_again(process, answer);
-    if (!config)
-        return;
-    enum err e = config_diff(server_config(process), config, &answer->text);
-    if (e != ERR_OK) {
-        config_free(config);
-        finish_answer(answer, e);
-        return;
-    }
-    process->registry.now_ms = process->loop.now_ms;
-    struct generation *generation = generation_new(&process->registry, config, process->generation, why);
-    if (!generation) {
-        config_free(config);
-        text_release(&answer->text);
-        refuse(answer, ERR_SYSTEM, why);
-        return;
-    }
-    certificates_changes(process->generation, generation, &answer->text);
-    begin(process, answer, generation);
+    answer->of_file = true;
+    process->file_busy = true;
+    change_enqueue(process, answer, begin_file);
 }
 
 /* SIGHUP ------------------------------------------------------------------------------------------------------- */

@@ -349,10 +349,14 @@ static enum err prepare(struct server_process *process, struct config *config, c
     memset(process->stats, 0, n * sizeof *process->stats);
     process->started_ms = process->loop.now_ms;
     process->started_unix = process->loaded_unix = loop_unix_seconds(&process->loop);
+    e = changes_start(process, config); /* before signals are taken: they end the waiting for names as they always do */
+    if (e != ERR_OK)
+        return e;
     if (!open_signals(process))
         return ERR_SYSTEM;
     process->generation = generation_new(&process->registry, config, NULL, why);
     if (process->generation) {
+        changes_running(process);
         tickets_adopt(process);
         return ERR_OK;
     }
@@ -403,6 +407,7 @@ static enum err start(struct server_process *process, struct config *config, cha
     if (e != ERR_OK)
         return e;
     process->state = PROCESS_RUNNING;
+    changes_running(process);
     say_started(process);
     notify("READY=1");
     if (on_ready)
@@ -446,6 +451,7 @@ static void release(struct server_process *process)
     if (process->control)
         control_close(process->control);
     free_generations(process);
+    changes_end(process);
     tickets_end(process);
     registry_release(&process->registry);
     loop_release(&process->loop);

@@ -4,6 +4,7 @@
 
 #include "engine/back.h"
 #include "engine/exchange.h"
+#include "engine/expansion.h"
 #include "engine/server.h"
 #include "engine/sticky.h"
 #include "engine/worker.h"
@@ -100,28 +101,21 @@ static bool fill_members(struct worker *worker, struct view_pool *pool, struct g
     return true;
 }
 
-/* The host part of an address: what comes before its last colon, without brackets. */
-static struct slice host_of(struct slice address)
+void origin_tls_name(const struct config_pool *pool, const struct config_server *server, char out[256])
 {
-    const char *colon = memrchr(address.at, ':', address.length);
-    size_t length = colon ? (size_t)(colon - address.at) : address.length;
-    if (slice_starts(address, SLICE("unix:")))
-        return SLICE("localhost");
-    if (length > 2 && address.at[0] == '[')
-        return slice_of(address.at + 1, length - 2);
-    return slice_of(address.at, length);
-}
-
-void origin_tls_name(const struct config_pool *pool, struct slice address, char out[256])
-{
-    struct slice name = pool->tls.server_name.length ? pool->tls.server_name : host_of(address);
+    struct slice address = server->name.length ? server->name : server->address.text;
+    struct slice name = pool->tls.server_name.length ? pool->tls.server_name : address_host(address);
+    if (name.length == 0)
+        name = SLICE("localhost"); /* of unix: */
     snprintf(out, 256, "%.*s", (int)name.length, name.at);
 }
 
-/* What was trusted under the old rules is not under new ones: neither kept connections nor sessions outlive their context. */
-static void settle_tls(struct origin *origin, const struct config_pool *pool, struct tls_context *context)
+/* What was trusted under the old rules is not under new ones: neither kept connections nor sessions outlive their context, or their name. */
+static void settle_tls(struct origin *origin, const struct config_pool *pool, const struct config_server *server, struct tls_context *context)
 {
-    if (origin->tls == context)
+    char name[sizeof origin->tls_name];
+    origin_tls_name(pool, server, name);
+    if (origin->tls == context && (!context || strcmp(name, origin->tls_name) == 0))
         return;
     back_forget(origin);
     tls_session_free(origin->session);
@@ -129,17 +123,38 @@ static void settle_tls(struct origin *origin, const struct config_pool *pool, st
     if (origin->tls)
         tls_context_unref(origin->tls);
     origin->tls = context ? tls_context_ref(context) : NULL;
-    origin_tls_name(pool, origin->address.text, origin->tls_name);
+    memcpy(origin->tls_name, name, sizeof name);
+}
+
+static bool same_addresses(const struct origin *origin, const struct config_server *server)
+{
+    const struct address *a = &origin->address, *b = &server->address;
+    return a->socket_bytes == b->socket_bytes && memcmp(&a->socket, &b->socket, a->socket_bytes) == 0 && origin->more_count == server->more_count &&
+           (origin->more_count == 0 || memcmp(origin->more, server->more, origin->more_count * sizeof *origin->more) == 0);
+}
+
+/* What a name stands for may have changed. Connections to where it stood are not used again. */
+static void settle_addresses(struct origin *origin, const struct config_server *server)
+{
+    if (same_addresses(origin, server))
+        return;
+    struct slice text = origin->address.text; /* its own memory */
+    origin->address = server->address;
+    origin->address.text = text;
+    origin->more_count = server->more_count;
+    if (server->more_count)
+        memcpy(origin->more, server->more, server->more_count * sizeof *server->more);
+    origin->best = 0;
+    origin->addresses++;
+    back_forget(origin);
 }
 
 static void settle_origins(struct view_pool *pool, uint64_t number, struct tls_context *context)
 {
     for (uint32_t i = 0; i < pool->config->server_count; i++) {
         struct origin *origin = pool->members[i].server->owner;
-        settle_tls(origin, pool->config, context);
-        struct slice text = origin->address.text; /* its own memory; what the name resolves to may have changed */
-        origin->address = pool->config->servers[pool->members[i].place].address;
-        origin->address.text = text;
+        settle_tls(origin, pool->config, &pool->config->servers[pool->members[i].place], context);
+        settle_addresses(origin, &pool->config->servers[pool->members[i].place]);
         origin->seen = number;
         origin->idle_limits = pool->config->idle;
         origin->connections_max = pool->config->breakers.connections_max;

@@ -54,6 +54,9 @@ enum health_state health_state(const struct health *health, uint64_t now_ms)
 {
     if (GET(health->drained))
         return HEALTH_DRAINED;
+    uint8_t forced = GET(health->forced);
+    if (unlikely(GET(health->unresolved) || forced != HEALTH_AUTO))
+        return GET(health->unresolved) || forced == HEALTH_FORCED_DOWN ? HEALTH_DOWN : HEALTH_UP;
     if (GET(health->checked) == HEALTH_CHECK_DOWN)
         return HEALTH_DOWN;
     uint64_t until = GET(health->marked_until_ms);

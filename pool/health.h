@@ -24,6 +24,9 @@
 
 #include "pool/outlier.h"
 
+/* What the operator says of a server instead of checks and marks. */
+enum health_force { HEALTH_AUTO, HEALTH_FORCED_UP, HEALTH_FORCED_DOWN };
+
 enum health_check { HEALTH_UNCHECKED, HEALTH_CHECK_UP, HEALTH_CHECK_DOWN };
 
 /* What an exchange says of a server when it is through with it. */
@@ -69,6 +72,8 @@ struct health {
     _Atomic uint32_t leases;          /* exchanges holding this server, all workers; counted where max_connections is set */
     _Atomic uint8_t checked;          /* enum health_check */
     _Atomic uint8_t drained;
+    _Atomic uint8_t forced;           /* enum health_force */
+    _Atomic uint8_t unresolved;       /* there is no address to ask it at */
     _Atomic uint8_t last_outcome;     /* enum server_outcome that set the mark */
     _Atomic uint8_t trial;            /* a trial was claimed; the first failure after it renews the mark and clears this */
     _Atomic uint32_t check_failures, check_successes; /* consecutive, written by the prober only */

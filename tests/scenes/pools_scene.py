@@ -174,7 +174,8 @@ class Failing(Scene):
         engine = self.weir("routes: [ { match: { path: /x }, respond: { status: 200, body: x } }, { pool: app } ]\n"
                            "pools: { app: { servers: [ \"does-not-exist.invalid:80\" ] } }\n")
         self.assertEqual(engine.get("/x").status, 200)
-        self.assertEqual(engine.get("/").status, 502)
+        self.assertEqual(engine.get("/").status, 503)
+        self.assertEqual(engine.json("pools")["servers"][0]["state"], "down")
 
 
 class Ejecting(Scene):

@@ -235,29 +235,25 @@ Test(config, names_of_servers_wait_for_being_looked_up)
     config_free(config);
 }
 
-Test(config, looks_names_up)
+Test(config, names_of_services)
 {
-    struct config *config = must_parse(SLICE(LISTENERS POOL_ROUTE "pools: { app: { servers: [ localhost:80, 127.0.0.1:81 ] } }\n"));
-    struct config_problems problems = { 0 };
-    config_resolve(config, &problems);
-    cr_assert_eq(problems.count, 0);
-    const struct address *address = &config->pools[0].servers[0].address;
-    cr_assert_gt(address->socket_bytes, 0);
-    cr_assert_eq(address->socket.any.sa_family == AF_INET6 ? address->socket.v6.sin6_port : address->socket.v4.sin_port, htons(80));
+    struct config *config = must_parse(SLICE(LISTENERS POOL_ROUTE "pools: { app: { servers: [ srv:_http._tcp.App.Example ] } }\n"));
+    const struct config_server *server = &config->pools[0].servers[0];
+    cr_assert(slice_equal(server->address.text, SLICE("srv:_http._tcp.app.example")));
+    cr_assert_eq(server->address.socket_bytes, 0);
     config_free(config);
 }
 
-Test(config, a_name_that_does_not_resolve_is_a_warning)
+Test(config, parses_its_text_again)
 {
-    struct config *config = must_parse(SLICE(LISTENERS POOL_ROUTE "pools: { app: { servers: [ nowhere.invalid:80 ] } }\n"));
-    struct config_problems problems = { 0 };
-    config_resolve(config, &problems);
-    cr_assert_eq(problems.count, 1);
-    cr_assert_eq(problems.errors, 0);
-    cr_assert(problems.list[0].warning);
-    cr_assert(strstr(problems.list[0].message, "'app/nowhere.invalid:80' does not resolve"));
-    cr_assert_eq(config->pools[0].servers[0].address.socket_bytes, 0);
+    struct config *config = must_parse(SLICE(LISTENERS POOL_ROUTE "pools: { app: { servers: [ one:80, 127.0.0.1:81 ] } }\n"));
+    struct config *again = config_again(config);
+    cr_assert_not_null(again);
     config_free(config);
+    cr_assert_eq(again->pools[0].server_count, 2);
+    cr_assert_eq(again->pools[0].configured_count, 2);
+    cr_assert(slice_equal(again->pools[0].servers[0].key, SLICE("app/one:80")));
+    config_free(again);
 }
 
 Test(config, networks)
@@ -565,7 +561,6 @@ static bool live_a_life(struct slice first, struct slice second)
     struct text text = { 0 }, changes = { 0 };
     bool well = one && two;
     if (well) {
-        config_resolve(one, &problems); /* has a server given by name */
         config_show(one, false, &text);
         config_show(two, true, &text);
         well = config_diff(one, two, &changes) != ERR_MEMORY && problems.count == 0;

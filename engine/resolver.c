@@ -1,0 +1,734 @@
+#include "engine/resolver.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Debian 13's c-ares calls old what Debian 12's has only. */
+#define CARES_NO_DEPRECATED
+#include <ares.h>
+
+#include "engine/base/check.h"
+#include "engine/base/map.h"
+#include "engine/log.h"
+
+#define QUESTIONS_MAX 64u /* at once; c-ares would ask them all */
+#define WATCHES_MAX 64u
+#define BACKOFF_MS_MIN 1000u
+#define BACKOFF_MS_MAX 30000u
+#define DNS_CLASS_IN 1
+#define DNS_TYPE_SRV 33
+
+struct name {
+    struct name *next, *next_due; /* all; those that wait for a place among the QUESTIONS_MAX */
+    struct resolver *resolver;
+    struct slice text; /* own memory: "app.example.com", "srv:_http._tcp.example.com" */
+    struct name_answer answer;
+    struct timer timer; /* to look it up again */
+    uint64_t gone_ms;   /* DNS first said so; 0: it has not */
+    uint32_t failures;  /* in a row */
+    bool wanted, asking, waiting;
+    bool told;   /* first answer or failure is there */
+    bool orphan; /* not wanted any more, and a question is out */
+};
+
+/* A socket of c-ares, and the poll that is out for it. */
+struct watch {
+    struct resolver *resolver;
+    struct op op;
+    int fd; /* -1: free, once op is idle */
+    short wanted, armed;
+};
+
+struct resolver {
+    struct loop *loop;
+    struct resolver_events events;
+    ares_channel channel;
+    bool open;
+    struct config_dns dns; /* numbers only */
+    char *servers;         /* "127.0.0.1:5353,[::1]:53", own memory; NULL: resolv.conf's */
+    struct map names;
+    struct name *first;
+    struct name *due_first, **due_tail;
+    uint32_t asking;
+    struct watch watches[WATCHES_MAX];
+    struct timer patience; /* c-ares': the next question that is to be asked again */
+    struct timer telling;
+    bool changed, library;
+    bool ending;
+};
+
+static void pump(struct resolver *resolver);
+static void tell_later(struct resolver *resolver);
+
+/* Sockets ------------------------------------------------------------------------------------------------------ */
+
+static void set_patience(struct resolver *resolver)
+{
+    struct timeval left;
+    if (!resolver->open || !ares_timeout(resolver->channel, NULL, &left)) {
+        timer_cancel(&resolver->loop->wheel, &resolver->patience);
+        return;
+    }
+    uint64_t ms = (uint64_t)left.tv_sec * 1000 + (uint64_t)left.tv_usec / 1000 + 1;
+    timer_cancel(&resolver->loop->wheel, &resolver->patience);
+    timer_set(&resolver->loop->wheel, &resolver->patience, resolver->loop->now_ms + ms);
+}
+
+static void patience_ended(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    struct resolver *resolver = CONTAINER_OF(timer, struct resolver, patience);
+    if (resolver->open)
+        ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    pump(resolver);
+}
+
+static void arm(struct watch *watch)
+{
+    if (op_armed(&watch->op)) {
+        if (watch->armed != watch->wanted)
+            op_cancel(&watch->resolver->loop->ring, &watch->op);
+        return;
+    }
+    watch->armed = watch->wanted;
+    if (watch->fd >= 0 && watch->wanted)
+        op_poll(&watch->resolver->loop->ring, &watch->op, watch->fd, (uint32_t)watch->wanted);
+}
+
+static void watch_done(struct op *op, int32_t result, uint32_t flags)
+{
+    (void)flags;
+    struct watch *watch = CONTAINER_OF(op, struct watch, op);
+    struct resolver *resolver = watch->resolver;
+    if (result > 0 && watch->fd >= 0 && resolver->open) {
+        bool readable = result & (POLLIN | POLLERR | POLLHUP), writable = result & (POLLOUT | POLLERR | POLLHUP);
+        ares_process_fd(resolver->channel, readable && (watch->wanted & POLLIN) ? watch->fd : ARES_SOCKET_BAD,
+                        writable && (watch->wanted & POLLOUT) ? watch->fd : ARES_SOCKET_BAD);
+    }
+    arm(watch);
+    pump(resolver);
+}
+
+static struct watch *watch_of(struct resolver *resolver, int fd)
+{
+    struct watch *spare = NULL;
+    for (uint32_t i = 0; i < WATCHES_MAX; i++) {
+        struct watch *watch = &resolver->watches[i];
+        if (watch->fd == fd)
+            return watch;
+        if (watch->fd < 0 && !op_armed(&watch->op))
+            spare = watch;
+    }
+    if (spare)
+        spare->fd = fd;
+    return spare;
+}
+
+/* c-ares tells what it waits for, and with neither that it is about to close the socket. Without a watch left a question times out. */
+static void socket_changed(void *data, ares_socket_t fd, int readable, int writable)
+{
+    struct resolver *resolver = data;
+    struct watch *watch = resolver->ending ? NULL : watch_of(resolver, fd);
+    if (!watch)
+        return;
+    watch->wanted = (short)((readable ? POLLIN : 0) | (writable ? POLLOUT : 0));
+    if (!watch->wanted)
+        watch->fd = -1;
+    arm(watch);
+}
+
+/* The channel -------------------------------------------------------------------------------------------------- */
+
+static void close_channel(struct resolver *resolver)
+{
+    if (!resolver->open)
+        return;
+    resolver->open = false;
+    ares_destroy(resolver->channel); /* questions that are out end with ARES_EDESTRUCTION */
+    timer_cancel(&resolver->loop->wheel, &resolver->patience);
+}
+
+static bool start_library(struct resolver *resolver)
+{
+    if (!resolver->library)
+        resolver->library = !FAULT("resolver") && ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS;
+    return resolver->library;
+}
+
+/* With the first question, so that a configuration without names has none of this. */
+static bool open_channel(struct resolver *resolver)
+{
+    char lookups[] = "fb"; /* the file /etc/hosts, then DNS */
+    struct ares_options options = { .timeout = (int)resolver->dns.timeout_ms, .tries = (int)resolver->dns.tries, .sock_state_cb = socket_changed,
+                                    .sock_state_cb_data = resolver, .lookups = lookups };
+    if (resolver->open)
+        return true;
+    if (!start_library(resolver) || FAULT("resolver") ||
+        ares_init_options(&resolver->channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS) != ARES_SUCCESS)
+        return false;
+    resolver->open = true;
+    if (!resolver->servers || ares_set_servers_ports_csv(resolver->channel, resolver->servers) == ARES_SUCCESS)
+        return true;
+    close_channel(resolver);
+    return false;
+}
+
+/* Answers ------------------------------------------------------------------------------------------------------ */
+
+static void answer_release(struct name_answer *answer)
+{
+    free(answer->addresses);
+    free(answer->targets);
+    *answer = (struct name_answer){ 0 };
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct name_address)); /* bytes only, no padding */
+}
+_Static_assert(sizeof(struct name_address) == 17, "compared as bytes");
+
+static int compare_targets(const void *a, const void *b)
+{
+    const struct name_target *x = a, *y = b;
+    if (x->priority != y->priority)
+        return x->priority < y->priority ? -1 : 1;
+    int order = strcmp(x->host, y->host);
+    if (order == 0)
+        order = (int)x->port - (int)y->port;
+    return order ? order : (int)x->weight - (int)y->weight;
+}
+
+/* Sorted, what stands twice once, and no more than `most`. */
+static uint32_t tidy(void *list, uint32_t count, size_t bytes, uint32_t most, int (*compare)(const void *a, const void *b))
+{
+    char *at = list;
+    uint32_t kept = 0;
+    if (count)
+        qsort(list, count, bytes, compare);
+    for (uint32_t i = 0; i < count; i++) {
+        if (kept && compare(at + (kept - 1) * bytes, at + i * bytes) == 0)
+            continue;
+        if (kept < most)
+            memmove(at + kept++ * bytes, at + i * bytes, bytes);
+    }
+    return kept;
+}
+
+static bool same_answer(const struct name_answer *a, const struct name_answer *b)
+{
+    if (a->address_count != b->address_count || a->target_count != b->target_count)
+        return false;
+    return (a->address_count == 0 || memcmp(a->addresses, b->addresses, a->address_count * sizeof *a->addresses) == 0) &&
+           (a->target_count == 0 || memcmp(a->targets, b->targets, a->target_count * sizeof *a->targets) == 0);
+}
+
+static struct name *name_for(struct resolver *resolver, struct slice text);
+
+/* Hosts that an SRV record names are names, too. */
+static void want_targets(struct resolver *resolver, const struct name_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->target_count; i++) {
+        struct name *name = name_for(resolver, slice_of_text(answer->targets[i].host));
+        if (name)
+            name->wanted = true;
+    }
+}
+
+static void log_answer(const struct name *name)
+{
+    const struct name_answer *answer = &name->answer;
+    char list[256] = "";
+    size_t length = 0;
+    for (uint32_t i = 0; i < answer->address_count && length < 180; i++) {
+        char host[INET6_ADDRSTRLEN];
+        inet_ntop(answer->addresses[i].family == 4 ? AF_INET : AF_INET6, answer->addresses[i].bytes, host, sizeof host);
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : ": ", host);
+    }
+    for (uint32_t i = 0; i < answer->target_count && length < 100; i++)
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s%.100s", i ? ", " : ": ", answer->targets[i].host);
+    uint32_t count = answer->target_count ? answer->target_count : answer->address_count;
+    log_line(LOG_NOTICE, "name \"%.*s\" has %u %s%s%s", (int)name->text.length, name->text.at, count, answer->target_count ? "target" : "address",
+             count == 1 ? "" : answer->target_count ? "s" : "es", list);
+}
+
+static void plan(struct name *name, uint64_t after_ms)
+{
+    struct resolver *resolver = name->resolver;
+    timer_cancel(&resolver->loop->wheel, &name->timer);
+    timer_set(&resolver->loop->wheel, &name->timer, resolver->loop->now_ms + after_ms);
+}
+
+/* Takes the answer over. */
+static void take_answer(struct name *name, struct name_answer *answer)
+{
+    struct resolver *resolver = name->resolver;
+    bool same = same_answer(&name->answer, answer);
+    answer_release(same ? answer : &name->answer);
+    if (same)
+        return;
+    name->answer = *answer;
+    *answer = (struct name_answer){ 0 };
+    resolver->changed = true;
+    want_targets(resolver, &name->answer);
+    log_answer(name);
+}
+
+static void question_over(struct name *name)
+{
+    struct resolver *resolver = name->resolver;
+    name->asking = false;
+    name->told = true;
+    resolver->asking--;
+    tell_later(resolver);
+}
+
+static void free_name(struct name *name)
+{
+    answer_release(&name->answer);
+    free((char *)(uintptr_t)name->text.at);
+    free(name);
+}
+
+/* True when nobody waits for what has come. */
+static bool came_too_late(struct name *name)
+{
+    if (!name->orphan)
+        return false;
+    name->resolver->asking--;
+    free_name(name);
+    return true;
+}
+
+static void succeeded(struct name *name, struct name_answer *answer, uint32_t ttl_s)
+{
+    const struct config_dns *dns = &name->resolver->dns;
+    uint64_t life_ms = u64_min(u64_max((uint64_t)ttl_s * 1000, dns->ttl_min_ms), dns->ttl_max_ms);
+    if (name->failures)
+        log_line(LOG_NOTICE, "name \"%.*s\" is answered again", (int)name->text.length, name->text.at);
+    name->failures = 0;
+    name->gone_ms = 0;
+    take_answer(name, answer);
+    question_over(name);
+    plan(name, life_ms * 7 / 10 + loop_random(name->resolver->loop) % (life_ms / 5 + 1));
+}
+
+/* There is no such name, or it has nothing of what was asked for. */
+static bool says_gone(int status)
+{
+    return status == ARES_ENOTFOUND || status == ARES_ENODATA;
+}
+
+static bool is_over(struct name *name)
+{
+    uint32_t keep_ms = name->resolver->dns.keep_stale_ms;
+    uint64_t now_ms = name->resolver->loop->now_ms;
+    if (name->gone_ms == 0)
+        name->gone_ms = now_ms;
+    return keep_ms && now_ms - name->gone_ms >= keep_ms;
+}
+
+static void failed(struct name *name, int status)
+{
+    struct resolver *resolver = name->resolver;
+    if (status == ARES_EDESTRUCTION) { /* nobody has answered: asked again with the new channel */
+        name->asking = false;
+        resolver->asking--;
+        return;
+    }
+    struct name_answer none = { 0 };
+    bool known = name->answer.address_count || name->answer.target_count;
+    if (says_gone(status) && is_over(name))
+        take_answer(name, &none);
+    if (name->failures++ == 0)
+        log_line(LOG_WARN, "name \"%.*s\" does not resolve: %s%s", (int)name->text.length, name->text.at, ares_strerror(status),
+                 known ? "; the last answer is used" : "");
+    question_over(name);
+    uint32_t doublings = name->failures - 1 < 6 ? name->failures - 1 : 6;
+    uint64_t wait_ms = u64_min((uint64_t)BACKOFF_MS_MIN << doublings, BACKOFF_MS_MAX);
+    if (says_gone(status)) /* an answer, if no good one: asked again as the usual ones are, within limits */
+        wait_ms = u64_min(u64_max(resolver->dns.ttl_min_ms, BACKOFF_MS_MIN), BACKOFF_MS_MAX);
+    plan(name, wait_ms - wait_ms / 10 + loop_random(resolver->loop) % (wait_ms / 5 + 1));
+}
+
+/* Addresses ---------------------------------------------------------------------------------------------------- */
+
+static bool add_address(struct name_address *to, const struct sockaddr *from, enum dns_family family)
+{
+    *to = (struct name_address){ 0 };
+    if (from->sa_family == AF_INET && family != DNS_IPV6) {
+        to->family = 4;
+        memcpy(to->bytes, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
+    } else if (from->sa_family == AF_INET6 && family != DNS_IPV4) {
+        to->family = 6;
+        memcpy(to->bytes, &((const struct sockaddr_in6 *)(const void *)from)->sin6_addr, 16);
+    }
+    return to->family != 0;
+}
+
+static bool read_addresses(const struct ares_addrinfo *info, enum dns_family family, struct name_answer *answer, uint32_t *ttl_s)
+{
+    uint32_t count = 0;
+    int ttl = INT32_MAX;
+    for (const struct ares_addrinfo_node *node = info->nodes; node; node = node->ai_next)
+        count++;
+    answer->addresses = FAULT("resolver") ? NULL : calloc(count + 1u, sizeof *answer->addresses);
+    if (!answer->addresses)
+        return false;
+    count = 0;
+    for (const struct ares_addrinfo_node *node = info->nodes; node; node = node->ai_next) {
+        count += add_address(&answer->addresses[count], node->ai_addr, family);
+        ttl = node->ai_ttl < ttl ? node->ai_ttl : ttl;
+    }
+    for (const struct ares_addrinfo_cname *cname = info->cnames; cname; cname = cname->next)
+        ttl = cname->ttl < ttl ? cname->ttl : ttl;
+    answer->address_count = tidy(answer->addresses, count, sizeof *answer->addresses, NAME_ADDRESSES_MAX, compare_addresses);
+    *ttl_s = ttl > 0 ? (uint32_t)ttl : 0;
+    return true;
+}
+
+static void addresses_done(void *data, int status, int timeouts, struct ares_addrinfo *info)
+{
+    (void)timeouts;
+    struct name *name = data;
+    struct name_answer answer = { 0 };
+    uint32_t ttl_s = 0;
+    if (!came_too_late(name)) {
+        bool read = status == ARES_SUCCESS && read_addresses(info, name->resolver->dns.family, &answer, &ttl_s);
+        if (read && answer.address_count)
+            succeeded(name, &answer, ttl_s);
+        else
+            failed(name, status != ARES_SUCCESS ? status : read ? ARES_ENODATA : ARES_ENOMEM);
+        answer_release(&answer);
+    }
+    if (info)
+        ares_freeaddrinfo(info);
+}
+
+/* Services ----------------------------------------------------------------------------------------------------- */
+
+/* The least TTL of the answer's SRV records; c-ares keeps it to itself. The message was parsed well before. */
+static uint32_t least_ttl(const unsigned char *message, int length)
+{
+    const unsigned char *at = message + 12, *end = message + length;
+    unsigned questions = (unsigned)(message[4] << 8 | message[5]), answers = (unsigned)(message[6] << 8 | message[7]);
+    uint32_t least = INT32_MAX;
+    for (unsigned i = 0; i < questions + answers; i++) {
+        char *name;
+        long used;
+        if (ares_expand_name(at, message, length, &name, &used) != ARES_SUCCESS)
+            return 0;
+        ares_free_string(name);
+        at += used;
+        if (end - at < (i < questions ? 4 : 10))
+            return 0;
+        if (i < questions) {
+            at += 4;
+            continue;
+        }
+        uint32_t ttl = (uint32_t)at[4] << 24 | (uint32_t)at[5] << 16 | (uint32_t)at[6] << 8 | at[7];
+        long data = at[8] << 8 | at[9];
+        least = ttl < least ? ttl : least;
+        if (end - at - 10 < data)
+            return 0;
+        at += 10 + data;
+    }
+    return least;
+}
+
+/* What could stand as the host of an address in a configuration (config_address.c). "." says that there is no such service. */
+static bool take_target(struct name_target *to, const struct ares_srv_reply *from)
+{
+    size_t length = strlen(from->host);
+    if (length && from->host[length - 1] == '.')
+        length--;
+    if (length == 0 || length > 253 || from->port == 0 || from->host[0] == '-' || from->host[0] == '.')
+        return false;
+    *to = (struct name_target){ .port = from->port, .priority = from->priority, .weight = from->weight };
+    bool number = true;
+    for (size_t i = 0; i < length; i++) {
+        char c = from->host[i];
+        c = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || (c == '.' && from->host[i + 1] != '.')))
+            return false;
+        number = number && (c == '.' || (c >= '0' && c <= '9'));
+        to->host[i] = c;
+    }
+    return !number;
+}
+
+static bool read_targets(const struct ares_srv_reply *list, struct name_answer *answer)
+{
+    uint32_t count = 0;
+    for (const struct ares_srv_reply *one = list; one; one = one->next)
+        count++;
+    answer->targets = FAULT("resolver") ? NULL : calloc(count + 1u, sizeof *answer->targets);
+    if (!answer->targets)
+        return false;
+    count = 0;
+    for (const struct ares_srv_reply *one = list; one; one = one->next)
+        count += take_target(&answer->targets[count], one);
+    answer->target_count = tidy(answer->targets, count, sizeof *answer->targets, NAME_TARGETS_MAX, compare_targets);
+    return true;
+}
+
+static void targets_done(void *data, int status, int timeouts, unsigned char *message, int length)
+{
+    (void)timeouts;
+    struct name *name = data;
+    struct ares_srv_reply *list = NULL;
+    struct name_answer answer = { 0 };
+    if (came_too_late(name))
+        return;
+    if (status == ARES_SUCCESS)
+        status = ares_parse_srv_reply(message, length, &list);
+    bool read = status == ARES_SUCCESS && read_targets(list, &answer);
+    if (read && answer.target_count)
+        succeeded(name, &answer, least_ttl(message, length));
+    else
+        failed(name, status != ARES_SUCCESS ? status : read ? ARES_ENODATA : ARES_ENOMEM);
+    answer_release(&answer);
+    if (list)
+        ares_free_data(list);
+}
+
+/* Asking ------------------------------------------------------------------------------------------------------- */
+
+static void ask(struct name *name)
+{
+    struct resolver *resolver = name->resolver;
+    static const int families[] = { [DNS_ANY] = AF_UNSPEC, [DNS_IPV4] = AF_INET, [DNS_IPV6] = AF_INET6 };
+    name->asking = true;
+    resolver->asking++;
+    if (!open_channel(resolver)) {
+        failed(name, ARES_ENOMEM);
+        return;
+    }
+    if (slice_starts(name->text, SLICE("srv:"))) {
+        ares_search(resolver->channel, name->text.at + 4, DNS_CLASS_IN, DNS_TYPE_SRV, targets_done, name);
+        return;
+    }
+    struct ares_addrinfo_hints hints = { .ai_family = families[resolver->dns.family], .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT };
+    ares_getaddrinfo(resolver->channel, name->text.at, NULL, &hints, addresses_done, name);
+}
+
+/* Asks whoever waits, while there are places; and c-ares when it wants to be woken. */
+static void pump(struct resolver *resolver)
+{
+    while (resolver->due_first && resolver->asking < QUESTIONS_MAX) {
+        struct name *name = resolver->due_first;
+        resolver->due_first = name->next_due;
+        if (!resolver->due_first)
+            resolver->due_tail = &resolver->due_first;
+        name->waiting = false;
+        ask(name);
+    }
+    set_patience(resolver);
+}
+
+static void make_due(struct name *name)
+{
+    struct resolver *resolver = name->resolver;
+    if (name->waiting || name->asking)
+        return;
+    timer_cancel(&resolver->loop->wheel, &name->timer);
+    name->waiting = true;
+    name->next_due = NULL;
+    *resolver->due_tail = name;
+    resolver->due_tail = &name->next_due;
+}
+
+static void due(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    struct name *name = CONTAINER_OF(timer, struct name, timer);
+    make_due(name);
+    pump(name->resolver);
+}
+
+/* Names -------------------------------------------------------------------------------------------------------- */
+
+static struct name *name_for(struct resolver *resolver, struct slice text)
+{
+    struct name *name = map_find(&resolver->names, text);
+    if (name)
+        return name;
+    name = FAULT("resolver") ? NULL : calloc(1, sizeof *name);
+    char *copy = name ? strndup(text.at, text.length) : NULL;
+    if (!copy || map_add(&resolver->names, slice_of(copy, text.length), name) != ERR_OK) {
+        log_line(LOG_ERROR, "name \"%.*s\" is not looked up: out of memory, or more than %u names", (int)text.length, text.at, NAMES_MAX);
+        free(copy);
+        free(name);
+        return NULL;
+    }
+    name->text = slice_of(copy, text.length);
+    name->resolver = resolver;
+    name->timer.fire = due;
+    name->next = resolver->first;
+    resolver->first = name;
+    make_due(name);
+    return name;
+}
+
+static void leave_line(struct name *name)
+{
+    struct resolver *resolver = name->resolver;
+    struct name **at = &resolver->due_first;
+    if (!name->waiting)
+        return;
+    while (*at != name)
+        at = &(*at)->next_due;
+    *at = name->next_due;
+    if (resolver->due_tail == &name->next_due)
+        resolver->due_tail = at;
+}
+
+static void sweep(struct resolver *resolver)
+{
+    for (struct name **at = &resolver->first; *at;) {
+        struct name *name = *at;
+        if (name->wanted) {
+            at = &name->next;
+            continue;
+        }
+        *at = name->next;
+        leave_line(name);
+        timer_cancel(&resolver->loop->wheel, &name->timer);
+        map_remove(&resolver->names, name->text);
+        if (name->asking)
+            name->orphan = true;
+        else
+            free_name(name);
+    }
+}
+
+static void want(void *context, struct slice text)
+{
+    struct resolver *resolver = context;
+    struct name *name = name_for(resolver, text);
+    if (name && !name->wanted) {
+        name->wanted = true;
+        want_targets(resolver, &name->answer);
+    }
+}
+
+void resolver_want(struct resolver *resolver, const struct config *config, const struct config *candidate, const struct overlay *overlay)
+{
+    for (struct name *name = resolver->first; name; name = name->next)
+        name->wanted = false;
+    if (config)
+        expansion_names(config, overlay, want, resolver);
+    if (candidate)
+        expansion_names(candidate, overlay, want, resolver);
+    sweep(resolver);
+    pump(resolver);
+}
+
+bool resolver_settled(const struct resolver *resolver)
+{
+    for (const struct name *name = resolver->first; name; name = name->next)
+        if (!name->told)
+            return false;
+    return true;
+}
+
+static const struct name_answer *find(const struct name_lookup *lookup, struct slice text)
+{
+    const struct resolver *resolver = lookup->owner;
+    const struct name *name = map_find(&resolver->names, text);
+    return name ? &name->answer : NULL;
+}
+
+struct name_lookup resolver_lookup(struct resolver *resolver)
+{
+    return (struct name_lookup){ find, resolver };
+}
+
+/* Telling ------------------------------------------------------------------------------------------------------ */
+
+/* From the loop and not from inside c-ares, which is not to be asked anything there. */
+static void tell(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    struct resolver *resolver = CONTAINER_OF(timer, struct resolver, telling);
+    bool changed = resolver->changed;
+    pump(resolver); /* hosts that an SRV record brought */
+    resolver->changed = false;
+    if (changed)
+        resolver->events.changed(resolver->events.owner);
+    if (resolver_settled(resolver))
+        resolver->events.settled(resolver->events.owner);
+}
+
+static void tell_later(struct resolver *resolver)
+{
+    if (!resolver->ending)
+        timer_set(&resolver->loop->wheel, &resolver->telling, resolver->loop->now_ms);
+}
+
+/* Life --------------------------------------------------------------------------------------------------------- */
+
+static char *server_list(const struct config_dns *dns)
+{
+    size_t room = 1;
+    for (uint32_t i = 0; i < dns->server_count; i++)
+        room += dns->servers[i].text.length + 1;
+    char *list = FAULT("resolver") ? NULL : calloc(1, room);
+    for (uint32_t i = 0; list && i < dns->server_count; i++) {
+        if (i)
+            strcat(list, ",");
+        strncat(list, dns->servers[i].text.at, dns->servers[i].text.length);
+    }
+    return list;
+}
+
+void resolver_configure(struct resolver *resolver, const struct config_dns *dns)
+{
+    bool again = resolver->open;
+    free(resolver->servers);
+    resolver->servers = dns->server_count ? server_list(dns) : NULL;
+    resolver->dns = *dns;
+    resolver->dns.servers = NULL;
+    close_channel(resolver); /* resolv.conf may be another by now, too */
+    if (!again)
+        return;
+    for (struct name *name = resolver->first; name; name = name->next)
+        make_due(name);
+    pump(resolver);
+}
+
+enum err resolver_new(struct resolver **made, struct loop *loop, const struct resolver_events *events)
+{
+    struct resolver *resolver = FAULT("resolver") ? NULL : calloc(1, sizeof *resolver);
+    *made = resolver;
+    if (!resolver)
+        return ERR_MEMORY;
+    resolver->loop = loop;
+    resolver->events = *events;
+    resolver->due_tail = &resolver->due_first;
+    resolver->patience.fire = patience_ended;
+    resolver->telling.fire = tell;
+    map_init(&resolver->names, NAMES_MAX, loop_random(loop), loop_random(loop));
+    for (uint32_t i = 0; i < WATCHES_MAX; i++)
+        resolver->watches[i] = (struct watch){ .resolver = resolver, .fd = -1, .op.done = watch_done };
+    return ERR_OK;
+}
+
+void resolver_free(struct resolver *resolver)
+{
+    resolver->ending = true;
+    close_channel(resolver);
+    for (struct name *next, *name = resolver->first; name; name = next) {
+        next = name->next;
+        timer_cancel(&resolver->loop->wheel, &name->timer);
+        free_name(name);
+    }
+    timer_cancel(&resolver->loop->wheel, &resolver->telling);
+    map_release(&resolver->names);
+    free(resolver->servers);
+    if (resolver->library)
+        ares_library_cleanup();
+    free(resolver);
+}
