@@ -38,6 +38,7 @@ struct options {
     bool help;               /* -h, --help: any verb */
     const char *deadline;    /* stop --deadline */
     const char *expiring;    /* certs --expiring */
+    const char *weight, *max_connections, *group; /* server add */
     const char *to[CLI_TARGETS_MAX]; /* proxy --to */
     int to_count;
     const char *headers[CLI_HEADERS_MAX]; /* explain --header */
@@ -60,7 +61,10 @@ enum option_bit {
     OPTION_HELP = 1 << 8,
     OPTION_EXPIRING = 1 << 9,
     OPTION_HEADER = 1 << 10,
-    OPTION_FROM = 1 << 11
+    OPTION_FROM = 1 << 11,
+    OPTION_WEIGHT = 1 << 12,
+    OPTION_MAX_CONNECTIONS = 1 << 13,
+    OPTION_GROUP = 1 << 14
 };
 #define OPTIONS_REPEATED (OPTION_TO | OPTION_HEADER) /* may be given several times */
 
@@ -129,6 +133,9 @@ int verb_config(const struct options *options);
 int verb_stop(const struct options *options);
 int verb_version(const struct options *options);
 int verb_metrics(const struct options *options);
+
+/* server.c */
+int verb_server(const struct options *options);
 
 /* certs.c */
 int verb_certs(const struct options *options);

@@ -64,6 +64,9 @@ static bool store(struct options *options, enum option_bit bit, const char *valu
     case OPTION_HEADER: return store_header(options, value);
     case OPTION_FROM: options->from = value; break;
     case OPTION_EXPIRING: options->expiring = value; break;
+    case OPTION_WEIGHT: options->weight = value; break;
+    case OPTION_MAX_CONNECTIONS: options->max_connections = value; break;
+    case OPTION_GROUP: options->group = value; break;
     }
     return true;
 }

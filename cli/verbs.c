@@ -19,6 +19,9 @@ const struct option_row option_rows[] = {
     { OPTION_EXPIRING, 0, "--expiring", "DURATION", "only those that end within it: 14d, 36h; exit code 1 if there are any" },
     { OPTION_HEADER, 'H', "--header", "FIELD", "a field of the request, \"Name: value\"; again for more" },
     { OPTION_FROM, 0, "--from", "ADDRESS", "the client's IP address (else 127.0.0.1)" },
+    { OPTION_WEIGHT, 0, "--weight", "N", "share of the requests, 1 to 256 (else 1)" },
+    { OPTION_MAX_CONNECTIONS, 0, "--max-connections", "N", "requests at once (else no limit)" },
+    { OPTION_GROUP, 0, "--group", "N", "lower ones are asked first (else 0)" },
     { OPTION_HELP, 'h', "--help", NULL, "what the verb does, and its options" },
 };
 const int option_count = (int)ARRAY_LENGTH(option_rows);
@@ -36,6 +39,8 @@ const struct verb verbs[] = {
     { "pools", "", "pools and the state of their servers", NULL, ASKS, 0, 0, verb_pools },
     { "drain", "SERVER", "no new requests to a server (POOL/ADDRESS or ADDRESS)", CHOICES_SERVERS, ASKS, 1, 1, verb_drain },
     { "undrain", "SERVER", "use a drained server again", CHOICES_SERVERS, ASKS, 1, 1, verb_undrain },
+    { "server", "ACTION [POOL|POOL/ADDRESS] [ADDRESS|VALUE]", "add, remove, weight, drain, undrain, state, list, save or reset: servers, without the file",
+      "add remove weight drain undrain state list save reset", ASKS | OPTION_WEIGHT | OPTION_MAX_CONNECTIONS | OPTION_GROUP, 1, 3, verb_server },
     { "config", "show|schema|manual", "the configuration with every default, its JSON Schema, or weir.yaml(5)", "show schema manual",
       ASKS | OPTION_FILE | OPTION_EFFECTIVE, 1, 1, verb_config },
     { "certs", "list", "the certificates in use, and when they end", "list", ASKS | OPTION_EXPIRING, 1, 1, verb_certs },

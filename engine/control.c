@@ -49,7 +49,7 @@ struct control {
     char path[108];
 };
 
-/* A reload that a client asked for. */
+/* A reload or a change of servers that a client asked for. */
 struct reload_job {
     struct server_answer answer;
     struct client *client; /* NULL: left meanwhile */
@@ -231,6 +231,44 @@ static void set_drained(struct client *client, const struct wire_request *reques
     }
 }
 
+static void do_force(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    static const char *const words[] = { [HEALTH_AUTO] = "auto", [HEALTH_FORCED_UP] = "up", [HEALTH_FORCED_DOWN] = "down" };
+    static const char *const told[] = { [HEALTH_AUTO] = "as checks and requests find it", [HEALTH_FORCED_UP] = "up, whatever checks and requests find",
+                                        [HEALTH_FORCED_DOWN] = "down, until it is told otherwise" };
+    unsigned force = 0;
+    while (force < ARRAY_LENGTH(words) && strcmp(words[force], request->value) != 0)
+        force++;
+    if (force == ARRAY_LENGTH(words)) {
+        say(reply, 2, "a state is up, down or auto");
+        return;
+    }
+    switch (server_force(client->control->process, slice_of_text(request->argument), force)) {
+    case ERR_OK: say(reply, 0, told[force]); break;
+    case ERR_EXISTS: say(reply, 1, "that server stands in more than one pool; say POOL/ADDRESS"); break;
+    default: say(reply, 1, "no such server"); break;
+    }
+}
+
+static void do_list(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    if (server_list(client->control->process, slice_of_text(request->argument), &reply->text, &reply->json) == ERR_OK)
+        return;
+    text_release(&reply->text);
+    text_release(&reply->json);
+    say(reply, 1, "no such pool");
+}
+
+static void do_save(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    char why[256];
+    (void)request;
+    if (server_save(client->control->process, why) == ERR_OK)
+        say(reply, 0, "saved");
+    else
+        say(reply, 1, why);
+}
+
 static void do_drain(struct client *client, const struct wire_request *request, struct reply *reply)
 {
     set_drained(client, request, reply, true);
@@ -293,23 +331,59 @@ static const struct command commands[] = {
     { "status", do_status }, { "pools", do_pools }, { "top", do_top }, { "metrics", do_metrics }, { "config", do_config },
     { "drain", do_drain }, { "undrain", do_undrain }, { "stop", do_stop }, { "version", do_version },
     { "certs", do_certs }, { "explain", do_explain },
+    { "server-drain", do_drain }, { "server-undrain", do_undrain }, { "server-state", do_force },
+    { "server-list", do_list }, { "server-save", do_save },
 };
 
-static void start_reload(struct client *client)
+/* Those that are answered later. */
+static const struct {
+    const char *word;
+    enum server_change_kind kind;
+} changes[] = {
+    { "server-add", CHANGE_ADD }, { "server-remove", CHANGE_REMOVE }, { "server-weight", CHANGE_WEIGHT }, { "server-reset", CHANGE_RESET },
+};
+
+static struct reload_job *new_job(struct client *client)
 {
     struct reload_job *job = FAULT("control") ? NULL : calloc(1, sizeof *job);
     if (!job) {
         struct reply reply = { 0 };
         say(&reply, 1, "out of memory");
         send_reply(client, &reply);
-        return;
+        return NULL;
     }
     job->client = client;
     job->answer.done = reload_done;
     client->job = job;
     client->state = CLIENT_WORKING;
     timer_cancel(&loop_of(client)->wheel, &client->timer);
-    server_reload(client->control->process, &job->answer);
+    return job;
+}
+
+static void start_reload(struct client *client)
+{
+    struct reload_job *job = new_job(client);
+    if (job)
+        server_reload(client->control->process, &job->answer);
+}
+
+static void start_change(struct client *client, enum server_change_kind kind, const struct wire_request *request)
+{
+    struct reply reply = { 0 };
+    bool weight_fits = request->weight <= SERVER_WEIGHT_MAX && (request->weight || kind != CHANGE_WEIGHT);
+    if (!weight_fits || request->max_connections > 1000000 || request->group > UINT8_MAX) {
+        say(&reply, 2, "a weight is 1 to 256, a limit at most 1000000, a group at most 255");
+        send_reply(client, &reply);
+        return;
+    }
+    struct reload_job *job = new_job(client);
+    if (!job)
+        return;
+    job->answer.change = (struct server_change){ .kind = kind, .weight = (uint32_t)request->weight, .group = (uint8_t)request->group,
+                                                 .max_connections = (uint32_t)request->max_connections };
+    _Static_assert(sizeof job->answer.change.name == sizeof request->argument, "the one goes into the other");
+    memcpy(job->answer.change.name, request->argument, sizeof request->argument);
+    server_change(client->control->process, &job->answer);
 }
 
 static void run_command(struct client *client, const struct wire_request *request)
@@ -318,6 +392,12 @@ static void run_command(struct client *client, const struct wire_request *reques
     if (strcmp(request->command, "reload") == 0) {
         start_reload(client);
         return;
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(changes); i++) {
+        if (strcmp(changes[i].word, request->command) == 0) {
+            start_change(client, changes[i].kind, request);
+            return;
+        }
     }
     for (size_t i = 0; i < ARRAY_LENGTH(commands); i++) {
         if (strcmp(commands[i].word, request->command) == 0) {

@@ -157,9 +157,15 @@ static cbor_item_t *list_item(const struct wire_request *request)
     return list;
 }
 
+/* 0 need not be said. */
+static bool add_count(cbor_item_t *map, const char *key, uint64_t value)
+{
+    return value == 0 || add(map, key, cbor_build_uint64(value));
+}
+
 char *wire_encode_request(const struct wire_request *request, size_t *length)
 {
-    cbor_item_t *map = cbor_new_definite_map(5);
+    cbor_item_t *map = cbor_new_definite_map(9);
     if (!map)
         return NULL;
     bool well = add(map, "version", cbor_build_uint8(WIRE_VERSION)) &&
@@ -168,6 +174,10 @@ char *wire_encode_request(const struct wire_request *request, size_t *length)
         well = well && add(map, "argument", text_item(slice_of_text(request->argument)));
     if (request->argument_count)
         well = well && add(map, "arguments", list_item(request));
+    if (request->value[0])
+        well = well && add(map, "value", text_item(slice_of_text(request->value)));
+    well = well && add_count(map, "weight", request->weight) && add_count(map, "max-connections", request->max_connections) &&
+           add_count(map, "group", request->group);
     if (request->deadline_ms != UINT64_MAX)
         well = well && add(map, "deadline-ms", cbor_build_uint64(request->deadline_ms));
     return finish(map, well, WIRE_REQUEST_BYTES_MAX, length);
@@ -321,6 +331,14 @@ enum err wire_decode_request(struct slice bytes, struct wire_request *request)
         e = read_text(map, "command", request->command, sizeof request->command);
     if (e == ERR_OK)
         e = optional(read_text(map, "argument", request->argument, sizeof request->argument));
+    if (e == ERR_OK)
+        e = optional(read_text(map, "value", request->value, sizeof request->value));
+    if (e == ERR_OK)
+        e = optional(read_uint(map, "weight", &request->weight));
+    if (e == ERR_OK)
+        e = optional(read_uint(map, "max-connections", &request->max_connections));
+    if (e == ERR_OK)
+        e = optional(read_uint(map, "group", &request->group));
     if (e == ERR_OK)
         e = optional(read_uint(map, "deadline-ms", &request->deadline_ms));
     if (e == ERR_OK) /* last, since it takes memory */

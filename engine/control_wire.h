@@ -23,10 +23,13 @@
 #define WIRE_CODE_MAX 255u /* an exit code */
 #define WIRE_ARGUMENTS_MAX 40u
 #define WIRE_ARGUMENT_BYTES_MAX 8192u /* of each in the list */
+#define WIRE_WEIGHT_MAX 256u
 
 struct wire_request {
     char command[32];
-    char argument[256];
+    char argument[640];
+    char value[16];           /* of server-state */
+    uint64_t weight, max_connections, group; /* of server-add and server-weight; 0: not given */
     uint64_t deadline_ms; /* of stop; UINT64_MAX: the configuration's */
     const char *arguments[WIRE_ARGUMENTS_MAX]; /* where one is not enough; each ended by NUL, may be empty */
     unsigned argument_count;

@@ -81,6 +81,16 @@ static struct server_record *record_for(struct registry *registry, struct slice 
     return record;
 }
 
+struct server_record *registry_record(struct registry *registry, const struct config *config, struct slice key)
+{
+    for (uint32_t p = 0; p < config->pool_count; p++) {
+        struct slice name = config->pools[p].name;
+        if (slice_starts(key, name) && key.length > name.length && key.at[name.length] == '/')
+            return registry->servers.count < RECORDS_MAX / 2 ? record_for(registry, key) : map_find(&registry->servers, key);
+    }
+    return NULL;
+}
+
 static struct pool_record *pool_record_for(struct registry *registry, struct slice name)
 {
     struct pool_record *record = map_find(&registry->pools, name);

@@ -180,6 +180,8 @@ struct registry {
 };
 void registry_init(struct registry *registry, uint32_t worker_count, uint64_t seed0, uint64_t seed1);
 void registry_release(struct registry *registry);
+/* The record of a server that may come, of one of the configuration's pools. NULL: no such pool, no memory, or too many. */
+struct server_record *registry_record(struct registry *registry, const struct config *config, struct slice key);
 
 /*
  * Opens everything config names that `previous` (may be NULL) has not open already. Takes config over on success. NULL: why says what failed

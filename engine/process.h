@@ -8,6 +8,7 @@
 #include "engine/overlay.h"
 #include "engine/resolver.h"
 #include "engine/server.h"
+#include "engine/state_file.h"
 #include "engine/worker.h"
 
 struct control;
@@ -61,6 +62,11 @@ struct server_process {
     struct server_answer names_answer;
     bool names_busy, names_changed;
 
+    /* What the state file said, until it is applied: servers.c. */
+    struct state saved;
+    char *state_bytes;
+    size_t state_length;
+
     /* Signals. */
     int signal_fd;
     struct op signal_op;
@@ -95,6 +101,12 @@ void changes_abandoned(struct server_process *process);
 void changes_end(struct server_process *process);
 bool must_use changes_expand(struct server_process *process, struct config *config, const struct overlay *overlay);
 void changes_running(struct server_process *process); /* before the first worker starts */
+
+/* servers.c: before names are looked up; with the first generation; at a graceful end. */
+void servers_read_state(struct server_process *process, const struct config *config);
+void servers_apply_state(struct server_process *process);
+void servers_forget_state(struct server_process *process);
+void servers_save_at_end(struct server_process *process);
 
 /* reload.c: names that the new file waits for are there. */
 void reload_names_settled(struct server_process *process);

@@ -100,10 +100,14 @@ static void server_text(const struct server_view *server, struct text *text)
     const char *why = "";
     if (server->state == HEALTH_MARKED || server->state == HEALTH_TRIAL_DUE)
         why = server_outcome_word(server->last_outcome);
+    if (server->unresolved && server->state == HEALTH_DOWN)
+        why = "no address";
     snprintf(state, sizeof state, "%s%s%s", health_state_word(server->state), why[0] ? ": " : "", why);
     text_format(text, "  %-28.*s %-18s %6u %8llu %6llu %10llu %8llu %8llu %8llu", (int)server->address.length, server->address.at, state, server->weight,
                 get(&counters->busy), get(&counters->idle), get(&counters->requests), get(&counters->retries),
                 (unsigned long long)latency_quantile(counters->latency, 0.5), (unsigned long long)latency_quantile(counters->latency, 0.99));
+    if (server->name.length)
+        text_format(text, "  %.*s", (int)server->name.length, server->name.at);
     server_remarks(server, text);
     if (server->check_what[0])
         text_format(text, "  %s (%.1f ms), %llu s ago", server->check_what, server->check_took_us / 1000.0, (unsigned long long)(server->check_age_ms / 1000));
@@ -116,6 +120,7 @@ static void server_json(const struct server_view *server, struct text *json)
     text_add(json, SLICE("{"));
     put_string(json, "pool", server->pool);
     put_string(json, "address", server->address);
+    put_string(json, "name", server->name);
     put_string(json, "state", slice_of_text(health_state_word(server->state)));
     put_string(json, "zone", server->zone);
     bool failed = server->failures || server->state == HEALTH_MARKED || server->state == HEALTH_TRIAL_DUE;

@@ -174,32 +174,7 @@ static bool open_signals(struct server_process *process)
     return true;
 }
 
-/* Drain and counters ------------------------------------------------------------------------------------------- */
-
-enum err server_drain(struct server_process *process, struct slice name, bool drained)
-{
-    const struct config *config = server_config(process);
-    struct server_record *found = NULL;
-    for (uint32_t p = 0; p < config->pool_count; p++)
-        for (uint32_t s = 0; s < config->pools[p].server_count; s++) {
-            const struct config_server *server = &config->pools[p].servers[s];
-            if (slice_equal(server->key, name)) {
-                found = process->generation->records[p][s];
-                goto one;
-            }
-            if (!slice_equal(server->address.text, name))
-                continue;
-            if (found)
-                return ERR_EXISTS;
-            found = process->generation->records[p][s];
-        }
-    if (!found)
-        return ERR_NONE;
-one:
-    health_drain(&found->health, drained, process->loop.now_ms);
-    log_line(LOG_NOTICE, "server \"%.*s\" %s", (int)found->key.length, found->key.at, drained ? "is drained" : "is in use again");
-    return ERR_OK;
-}
+/* Counters ------------------------------------------------------------------------------------------------------ */
 
 static void add_counters(struct server_counters *sum, const struct server_counters *one)
 {
@@ -230,6 +205,7 @@ static void view_server(struct server_process *process, uint32_t p, uint32_t s, 
         .max_connections = pool->servers[s].max_connections, .state = health_state(&record->health, now_ms),
         .checked = atomic_load_explicit(&record->health.checked, memory_order_relaxed),
         .drained = atomic_load_explicit(&record->health.drained, memory_order_relaxed),
+        .name = pool->servers[s].name, .unresolved = pool->servers[s].unresolved,
         .marked_for_ms = until > now_ms ? until - now_ms : 0,
         .failures = atomic_load_explicit(&record->health.failures, memory_order_relaxed),
         .last_outcome = atomic_load_explicit(&record->health.last_outcome, memory_order_relaxed),
@@ -349,6 +325,7 @@ static enum err prepare(struct server_process *process, struct config *config, c
     memset(process->stats, 0, n * sizeof *process->stats);
     process->started_ms = process->loop.now_ms;
     process->started_unix = process->loaded_unix = loop_unix_seconds(&process->loop);
+    servers_read_state(process, config);
     e = changes_start(process, config); /* before signals are taken: they end the waiting for names as they always do */
     if (e != ERR_OK)
         return e;
@@ -356,6 +333,7 @@ static enum err prepare(struct server_process *process, struct config *config, c
         return ERR_SYSTEM;
     process->generation = generation_new(&process->registry, config, NULL, why);
     if (process->generation) {
+        servers_apply_state(process);
         changes_running(process);
         tickets_adopt(process);
         return ERR_OK;
@@ -452,6 +430,7 @@ static void release(struct server_process *process)
         control_close(process->control);
     free_generations(process);
     changes_end(process);
+    servers_forget_state(process);
     tickets_end(process);
     registry_release(&process->registry);
     loop_release(&process->loop);
@@ -486,6 +465,7 @@ int server_run(struct config *config, const char *path)
     enum err e = start(process, config, why);
     if (e == ERR_OK) {
         loop_run(&process->loop);
+        servers_save_at_end(process);
         log_line(LOG_NOTICE, "stopped");
     } else {
         log_line(LOG_ERROR, "cannot start: %s", why[0] ? why : err_text(e));

@@ -85,6 +85,8 @@ struct worker_stats {
 /* One server over all workers, gathered by the control thread (server.h fills it). */
 struct server_view {
     struct slice pool, address;
+    struct slice name; /* that the address comes from; may be empty */
+    bool unresolved;   /* a name without an address */
     uint32_t weight, max_connections;
     uint32_t group;
     struct slice zone; /* empty: none */

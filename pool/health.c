@@ -264,4 +264,6 @@ void health_copy(struct health *to, const struct health *from)
     SET(to->check_failures, GET(from->check_failures));
     SET(to->check_successes, GET(from->check_successes));
     SET(to->up_since_ms, GET(from->up_since_ms));
+    SET(to->forced, GET(from->forced));
+    SET(to->unresolved, GET(from->unresolved));
 }

@@ -70,13 +70,13 @@ struct health {
     _Atomic uint32_t failures;        /* consecutive */
     _Atomic uint32_t marks;           /* renewed marks in a row: the back-off's exponent */
     _Atomic uint32_t leases;          /* exchanges holding this server, all workers; counted where max_connections is set */
+    _Atomic uint32_t check_failures, check_successes; /* consecutive, written by the prober only */
     _Atomic uint8_t checked;          /* enum health_check */
     _Atomic uint8_t drained;
     _Atomic uint8_t forced;           /* enum health_force */
     _Atomic uint8_t unresolved;       /* there is no address to ask it at */
     _Atomic uint8_t last_outcome;     /* enum server_outcome that set the mark */
     _Atomic uint8_t trial;            /* a trial was claimed; the first failure after it renews the mark and clears this */
-    _Atomic uint32_t check_failures, check_successes; /* consecutive, written by the prober only */
 } __attribute__((aligned(CACHE_LINE)));
 
 static inline bool health_has_mark(const struct health *health)

@@ -141,7 +141,8 @@ static bool secure(struct upstream *upstream, struct member *member, const struc
     struct health *health = member->server->health;
     if (likely(atomic_load_explicit(&health->marked_until_ms, memory_order_relaxed) == 0))
         return true;
-    if (health_claim_trial(health, &upstream->health_limits, request->now_ms) || upstream->panic)
+    if (health_claim_trial(health, &upstream->health_limits, request->now_ms) || upstream->panic ||
+        health_state(health, request->now_ms) == HEALTH_UP) /* by command */
         return true;
     lease_return(upstream, member);
     return false;

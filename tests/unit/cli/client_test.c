@@ -206,6 +206,20 @@ Test(client, certs_refuses_what_is_no_time)
     cr_expect_eq(run_weir("certs", "show").code, EXIT_USAGE);
 }
 
+Test(client, server_refuses_what_it_does_not_know_without_asking)
+{
+    cr_expect_eq(run_weir("server", "adde", "app", "a:1").code, EXIT_USAGE);
+    expect_says(run_weir("server", "adde", "app", "a:1").errors, "did you mean \"add\"?");
+    cr_expect_eq(run_weir("server", "add", "app").code, EXIT_USAGE);
+    cr_expect_eq(run_weir("server", "add", "app", "a:1", "--weight", "257").code, EXIT_USAGE);
+    cr_expect_eq(run_weir("server", "add", "app", "a:1", "--group", "256").code, EXIT_USAGE);
+    cr_expect_eq(run_weir("server", "weight", "app/a:1", "0").code, EXIT_USAGE);
+    cr_expect_eq(run_weir("server", "remove", "app/a:1", "--weight", "2").code, EXIT_USAGE);
+    cr_expect_eq(run_weir("server", "state", "app/a:1", "sideways").code, EXIT_USAGE);
+    cr_expect_eq(run_weir("server", "list", "app", "more").code, EXIT_USAGE);
+    cr_expect_eq(run_weir("server", "save", "now").code, EXIT_USAGE);
+}
+
 Test(client, every_verb_that_asks_says_4_when_nobody_is_there)
 {
     int asked = 0;
@@ -214,6 +228,7 @@ Test(client, every_verb_that_asks_says_4_when_nobody_is_there)
         const struct verb *verb = &verbs[i];
         const char *word = strcmp(verb->word, "config") == 0  ? "show"
                            : strcmp(verb->word, "certs") == 0 ? "list"
+                           : strcmp(verb->word, "server") == 0 ? "list"
                            : verb->words_least                ? "web/1"
                                                               : NULL;
         if (!(verb->options & OPTION_SOCKET) || verb->options & OPTION_TO)
@@ -313,7 +328,7 @@ Test(client, finds_the_installed_service_by_itself)
 
 Test(client, what_no_socket_and_no_server_can_be_called_is_told_without_asking)
 {
-    char path[200] = "/", name[400];
+    char path[200] = "/", name[700];
     memset(path + 1, 'x', sizeof path - 2);
     path[sizeof path - 1] = 0;
     struct said said = run_weir("status", "--socket", path);

@@ -224,6 +224,21 @@ Test(upstream, marked_server_is_passed_over)
     world_release(&world);
 }
 
+Test(upstream, up_by_command_is_used_whatever_was_found)
+{
+    struct world world;
+    struct member *member = NULL;
+    world_init(&world, BALANCE_ROUND_ROBIN, 0, 2, NULL, NULL);
+    drain(&world, 0);
+    mark(&world.records[1], 5000);
+    take_down(&world, 1);
+    atomic_store(&world.records[1].forced, HEALTH_FORCED_UP);
+    cr_assert_eq(pick_at(&world, 1, &member), PICK_OK);
+    cr_assert_eq(index_of(&world, member), 1);
+    give_back(&world, member, SERVER_UNTOLD);
+    world_release(&world);
+}
+
 Test(upstream, last_resort_is_the_mark_that_runs_out_first)
 {
     struct world world;
