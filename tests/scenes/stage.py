@@ -262,7 +262,7 @@ class Origin:
     A script gets the raw head (bytes) and may use connection.sendall; answering False closes the connection.
     """
 
-    def __init__(self, script=None, port=None, path=None):
+    def __init__(self, script=None, port=None, path=None, host="127.0.0.1"):
         self.script = script or ok
         self.received = []  # per connection: all bytes
         self.requests = []  # heads, in order of arrival
@@ -270,10 +270,10 @@ class Origin:
         family = socket.AF_UNIX if path else socket.AF_INET
         self.listener = socket.socket(family)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(path or ("127.0.0.1", port or 0))
+        self.listener.bind(path or (host, port or 0))
         self.listener.listen(512)
         self.port = None if path else self.listener.getsockname()[1]
-        self.address = f"unix:{path}" if path else f"127.0.0.1:{self.port}"
+        self.address = f"unix:{path}" if path else f"{host}:{self.port}"
         self.connections = []
         threading.Thread(target=self.accept, daemon=True).start()
 

@@ -1,0 +1,231 @@
+"""Names of servers, followed while requests go on: a scripted name server whose answers change, vanish, lie and grow."""
+import time
+import unittest
+
+from dns import AAAA, DnsServer
+from servers_scene import Load, servers
+from stage import Origin, Scene, free_port, named, wait_for
+
+TOP = "workers: 2\npin: false\ndns: { servers: [ %s ], ttl-min: 1s, timeout: 300ms, tries: 2%s }\nroutes: [ { pool: app } ]\n"
+
+
+class Names(Scene):
+    def dns(self, **more):
+        dns = DnsServer(**more)
+        self.addCleanup(dns.stop)
+        return dns
+
+    def pair(self):
+        """Two origins on one port, of 127.0.0.1 and 127.0.0.2."""
+        return [self.on(a, self.port) for a in ("127.0.0.1", "127.0.0.2")]
+
+    def setUp(self):
+        self.port = free_port()
+
+    def on(self, address, port, script=None):
+        origin = Origin(script or named(address), host=address, port=port)
+        self.addCleanup(origin.stop)
+        return origin
+
+    def engine(self, dns, servers=None, pool="", more="", **options):
+        servers = servers or f"\"app.test:{self.port}\""
+        return self.weir(TOP % (dns.address, more) + f"pools: {{ app: {{ servers: [ {servers} ]{pool} }} }}\n", **options)
+
+    def bodies(self, engine, count=8):
+        return {(r.status, r.body) for r in (engine.get() for _ in range(count))}
+
+    def served_by(self, engine, *addresses):
+        want = {(200, a.encode()) for a in addresses}
+        wait_for(f"requests to go to {addresses}", lambda: self.bodies(engine) == want)
+
+    def addresses(self, engine):
+        return sorted(servers(engine))
+
+
+class Follow(Names):
+    def test_a_change_under_load_fails_no_request(self):
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns)
+        with Load(engine) as load:
+            for addresses in (("127.0.0.2",), ("127.0.0.1", "127.0.0.2"), ("127.0.0.1",), ("127.0.0.2",)):
+                dns.set("app.test", *addresses)
+                self.served_by(engine, *addresses)
+        self.assertEqual(load.failures, [])
+        self.assertGreater(len(load.bodies), 1)
+
+    def test_every_address_is_a_server_called_by_its_name(self):
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1", "127.0.0.2")
+        engine = self.engine(dns)
+        found = servers(engine)
+        self.assertEqual(sorted(found), [f"127.0.0.1:{self.port}", f"127.0.0.2:{self.port}"])
+        self.assertEqual({s["name"] for s in found.values()}, {f"app.test:{self.port}"})
+        self.assertIn(f"app.test:{self.port}", engine.command("pools")[1])
+        self.assertEqual(engine.command("drain", f"app/app.test:{self.port}")[0], 0)
+        self.assertEqual({s["state"] for s in servers(engine).values()}, {"drained"})
+        self.assertEqual(engine.command("server", "remove", f"app/127.0.0.1:{self.port}")[0], 0)
+        engine.command("undrain", f"app/127.0.0.2:{self.port}")
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.2")})
+
+    def test_a_name_that_appears_after_the_start(self):
+        self.pair()
+        dns = self.dns()
+        engine = self.engine(dns)
+        self.assertEqual(engine.get().status, 503)
+        self.assertEqual([s["state"] for s in servers(engine).values()], ["no-address"])
+        dns.set("app.test", "127.0.0.1")
+        self.served_by(engine, "127.0.0.1")
+
+    def test_silent_name_servers_hold_up_no_start(self):
+        dns = self.dns()
+        dns.mood = "silent"
+        before = time.monotonic()
+        engine = self.engine(dns)
+        self.assertEqual(engine.get().status, 503)
+        self.assertLess(time.monotonic() - before, 9)
+        dns.set("app.test", "127.0.0.1")
+        self.pair()
+        dns.mood = "well"
+        self.served_by(engine, "127.0.0.1")
+
+    def test_the_last_answer_serves_while_name_servers_are_dead_or_lie(self):
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns)
+        for mood in ("silent", "garbage", "servfail"):
+            dns.mood = mood
+            asked = dns.count("app.test")
+            wait_for("further questions", lambda: dns.count("app.test") > asked + 4, 30)
+            self.assertEqual(self.bodies(engine), {(200, b"127.0.0.1")})
+        dns.set("app.test", "127.0.0.2")
+        dns.mood = "well"
+        wait_for("the new answer", lambda: self.bodies(engine) == {(200, b"127.0.0.2")}, 40)
+
+    def test_a_name_that_is_gone_keeps_its_addresses(self):
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns)
+        dns.gone("app.test")
+        wait_for("it to be seen", lambda: "does not resolve" in engine.log())
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.1")})
+
+    def test_or_loses_them_when_the_file_says_so(self):
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns, more=", keep-stale: 1s")
+        dns.gone("app.test")
+        wait_for("503", lambda: engine.get().status == 503)
+        dns.set("app.test", "127.0.0.1")
+        self.served_by(engine, "127.0.0.1")
+
+    def test_of_200_addresses_64_are_taken(self):
+        dns = self.dns()
+        dns.set("app.test", *(f"127.9.{i // 100}.{i % 100 + 1}" for i in range(200)))
+        engine = self.engine(dns)
+        found = self.addresses(engine)
+        self.assertEqual(len(found), 64)
+        self.assertEqual(found, sorted(f"127.9.0.{i + 1}:{self.port}" for i in range(64)))
+
+    def test_records_of_a_service(self):
+        ports = [free_port() for _ in range(3)]
+        for i, port in enumerate(ports):
+            self.on("127.0.0.1", port, named(str(i)))
+        dns = self.dns()
+        dns.set("a.test", "127.0.0.1")
+        dns.set("b.test", "127.0.0.1")
+        dns.service("_http._tcp.app.test", (10, 1000, ports[0], "a.test"), (10, 3000, ports[1], "b.test"), (20, 5, ports[2], "a.test"),
+                    (20, 1, 80, "bad name.test"), (30, 1, 80, "127.0.0.1"))
+        engine = self.engine(dns, servers='"srv:_http._tcp.app.test"')
+        found = servers(engine)
+        self.assertEqual({a: (s["weight"], s["group"]) for a, s in found.items()},
+                         {f"a.test:{ports[0]}": (85, 0), f"b.test:{ports[1]}": (256, 0), f"a.test:{ports[2]}": (5, 1)})
+        self.assertEqual(engine.get().status, 200)
+        dns.service("_http._tcp.app.test", (10, 0, ports[2], "b.test"))
+        self.served_by(engine, "2")
+
+    def test_an_alias_is_followed(self):
+        self.pair()
+        dns = self.dns()
+        dns.alias("app.test", "real.test")
+        dns.set("real.test", "127.0.0.2")
+        self.served_by(self.engine(dns), "127.0.0.2")
+
+    def test_the_hosts_file_needs_no_name_server(self):
+        self.on("127.0.0.1", self.port)
+        dns = self.dns()
+        dns.mood = "silent"
+        engine = self.engine(dns, servers=f"\"localhost:{self.port}\"")
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.1")})
+
+    def test_a_reload_waits_for_new_names(self):
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        dns.set("other.test", "127.0.0.2")
+        engine = self.engine(dns)
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.1")})
+        engine.write(TOP % (dns.address, "") + f"pools: {{ app: {{ servers: [ \"other.test:{self.port}\" ] }} }}\n")
+        code, out, err = engine.command("reload")
+        self.assertEqual(code, 0, err)
+        self.assertIn("other.test", out)
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.2")})
+        asked = dns.count("app.test")
+        time.sleep(2.5)
+        self.assertLessEqual(dns.count("app.test"), asked + 2, "the old name is not followed any more")
+
+    def test_a_server_that_is_added_may_be_a_name(self):
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        dns.set("more.test", "127.0.0.2")
+        engine = self.engine(dns)
+        self.assertEqual(engine.command("server", "add", "app", f"more.test:{self.port}")[0], 0)
+        self.served_by(engine, "127.0.0.1", "127.0.0.2")
+        dns.set("more.test", "127.0.0.1")
+        self.served_by(engine, "127.0.0.1")
+
+    def test_a_reload_and_commands_while_names_change(self):
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns)
+        with Load(engine, 3) as load:
+            for i in range(12):
+                dns.set("app.test", "127.0.0.1", *(["127.0.0.2"] if i % 2 else []))
+                self.assertEqual(engine.command("reload")[0], 0)
+                self.assertEqual(engine.command("server", "add", "app", f"127.0.0.3:{2000 + i}")[0], 0)
+                self.assertEqual(engine.command("server", "remove", f"app/127.0.0.3:{2000 + i}")[0], 0)
+                time.sleep(0.2)
+        self.assertEqual([f for f in load.failures if f != 502], [])
+        self.assertLess(len(load.failures), 30)
+
+
+class Connect(Names):
+    """A server with several addresses."""
+
+    def test_an_address_that_refuses_costs_nothing(self):
+        self.on("127.0.0.2", self.port)
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1", "127.0.0.2")
+        engine = self.engine(dns, pool=", addresses: any, retries: 0")
+        self.assertEqual(self.addresses(engine), [f"app.test:{self.port}"])
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.2")})
+        self.assertEqual(engine.server(f"app.test:{self.port}")["connect_failures"], 0)
+
+    def test_ipv6_that_refuses_gives_way_to_ipv4(self):
+        self.on("127.0.0.1", self.port)
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1", "::1")
+        engine = self.engine(dns, pool=", retries: 0")
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.1")})
+        self.assertTrue(any(kind == AAAA for _, kind in dns.asked))
+
+
+if __name__ == "__main__":
+    unittest.main()
