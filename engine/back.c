@@ -8,6 +8,7 @@
 #include "engine/borrow.h"
 #include "engine/conn_tls.h"
 #include "engine/exchange.h"
+#include "engine/race.h"
 #include "engine/socket.h"
 
 /* One of its pool's limits.connections. */
@@ -342,10 +343,12 @@ struct conn *back_connect(struct origin *origin, const struct config *config)
         errno = EUSERS;
         return NULL;
     }
-    int fd = socket_for_origin(&origin->address, config->congestion_control);
-    struct conn *conn = fd < 0 ? NULL : conn_new(worker, fd, false, &back_events);
-    if (fd >= 0 && !conn) {
-        close(fd);
+    bool several = origin->more_count > 0; /* race.c opens the sockets */
+    int fd = several ? -1 : socket_for_origin(&origin->address, config->congestion_control);
+    struct conn *conn = fd < 0 && !several ? NULL : conn_new(worker, fd, false, &back_events);
+    if (!conn && (fd >= 0 || several)) {
+        if (fd >= 0)
+            close(fd);
         errno = ENOMEM;
     }
     if (conn && origin->tls && !begin_tls(conn, origin)) {
@@ -360,11 +363,19 @@ struct conn *back_connect(struct origin *origin, const struct config *config)
     conn->origin.place = origin->place;
     conn->origin.origin = origin;
     conn->origin.addresses = origin->addresses;
+    if (several && !race_begin(conn, origin, config->congestion_control)) {
+        int error = errno;
+        conn_close(conn, false);
+        return_place(origin->place);
+        errno = error;
+        return NULL;
+    }
     conn->origin.idle.connected_ms = worker->loop.now_ms;
     origin->server.references++;
     counter_add(&origin->server.counters->open, 1);
     counter_add(&origin->server.counters->connects, 1);
-    conn_connect(conn, &origin->address.socket.any, origin->address.socket_bytes);
+    if (!several)
+        conn_connect(conn, &origin->address.socket.any, origin->address.socket_bytes);
     return conn;
 }
 

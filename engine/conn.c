@@ -16,6 +16,7 @@
 
 #include "engine/conn_tls.h"
 #include "engine/generation.h"
+#include "engine/race.h"
 #include "engine/worker.h"
 
 #define FINISH_MS 2000u                  /* how long a peer may go on sending after our FIN */
@@ -57,7 +58,7 @@ static bool settle(struct conn *conn)
         return false; /* on the list of this turn; conn_send settles it */
     conn_tls_free(conn);
     chain_clear(&conn->out);
-    if (!conn->fd_closed)
+    if (!conn->fd_closed && conn->fd >= 0)
         ring_close(&worker->loop.ring, conn->fd);
     conn->magic = 0;
     conn->state = CONN_FREE;
@@ -327,19 +328,29 @@ static void connect_done(struct op *op, int32_t result, uint32_t flags)
     MUST_BE(conn, CONN_MAGIC);
     if (settle(conn) || conn->state != CONN_CONNECTING)
         return;
-    if (result == 0)
+    conn_connected(conn, -result);
+}
+
+void conn_connected(struct conn *conn, int error)
+{
+    if (error == 0)
         set_state(conn, CONN_OPEN);
-    if (result == 0 && conn->tls) {
+    if (error == 0 && conn->tls) {
         conn_receive(conn);
         conn_tls_shake_later(conn);
     } else
-        conn->events->connected(conn, -result);
+        conn->events->connected(conn, error);
+}
+
+void conn_connecting(struct conn *conn)
+{
+    MUST(conn->state == CONN_OPEN);
+    set_state(conn, CONN_CONNECTING);
 }
 
 void conn_connect(struct conn *conn, const struct sockaddr *address, socklen_t bytes)
 {
-    MUST(conn->state == CONN_OPEN);
-    set_state(conn, CONN_CONNECTING);
+    conn_connecting(conn);
     conn->other.done = connect_done;
     op_connect(ring_of(conn), &conn->other, conn->fd, address, bytes);
 }
@@ -421,8 +432,10 @@ void conn_close(struct conn *conn, bool reset)
         return;
     if (conn->tls && !reset)
         conn_tls_goodbye(conn);
+    if (unlikely(!conn->client_side && conn->origin.race))
+        race_abandon(conn->origin.race);
     set_state(conn, CONN_CLOSING);
-    if (reset)
+    if (reset && conn->fd >= 0)
         send_reset(conn);
     timer_cancel(wheel_of(conn), &conn->timer);
     ring_wait_buffer_cancel(ring_of(conn), &conn->waiter);

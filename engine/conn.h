@@ -30,6 +30,7 @@ struct borrow;
 struct origin;
 struct listener;
 struct tls;
+struct race;
 
 enum conn_state {
     CONN_FREE,
@@ -79,6 +80,7 @@ enum origin_use {
 struct conn_origin {
     struct origin *origin;
     struct idle_entry idle;
+    struct race *race;  /* connecting to one of several addresses; fd is -1 until that is over */
     _Atomic uint64_t *place; /* that it gives back; NULL: none is counted */
     struct borrow *borrow; /* ORIGIN_LENT: for whom */
     uint8_t use; /* enum origin_use; back.c's */
@@ -128,6 +130,9 @@ _Static_assert(sizeof(struct conn) <= CONN_BYTES_MAX, "an idle connection's memo
 struct conn *conn_new(struct worker *worker, int fd, bool client_side, const struct conn_events *events);
 
 void conn_connect(struct conn *conn, const struct sockaddr *address, socklen_t bytes); /* events->connected tells */
+/* The same in two halves, for race.c, which connects by itself: error: 0 or errno. */
+void conn_connecting(struct conn *conn);
+void conn_connected(struct conn *conn, int error);
 void conn_receive(struct conn *conn); /* starts receiving */
 
 /* Queues what stands in `out`; conn_flush with nothing queued is harmless. */

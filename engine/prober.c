@@ -42,6 +42,8 @@ struct probe {
     struct op op;
     struct timer timer;
     uint64_t begun_ns;
+    uint32_t place;   /* of a server with several addresses: the one to ask at; it moves on when that one refuses */
+    uint32_t refused; /* addresses in a row, in this check */
     bool leaving; /* freed with its last completion */
 };
 
@@ -277,6 +279,46 @@ static const char *too_slow(const struct probe *probe)
     return probe->work->http.status ? "its content took too long" : "no answer in time";
 }
 
+/* To the address whose turn it is, and perhaps at a port of its own. */
+static void take_address(struct probe *probe)
+{
+    struct address *address = &probe->work->address;
+    uint32_t port = probe->pool->check.port;
+    *address = probe->server->address;
+    if (probe->place) {
+        const struct peer_address *peer = &probe->server->more[probe->place - 1];
+        memcpy(&address->socket, &peer->socket, sizeof peer->socket);
+        address->socket_bytes = peer->socket_bytes;
+    }
+    if (port && address->socket.any.sa_family == AF_INET)
+        address->socket.v4.sin_port = htons((uint16_t)port);
+    else if (port && address->socket.any.sa_family == AF_INET6)
+        address->socket.v6.sin6_port = htons((uint16_t)port);
+}
+
+static void connect_to_address(struct probe *probe)
+{
+    const struct address *address = &probe->work->address;
+    probe->state = PROBE_CONNECTING;
+    op_connect(&loop_of(probe)->ring, &probe->op, probe->fd, &address->socket.any, address->socket_bytes);
+}
+
+/* A server is well at whichever of its addresses it answers. False: all have refused. */
+static bool connect_elsewhere(struct probe *probe)
+{
+    if (++probe->refused > probe->server->more_count)
+        return false;
+    probe->place = probe->place == probe->server->more_count ? 0 : probe->place + 1;
+    take_address(probe);
+    int fd = socket_for_origin(&probe->work->address, SLICE("system"));
+    if (fd < 0)
+        return false;
+    close(probe->fd);
+    probe->fd = fd;
+    connect_to_address(probe);
+    return true;
+}
+
 static void step_done(struct op *op, int32_t result, uint32_t flags)
 {
     (void)flags;
@@ -285,8 +327,10 @@ static void step_done(struct op *op, int32_t result, uint32_t flags)
         leave(probe);
     else if (probe->state == PROBE_ENDING)
         conclude(probe, false, too_slow(probe));
-    else if (result < 0)
+    else if (result < 0 && (probe->state != PROBE_CONNECTING || !connect_elsewhere(probe)))
         conclude(probe, false, strerror(-result));
+    else if (result < 0)
+        return; /* at another address */
     else if (result == 0 && probe->state == PROBE_RECEIVING)
         it_closed(probe);
     else if (probe->tls)
@@ -296,14 +340,6 @@ static void step_done(struct op *op, int32_t result, uint32_t flags)
 }
 
 /* Beginning ---------------------------------------------------------------------------------------------------- */
-
-static void set_port(struct address *address, uint32_t port)
-{
-    if (address->socket.any.sa_family == AF_INET)
-        address->socket.v4.sin_port = htons((uint16_t)port);
-    else if (address->socket.any.sa_family == AF_INET6)
-        address->socket.v6.sin6_port = htons((uint16_t)port);
-}
 
 static bool begin_tls(struct probe *probe)
 {
@@ -323,12 +359,12 @@ static bool prepare(struct probe *probe)
         return false;
     probe->work = work;
     probe->prober->running++;
-    work->address = probe->server->address;
+    struct slice host = probe->server->name.length ? probe->server->name : probe->server->address.text;
     work->sent_bytes = 0;
-    work->request_bytes = check->kind == CHECK_HTTP ? probe_http_request(check, work->address.text, work->request) : 0;
+    work->request_bytes = check->kind == CHECK_HTTP ? probe_http_request(check, host, work->request) : 0;
     probe_http_init(&work->http, check);
-    if (check->port)
-        set_port(&work->address, check->port);
+    probe->refused = 0;
+    take_address(probe);
     if (probe->context && check->kind != CHECK_TCP && !begin_tls(probe))
         return false;
     if (work->address.socket_bytes)
@@ -345,13 +381,11 @@ static void begin(struct probe *probe)
         schedule_next(probe);
         return;
     }
-    const struct address *address = &probe->work->address;
     if (probe->fd < 0) {
         conclude(probe, false, "its name does not resolve");
         return;
     }
-    probe->state = PROBE_CONNECTING;
-    op_connect(&loop->ring, &probe->op, probe->fd, &address->socket.any, address->socket_bytes);
+    connect_to_address(probe);
     timer_set(&loop->wheel, &probe->timer, loop->now_ms + probe->pool->check.timeout_ms);
 }
 

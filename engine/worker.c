@@ -13,6 +13,7 @@
 #include "engine/exchange.h"
 #include "engine/front.h"
 #include "engine/listener.h"
+#include "engine/race.h"
 #include "engine/splice.h"
 
 #define WORKER_RING_ENTRIES 4096u
@@ -155,6 +156,7 @@ static enum err take_memory(struct worker *worker, const struct worker_plan *pla
     slab_init(&worker->conns, sizeof(struct conn), plan->conns_max);
     slab_init(&worker->exchanges, sizeof(struct exchange), WORKER_EXCHANGES);
     slab_init(&worker->sessions, sizeof(struct tls), plan->conns_max);
+    slab_init(&worker->races, race_bytes(), plan->conns_max);
     worker->tls_room = (struct tls_room){ &worker->blocks, malloc(TLS_ROOM_BYTES) };
     map_init(&worker->origins, WORKER_ORIGINS, loop_random(&worker->loop), loop_random(&worker->loop));
     map_init(&worker->lines, RECORDS_MAX, loop_random(&worker->loop), loop_random(&worker->loop));
@@ -194,6 +196,7 @@ static void release_memory(struct worker *worker)
     block_pool_release(&worker->blocks, lent);
     slab_release(&worker->exchanges);
     slab_release(&worker->sessions);
+    slab_release(&worker->races);
     slab_release(&worker->conns);
 }
 
@@ -400,7 +403,7 @@ void worker_cut(struct worker *worker)
 static void ending(struct timer *timer, uint64_t now_ms)
 {
     struct worker *worker = CONTAINER_OF(timer, struct worker, ticker);
-    bool quiet = worker->conns.taken == 0 && worker->listener_count == 0 && access_log_quiet(worker->log);
+    bool quiet = worker->conns.taken == 0 && worker->races.taken == 0 && worker->listener_count == 0 && access_log_quiet(worker->log);
     bool awaited = atomic_load(&worker->shared->borrows) > 0; /* here or elsewhere: it takes a turn or two */
     if (!awaited && (quiet || now_ms >= worker->end_ms)) {
         publish(worker);

@@ -1,4 +1,5 @@
 """Names of servers, followed while requests go on: a scripted name server whose answers change, vanish, lie and grow."""
+import socket
 import time
 import unittest
 
@@ -225,6 +226,63 @@ class Connect(Names):
         engine = self.engine(dns, pool=", retries: 0")
         self.assertEqual(self.bodies(engine), {(200, b"127.0.0.1")})
         self.assertTrue(any(kind == AAAA for _, kind in dns.asked))
+
+    def silent(self, address):
+        """A socket that takes no connection and refuses none: its queue is full."""
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, self.port))
+        listener.listen(0)
+        fillers = [socket.socket() for _ in range(3)]
+        for one in fillers:
+            one.setblocking(False)
+            one.connect_ex((address, self.port))
+        for one in [listener] + fillers:
+            self.addCleanup(one.close)
+
+    def test_an_address_that_is_silent_is_overtaken(self):
+        self.silent("127.0.0.1")
+        self.on("127.0.0.2", self.port)
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1", "127.0.0.2")
+        engine = self.engine(dns, pool=", addresses: any, retries: 0, timeouts: { connect: 20s }")
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.2")})
+
+    def test_clients_that_leave_meanwhile_leave_nothing_behind(self):
+        for address in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            self.silent(address)
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1", "127.0.0.2", "127.0.0.3")
+        engine = self.engine(dns, pool=", addresses: any, retries: 0, timeouts: { connect: 1s }")
+        clients = [engine.connect() for _ in range(20)]
+        for client in clients:
+            client.send_request()
+        for client in clients[:10]:
+            client.reset()
+        for client in clients[10:]:
+            self.assertEqual(client.response().status, 502)
+            client.close()
+        wait_for("all to be closed", lambda: engine.server(f"app.test:{self.port}")["open"] == 0)
+
+    def test_a_check_finds_the_address_that_answers(self):
+        self.on("127.0.0.2", self.port)
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1", "127.0.0.2")
+        engine = self.engine(dns, pool=", addresses: any, health: { path: /, interval: 100ms, rise: 1, fall: 1 }")
+        wait_for("the check", lambda: engine.server(f"app.test:{self.port}")["checked"] == "up")
+
+    def test_a_changed_name_closes_what_was_kept(self):
+        first = self.on("127.0.0.1", self.port)
+        self.on("127.0.0.2", self.port)
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns)
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.1")})
+        dns.set("app.test", "127.0.0.2")
+        wait_for("the new address", lambda: engine.get().body == b"127.0.0.2")
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.2")})
+        self.assertEqual(self.addresses(engine), [f"app.test:{self.port}"])
+        self.assertTrue(first.connections)
 
 
 if __name__ == "__main__":
