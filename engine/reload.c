@@ -346,6 +346,11 @@ static void go_on(struct server_process *process)
     char why[256];
     process->file_config = NULL;
     timer_cancel(&process->loop.wheel, &process->file_patience);
+    if (process->state != PROCESS_RUNNING) {
+        config_free(config);
+        change_refuse(process, answer, ERR_AGAIN, "the engine is stopping");
+        return;
+    }
     struct text changes = { 0 };
     enum err e = config_diff(server_config(process), config, &answer->text);
     struct generation *generation = e == ERR_OK ? make_generation(process, config, &changes, why) : NULL;

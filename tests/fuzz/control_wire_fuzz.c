@@ -15,7 +15,9 @@ static void request_again(const struct wire_request *request)
         return;
     MUST(wire_decode_request(slice_of(frame + WIRE_HEAD_BYTES, length - WIRE_HEAD_BYTES), &same) == ERR_OK);
     MUST(strcmp(same.command, request->command) == 0 && strcmp(same.argument, request->argument) == 0);
-    MUST(same.deadline_ms == request->deadline_ms && same.argument_count == request->argument_count);
+    MUST(same.deadline_ms == request->deadline_ms && strcmp(same.value, request->value) == 0);
+    MUST(same.weight == request->weight && same.max_connections == request->max_connections && same.group == request->group);
+    MUST(same.argument_count == request->argument_count);
     for (unsigned i = 0; i < same.argument_count; i++)
         MUST(strcmp(same.arguments[i], request->arguments[i]) == 0);
     wire_request_release(&same);
