@@ -5,13 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Debian 13's c-ares calls old what Debian 12's has only. */
-#define CARES_NO_DEPRECATED
-#include <ares.h>
-
 #include "engine/base/check.h"
 #include "engine/base/map.h"
+#include "engine/base/text.h"
 #include "engine/log.h"
+#include "engine/resolver_answer.h"
 
 #define QUESTIONS_MAX 64u /* at once; c-ares would ask them all */
 #define WATCHES_MAX 64u
@@ -177,54 +175,6 @@ static bool open_channel(struct resolver *resolver)
 
 /* Answers ------------------------------------------------------------------------------------------------------ */
 
-static void answer_release(struct name_answer *answer)
-{
-    free(answer->addresses);
-    free(answer->targets);
-    *answer = (struct name_answer){ 0 };
-}
-
-static int compare_addresses(const void *a, const void *b)
-{
-    return memcmp(a, b, sizeof(struct name_address)); /* bytes only, no padding */
-}
-_Static_assert(sizeof(struct name_address) == 17, "compared as bytes");
-
-static int compare_targets(const void *a, const void *b)
-{
-    const struct name_target *x = a, *y = b;
-    if (x->priority != y->priority)
-        return x->priority < y->priority ? -1 : 1;
-    int order = strcmp(x->host, y->host);
-    if (order == 0)
-        order = (int)x->port - (int)y->port;
-    return order ? order : (int)x->weight - (int)y->weight;
-}
-
-/* Sorted, what stands twice once, and no more than `most`. */
-static uint32_t tidy(void *list, uint32_t count, size_t bytes, uint32_t most, int (*compare)(const void *a, const void *b))
-{
-    char *at = list;
-    uint32_t kept = 0;
-    if (count)
-        qsort(list, count, bytes, compare);
-    for (uint32_t i = 0; i < count; i++) {
-        if (kept && compare(at + (kept - 1) * bytes, at + i * bytes) == 0)
-            continue;
-        if (kept < most)
-            memmove(at + kept++ * bytes, at + i * bytes, bytes);
-    }
-    return kept;
-}
-
-static bool same_answer(const struct name_answer *a, const struct name_answer *b)
-{
-    if (a->address_count != b->address_count || a->target_count != b->target_count)
-        return false;
-    return (a->address_count == 0 || memcmp(a->addresses, b->addresses, a->address_count * sizeof *a->addresses) == 0) &&
-           (a->target_count == 0 || memcmp(a->targets, b->targets, a->target_count * sizeof *a->targets) == 0);
-}
-
 static struct name *name_for(struct resolver *resolver, struct slice text);
 
 /* Hosts that an SRV record names are names, too. */
@@ -265,7 +215,7 @@ static void plan(struct name *name, uint64_t after_ms)
 static void take_answer(struct name *name, struct name_answer *answer)
 {
     struct resolver *resolver = name->resolver;
-    bool same = same_answer(&name->answer, answer);
+    bool same = answer_equal(&name->answer, answer);
     answer_release(same ? answer : &name->answer);
     if (same)
         return;
@@ -353,42 +303,6 @@ static void failed(struct name *name, int status)
     plan(name, wait_ms - wait_ms / 10 + loop_random(resolver->loop) % (wait_ms / 5 + 1));
 }
 
-/* Addresses ---------------------------------------------------------------------------------------------------- */
-
-static bool add_address(struct name_address *to, const struct sockaddr *from, enum dns_family family)
-{
-    *to = (struct name_address){ 0 };
-    if (from->sa_family == AF_INET && family != DNS_IPV6) {
-        to->family = 4;
-        memcpy(to->bytes, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
-    } else if (from->sa_family == AF_INET6 && family != DNS_IPV4) {
-        to->family = 6;
-        memcpy(to->bytes, &((const struct sockaddr_in6 *)(const void *)from)->sin6_addr, 16);
-    }
-    return to->family != 0;
-}
-
-static bool read_addresses(const struct ares_addrinfo *info, enum dns_family family, struct name_answer *answer, uint32_t *ttl_s)
-{
-    uint32_t count = 0;
-    int ttl = INT32_MAX;
-    for (const struct ares_addrinfo_node *node = info->nodes; node; node = node->ai_next)
-        count++;
-    answer->addresses = FAULT("resolver") ? NULL : calloc(count + 1u, sizeof *answer->addresses);
-    if (!answer->addresses)
-        return false;
-    count = 0;
-    for (const struct ares_addrinfo_node *node = info->nodes; node; node = node->ai_next) {
-        count += add_address(&answer->addresses[count], node->ai_addr, family);
-        ttl = node->ai_ttl < ttl ? node->ai_ttl : ttl;
-    }
-    for (const struct ares_addrinfo_cname *cname = info->cnames; cname; cname = cname->next)
-        ttl = cname->ttl < ttl ? cname->ttl : ttl;
-    answer->address_count = tidy(answer->addresses, count, sizeof *answer->addresses, NAME_ADDRESSES_MAX, compare_addresses);
-    *ttl_s = ttl > 0 ? (uint32_t)ttl : 0;
-    return true;
-}
-
 static void addresses_done(void *data, int status, int timeouts, struct ares_addrinfo *info)
 {
     (void)timeouts;
@@ -396,7 +310,7 @@ static void addresses_done(void *data, int status, int timeouts, struct ares_add
     struct name_answer answer = { 0 };
     uint32_t ttl_s = 0;
     if (!came_too_late(name)) {
-        bool read = status == ARES_SUCCESS && read_addresses(info, name->resolver->dns.family, &answer, &ttl_s);
+        bool read = status == ARES_SUCCESS && answer_of_addresses(info, name->resolver->dns.family, &answer, &ttl_s);
         if (read && answer.address_count)
             succeeded(name, &answer, ttl_s);
         else
@@ -407,91 +321,21 @@ static void addresses_done(void *data, int status, int timeouts, struct ares_add
         ares_freeaddrinfo(info);
 }
 
-/* Services ----------------------------------------------------------------------------------------------------- */
-
-/* The least TTL of the answer's SRV records; c-ares keeps it to itself. The message was parsed well before. */
-static uint32_t least_ttl(const unsigned char *message, int length)
-{
-    const unsigned char *at = message + 12, *end = message + length;
-    unsigned questions = (unsigned)(message[4] << 8 | message[5]), answers = (unsigned)(message[6] << 8 | message[7]);
-    uint32_t least = INT32_MAX;
-    for (unsigned i = 0; i < questions + answers; i++) {
-        char *name;
-        long used;
-        if (ares_expand_name(at, message, length, &name, &used) != ARES_SUCCESS)
-            return 0;
-        ares_free_string(name);
-        at += used;
-        if (end - at < (i < questions ? 4 : 10))
-            return 0;
-        if (i < questions) {
-            at += 4;
-            continue;
-        }
-        uint32_t ttl = (uint32_t)at[4] << 24 | (uint32_t)at[5] << 16 | (uint32_t)at[6] << 8 | at[7];
-        long data = at[8] << 8 | at[9];
-        least = ttl < least ? ttl : least;
-        if (end - at - 10 < data)
-            return 0;
-        at += 10 + data;
-    }
-    return least;
-}
-
-/* What could stand as the host of an address in a configuration (config_address.c). "." says that there is no such service. */
-static bool take_target(struct name_target *to, const struct ares_srv_reply *from)
-{
-    size_t length = strlen(from->host);
-    if (length && from->host[length - 1] == '.')
-        length--;
-    if (length == 0 || length > 253 || from->port == 0 || from->host[0] == '-' || from->host[0] == '.')
-        return false;
-    *to = (struct name_target){ .port = from->port, .priority = from->priority, .weight = from->weight };
-    bool number = true;
-    for (size_t i = 0; i < length; i++) {
-        char c = from->host[i];
-        c = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || (c == '.' && from->host[i + 1] != '.')))
-            return false;
-        number = number && (c == '.' || (c >= '0' && c <= '9'));
-        to->host[i] = c;
-    }
-    return !number;
-}
-
-static bool read_targets(const struct ares_srv_reply *list, struct name_answer *answer)
-{
-    uint32_t count = 0;
-    for (const struct ares_srv_reply *one = list; one; one = one->next)
-        count++;
-    answer->targets = FAULT("resolver") ? NULL : calloc(count + 1u, sizeof *answer->targets);
-    if (!answer->targets)
-        return false;
-    count = 0;
-    for (const struct ares_srv_reply *one = list; one; one = one->next)
-        count += take_target(&answer->targets[count], one);
-    answer->target_count = tidy(answer->targets, count, sizeof *answer->targets, NAME_TARGETS_MAX, compare_targets);
-    return true;
-}
-
 static void targets_done(void *data, int status, int timeouts, unsigned char *message, int length)
 {
     (void)timeouts;
     struct name *name = data;
-    struct ares_srv_reply *list = NULL;
     struct name_answer answer = { 0 };
+    uint32_t ttl_s = 0;
     if (came_too_late(name))
         return;
     if (status == ARES_SUCCESS)
-        status = ares_parse_srv_reply(message, length, &list);
-    bool read = status == ARES_SUCCESS && read_targets(list, &answer);
-    if (read && answer.target_count)
-        succeeded(name, &answer, least_ttl(message, length));
+        status = answer_of_service(message, length, &answer, &ttl_s);
+    if (status == ARES_SUCCESS)
+        succeeded(name, &answer, ttl_s);
     else
-        failed(name, status != ARES_SUCCESS ? status : read ? ARES_ENODATA : ARES_ENOMEM);
+        failed(name, status);
     answer_release(&answer);
-    if (list)
-        ares_free_data(list);
 }
 
 /* Asking ------------------------------------------------------------------------------------------------------- */
@@ -670,18 +514,16 @@ static void tell_later(struct resolver *resolver)
 
 /* Life --------------------------------------------------------------------------------------------------------- */
 
+/* NULL: out of memory; then resolv.conf's are asked. */
 static char *server_list(const struct config_dns *dns)
 {
-    size_t room = 1;
+    struct text list = { 0 };
     for (uint32_t i = 0; i < dns->server_count; i++)
-        room += dns->servers[i].text.length + 1;
-    char *list = FAULT("resolver") ? NULL : calloc(1, room);
-    for (uint32_t i = 0; list && i < dns->server_count; i++) {
-        if (i)
-            strcat(list, ",");
-        strncat(list, dns->servers[i].text.at, dns->servers[i].text.length);
-    }
-    return list;
+        text_format(&list, "%s%.*s", i ? "," : "", (int)dns->servers[i].text.length, dns->servers[i].text.at);
+    if (!list.failed)
+        return list.at;
+    text_release(&list);
+    return NULL;
 }
 
 void resolver_configure(struct resolver *resolver, const struct config_dns *dns)

@@ -1,7 +1,7 @@
 /*
  * resolver: what names of servers stand for, looked up by DNS and followed for as long as they are wanted.
  *
- * It lives on the control thread's ring and is the only file that speaks to c-ares, which asks (UDP, TCP when an answer is cut, random ids
+ * It lives on the control thread's ring and, with resolver_answer.c, is all that speaks to c-ares, which asks (UDP, TCP when an answer is cut, random ids
  * and ports), follows CNAMEs, reads /etc/hosts first and knows the search list of resolv.conf. Each name keeps its last good answer. It is looked
  * up again before that has run out (between 70 and 90 % of its lifetime, which is the TTL within dns.ttl-min and dns.ttl-max); after a failure
  * sooner, with a back-off. When no name server answers, the last good answer stands for as long as it takes; when one says that the name is

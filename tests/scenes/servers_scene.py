@@ -8,7 +8,7 @@ import threading
 import time
 import unittest
 
-from stage import Scene, Weir, named, ok, wait_for
+from stage import Scene, Weir, free_port, named, ok, wait_for
 
 BASE = "workers: 2\npin: false\n%sroutes: [ { pool: app } ]\npools: { app: { servers: [ %s ] } }\n"
 
@@ -249,6 +249,21 @@ class State(Scene):
         folder = tempfile.mkdtemp(prefix="weir-state-")
         self.addCleanup(shutil.rmtree, folder, True)
         return folder
+
+    def test_marks_outlive_a_stop(self):
+        one, dead = self.origin(named("one")), free_port()
+        folder = self.folder()
+        config = (f"workers: 2\npin: false\nstate-file: {folder}/state\nroutes: [ {{ pool: app }} ]\npools: {{ app: {{ servers: [ {one.address}, 127.0.0.1:{dead} ], "
+                  "passive-health: { fail-after: 1, back-off: 1m } } }\n")
+        first = self.weir(config)
+        for _ in range(4):
+            self.assertEqual(first.get().status, 200)
+        self.assertEqual(first.server(dead)["state"], "marked")
+        first.process.send_signal(signal.SIGTERM)
+        first.process.wait(20)
+        found = self.weir(config).server(dead)
+        self.assertEqual(found["state"], "marked")
+        self.assertGreater(found["marked_for_ms"], 1000)
 
     def test_health_of_long_ago_is_not_believed(self):
         one, two = self.origin(named("one")), self.origin(named("two"))
