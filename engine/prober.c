@@ -367,22 +367,22 @@ static bool prepare(struct probe *probe)
     take_address(probe);
     if (probe->context && check->kind != CHECK_TCP && !begin_tls(probe))
         return false;
-    if (work->address.socket_bytes)
-        probe->fd = socket_for_origin(&work->address, SLICE("system"));
-    return probe->fd >= 0 || work->address.socket_bytes == 0;
+    probe->fd = socket_for_origin(&work->address, SLICE("system"));
+    return probe->fd >= 0;
 }
 
 static void begin(struct probe *probe)
 {
     struct loop *loop = loop_of(probe);
+    if (probe->server->address.socket_bytes == 0) { /* its name does not resolve: that is no result, and it is down anyway (health.unresolved) */
+        schedule_next(probe);
+        serve_line(probe->prober);
+        return;
+    }
     probe->begun_ns = loop->now_ns;
     if (!prepare(probe)) {
         stop_running(probe);
         schedule_next(probe);
-        return;
-    }
-    if (probe->fd < 0) {
-        conclude(probe, false, "its name does not resolve");
         return;
     }
     connect_to_address(probe);

@@ -7,12 +7,13 @@
 
 #include "engine/base/check.h"
 #include "engine/base/map.h"
-#include "engine/base/text.h"
 #include "engine/log.h"
 #include "engine/resolver_answer.h"
 
 #define QUESTIONS_MAX 64u /* at once; c-ares would ask them all */
 #define WATCHES_MAX 64u
+#define SERVER_LIST_BYTES 512u
+#define AGAIN_MS 5000u /* names that there was no memory for */
 #define BACKOFF_MS_MIN 1000u
 #define BACKOFF_MS_MAX 30000u
 #define DNS_CLASS_IN 1
@@ -45,7 +46,7 @@ struct resolver {
     ares_channel channel;
     bool open;
     struct config_dns dns; /* numbers only */
-    char *servers;         /* "127.0.0.1:5353,[::1]:53", own memory; NULL: resolv.conf's */
+    char servers[SERVER_LIST_BYTES]; /* "127.0.0.1:5353,[::1]:53"; empty: those of resolv.conf */
     struct map names;
     struct name *first;
     struct name *due_first, **due_tail;
@@ -53,6 +54,7 @@ struct resolver {
     struct watch watches[WATCHES_MAX];
     struct timer patience; /* c-ares': the next question that is to be asked again */
     struct timer telling;
+    struct timer again;
     bool changed, library;
     bool ending;
 };
@@ -161,13 +163,16 @@ static bool open_channel(struct resolver *resolver)
     char lookups[] = "fb"; /* the file /etc/hosts, then DNS */
     struct ares_options options = { .timeout = (int)resolver->dns.timeout_ms, .tries = (int)resolver->dns.tries, .sock_state_cb = socket_changed,
                                     .sock_state_cb_data = resolver, .lookups = lookups };
+    int given = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS;
+#ifdef ARES_OPT_QUERY_CACHE
+    given |= ARES_OPT_QUERY_CACHE; /* of 0 s: it is we who say when an answer is old */
+#endif
     if (resolver->open)
         return true;
-    if (!start_library(resolver) || FAULT("resolver") ||
-        ares_init_options(&resolver->channel, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS) != ARES_SUCCESS)
+    if (!start_library(resolver) || FAULT("resolver") || ares_init_options(&resolver->channel, &options, given) != ARES_SUCCESS)
         return false;
     resolver->open = true;
-    if (!resolver->servers || ares_set_servers_ports_csv(resolver->channel, resolver->servers) == ARES_SUCCESS)
+    if (!resolver->servers[0] || ares_set_servers_ports_csv(resolver->channel, resolver->servers) == ARES_SUCCESS)
         return true;
     close_channel(resolver);
     return false;
@@ -401,8 +406,11 @@ static struct name *name_for(struct resolver *resolver, struct slice text)
         return name;
     name = FAULT("resolver") ? NULL : calloc(1, sizeof *name);
     char *copy = name ? strndup(text.at, text.length) : NULL;
-    if (!copy || map_add(&resolver->names, slice_of(copy, text.length), name) != ERR_OK) {
-        log_line(LOG_ERROR, "name \"%.*s\" is not looked up: out of memory, or more than %u names", (int)text.length, text.at, NAMES_MAX);
+    enum err e = copy ? map_add(&resolver->names, slice_of(copy, text.length), name) : ERR_MEMORY;
+    if (e != ERR_OK) {
+        log_line(LOG_ERROR, "name \"%.*s\" is not looked up: %s, there are %u names", (int)text.length, text.at, err_text(e), resolver->names.count);
+        if (e == ERR_MEMORY)
+            timer_set(&resolver->loop->wheel, &resolver->again, resolver->loop->now_ms + AGAIN_MS);
         free(copy);
         free(name);
         return NULL;
@@ -506,6 +514,14 @@ static void tell(struct timer *timer, uint64_t now_ms)
         resolver->events.settled(resolver->events.owner);
 }
 
+/* Whoever is told of a change says anew what is wanted. */
+static void try_again(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    struct resolver *resolver = CONTAINER_OF(timer, struct resolver, again);
+    resolver->events.changed(resolver->events.owner);
+}
+
 static void tell_later(struct resolver *resolver)
 {
     if (!resolver->ending)
@@ -514,23 +530,20 @@ static void tell_later(struct resolver *resolver)
 
 /* Life --------------------------------------------------------------------------------------------------------- */
 
-/* NULL: out of memory; then resolv.conf's are asked. */
-static char *server_list(const struct config_dns *dns)
+static void list_servers(struct resolver *resolver, const struct config_dns *dns)
 {
-    struct text list = { 0 };
+    size_t length = 0;
+    resolver->servers[0] = 0;
     for (uint32_t i = 0; i < dns->server_count; i++)
-        text_format(&list, "%s%.*s", i ? "," : "", (int)dns->servers[i].text.length, dns->servers[i].text.at);
-    if (!list.failed)
-        return list.at;
-    text_release(&list);
-    return NULL;
+        length += (size_t)snprintf(resolver->servers + length, sizeof resolver->servers - length, "%s%.*s", i ? "," : "",
+                                   (int)dns->servers[i].text.length, dns->servers[i].text.at);
+    MUST(length < sizeof resolver->servers); /* 8 at most, each a number with a port */
 }
 
 void resolver_configure(struct resolver *resolver, const struct config_dns *dns)
 {
     bool again = resolver->open;
-    free(resolver->servers);
-    resolver->servers = dns->server_count ? server_list(dns) : NULL;
+    list_servers(resolver, dns);
     resolver->dns = *dns;
     resolver->dns.servers = NULL;
     close_channel(resolver); /* resolv.conf may be another by now, too */
@@ -552,6 +565,7 @@ enum err resolver_new(struct resolver **made, struct loop *loop, const struct re
     resolver->due_tail = &resolver->due_first;
     resolver->patience.fire = patience_ended;
     resolver->telling.fire = tell;
+    resolver->again.fire = try_again;
     map_init(&resolver->names, NAMES_MAX, loop_random(loop), loop_random(loop));
     for (uint32_t i = 0; i < WATCHES_MAX; i++)
         resolver->watches[i] = (struct watch){ .resolver = resolver, .fd = -1, .op.done = watch_done };
@@ -568,8 +582,8 @@ void resolver_free(struct resolver *resolver)
         free_name(name);
     }
     timer_cancel(&resolver->loop->wheel, &resolver->telling);
+    timer_cancel(&resolver->loop->wheel, &resolver->again);
     map_release(&resolver->names);
-    free(resolver->servers);
     if (resolver->library)
         ares_library_cleanup();
     free(resolver);

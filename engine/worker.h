@@ -55,7 +55,7 @@ static inline void place_return(_Atomic uint64_t *taken) { atomic_fetch_sub_expl
 
 #define WORKER_BLOCKS 16384u    /* 256 MiB of address space; memory as it is touched */
 #define WORKER_EXCHANGES 65536u
-#define WORKER_ORIGINS 16384u
+#define WORKER_ORIGINS 32768u
 #define WORKER_PUBLISH_MS 100u /* how old gauges that others read may be, busy */
 #define WORKER_TICK_MS 1000u   /* and idle */
 #define WORKER_END_MS 1000u

@@ -155,6 +155,14 @@ class Follow(Names):
         dns.service("_http._tcp.app.test", (10, 0, ports[2], "b.test"))
         self.served_by(engine, "2")
 
+    def test_checks_do_not_hold_against_a_server_that_it_had_no_address(self):
+        self.pair()
+        dns = self.dns()
+        engine = self.engine(dns, pool=", health: { path: /, interval: 100ms, rise: 100, fall: 1 }")
+        time.sleep(0.5)
+        dns.set("app.test", "127.0.0.1")
+        self.served_by(engine, "127.0.0.1")
+
     def test_an_alias_is_followed(self):
         self.pair()
         dns = self.dns()

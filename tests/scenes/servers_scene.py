@@ -153,6 +153,15 @@ class Commands(Scene):
         self.done(engine, "add", "app", one.address)
         self.assertEqual(engine.get().status, 200)
 
+    def test_any_policy_can_do_without_servers(self):
+        one = self.origin(named("one"))
+        for balance in ("round-robin", "least-load", "two-choices", "consistent-hash"):
+            engine = self.weir(f"routes: [ {{ pool: app }} ]\npools: {{ app: {{ servers: [ {one.address} ], balance: {balance} }} }}\n")
+            self.done(engine, "remove", "app/" + one.address)
+            self.assertEqual(engine.get().status, 503)
+            self.done(engine, "add", "app", one.address)
+            self.assertEqual(engine.get().body, b"one")
+
     def test_forced_states(self):
         one, two = self.origin(named("one")), self.origin(named("two"))
         engine = self.weir(BASE % ("", f"{one.address}, {two.address}"))

@@ -183,6 +183,29 @@ Test(health, drained_and_down_are_told_before_a_mark)
     cr_assert_str_eq(health_state_word(HEALTH_DRAINED), "drained");
 }
 
+Test(health, what_is_forced_comes_before_checks_and_marks)
+{
+    struct health health = { 0 };
+    mark_at(&health, 100);
+    health.checked = HEALTH_CHECK_DOWN;
+    health.forced = HEALTH_FORCED_UP;
+    cr_expect_eq(health_state(&health, 200), HEALTH_UP);
+    health.drained = 1;
+    cr_expect_eq(health_state(&health, 200), HEALTH_DRAINED);
+    health.drained = 0;
+    health.checked = HEALTH_CHECK_UP;
+    health.forced = HEALTH_FORCED_DOWN;
+    cr_expect_eq(health_state(&health, 5000), HEALTH_DOWN);
+    health.forced = HEALTH_AUTO;
+    cr_expect_eq(health_state(&health, 200), HEALTH_MARKED);
+}
+
+Test(health, without_an_address_it_is_down_whatever_is_said)
+{
+    struct health health = { .unresolved = 1, .checked = HEALTH_CHECK_UP, .forced = HEALTH_FORCED_UP };
+    cr_expect_eq(health_state(&health, 5), HEALTH_DOWN);
+}
+
 Test(health, checks_need_fall_failures_in_a_row_and_rise_successes)
 {
     struct health health = { 0 };
