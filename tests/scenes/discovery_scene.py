@@ -111,6 +111,18 @@ class Follow(Names):
         dns.mood = "well"
         wait_for("the new answer", lambda: self.bodies(engine) == {(200, b"127.0.0.2")}, 40)
 
+    def test_or_refuse_and_come_back(self):
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns)
+        dns.stop()
+        wait_for("it to be seen", lambda: "the last answer is used" in engine.log(), 20)
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.1")})
+        again = self.dns(port=dns.port)
+        again.set("app.test", "127.0.0.2")
+        wait_for("the new answer", lambda: self.bodies(engine) == {(200, b"127.0.0.2")}, 40)
+
     def test_a_name_that_is_gone_keeps_its_addresses(self):
         self.pair()
         dns = self.dns()

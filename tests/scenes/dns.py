@@ -75,14 +75,18 @@ class DnsServer:
 
     def stop(self):
         self.stopped = True
-        self.udp.close()
-        self.tcp.close()
+        for one in (self.udp, self.tcp):
+            try:
+                one.shutdown(socket.SHUT_RDWR)  # whoever waits in it wakes
+            except OSError:
+                pass
+            one.close()
 
     def serve_udp(self):
         while not self.stopped:
             try:
                 data, peer = self.udp.recvfrom(4096)
-                answer = self.answer(data, UDP_BYTES)
+                answer = self.answer(data, UDP_BYTES) if data else None
                 if answer:
                     self.udp.sendto(answer, peer)
             except OSError:
