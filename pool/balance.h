@@ -21,7 +21,6 @@ struct pick_request {
     uint64_t random; /* fresh random bits */
     uint64_t sticky; /* sticky_id of the member that is taken if it is usable; 0: the policy chooses */
     uint64_t now_ms;
-    bool full_speed;  /* slow start does not count: pick's own, see upstream.c */
     bool others_wait; /* on other workers, for a place in this pool: nobody takes more than a fair share then */
     const struct server *tried[UPSTREAM_TRIES_MAX];
     unsigned tried_count;

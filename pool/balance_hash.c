@@ -129,18 +129,24 @@ static void destroy(struct tier *tier)
     tier->balance_state = NULL;
 }
 
-static int pick(struct tier *tier, const struct pick_request *request)
+/* Inlined twice: without a cap it is not to be asked for in vain. */
+static inline int hop(struct tier *tier, const struct pick_request *request, bool capped)
 {
     const struct maglev *table = tier->balance_state;
     uint64_t hash = request->hash;
     for (unsigned i = 0; i < HOPS_MAX; i++) {
         uint16_t server = table->server[((hash >> 32) * table->entries) >> 32];
         const struct member *member = &tier->members[server];
-        if (likely(upstream_usable(tier->upstream, member, request)) && likely(tier_has_room(tier, member)))
+        if (likely(upstream_usable(tier->upstream, member, request)) && (!capped || tier_has_room(tier, member)))
             return server;
         hash = mix64(hash + 0x9e3779b97f4a7c15ull); /* splitmix64 */
     }
     return tier_look_round(tier, request);
+}
+
+static int pick(struct tier *tier, const struct pick_request *request)
+{
+    return unlikely(tier->upstream->load_cap) ? hop(tier, request, true) : hop(tier, request, false);
 }
 
 const struct balance balance_consistent_hash = {

@@ -87,6 +87,12 @@ static inline bool health_has_mark(const struct health *health)
 enum health_state { HEALTH_UP, HEALTH_MARKED, HEALTH_TRIAL_DUE, HEALTH_DOWN, HEALTH_DRAINED };
 const char *health_state_word(enum health_state state);
 enum health_state health_state(const struct health *health, uint64_t now_ms);
+/* HEALTH_UP, without a call: what nearly every pick asks. */
+static inline bool health_is_up(const struct health *health)
+{
+    return atomic_load_explicit(&health->drained, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&health->checked, memory_order_relaxed) != HEALTH_CHECK_DOWN && !health_has_mark(health);
+}
 
 /* What it is now, for a copy that may be tried out: nothing that happens to the one is seen in the other. */
 void health_copy(struct health *to, const struct health *from);

@@ -80,7 +80,7 @@ static cold_function bool is_held_back(const struct upstream *upstream, const st
 {
     uint64_t since = atomic_load_explicit(&member->server->health->up_since_ms, memory_order_relaxed);
     uint64_t age = request->now_ms > since ? request->now_ms - since : 0;
-    if (since == 0 || age >= upstream->slow_start_ms || request->full_speed)
+    if (since == 0 || age >= upstream->slow_start_ms || upstream->full_speed)
         return false;
     uint64_t part = (1ull << 32) / 10 + (9 * age << 32) / 10 / upstream->slow_start_ms;
     if (upstream->balance->all_of)
@@ -88,7 +88,8 @@ static cold_function bool is_held_back(const struct upstream *upstream, const st
     return mix64(request->random ^ (member->place + 1) * 0x9e3779b97f4a7c15ull) >> 32 >= part;
 }
 
-bool upstream_usable(const struct upstream *upstream, const struct member *member, const struct pick_request *request)
+bool upstream_usable_else(const struct upstream *upstream, const struct member *member,
+                          const struct pick_request *request)
 {
     enum health_state state = health_state(member->server->health, request->now_ms);
     if (unlikely(state != HEALTH_UP && state != HEALTH_TRIAL_DUE))
@@ -101,7 +102,7 @@ bool upstream_usable(const struct upstream *upstream, const struct member *membe
 /* Leases ------------------------------------------------------------------------------------------------------- */
 
 /* Never above the limit, not even for a moment: compare-and-swap and not add-then-look. */
-static bool lease_take(struct upstream *upstream, struct member *member)
+static inline bool lease_take(struct upstream *upstream, struct member *member)
 {
     if (member->max_connections) {
         _Atomic uint32_t *leases = &member->server->health->leases;
@@ -134,7 +135,7 @@ static void lease_return(struct upstream *upstream, struct member *member)
 }
 
 /* Takes what the policy has picked; false when another worker was first. */
-static bool secure(struct upstream *upstream, struct member *member, const struct pick_request *request)
+static inline bool secure(struct upstream *upstream, struct member *member, const struct pick_request *request)
 {
     if (unlikely(!lease_take(upstream, member)))
         return false;
@@ -176,8 +177,6 @@ static struct member *ask_tiers(struct upstream *upstream, const struct pick_req
 
 static struct member *ask(struct upstream *upstream, const struct pick_request *request)
 {
-    if (likely(upstream->plain))
-        return ask_tier(upstream, &upstream->tiers[0], request);
     if (request->now_ms >= upstream->look_due_ms)
         tiers_look(upstream, request->now_ms);
     return upstream->tier_count ? ask_tiers(upstream, request) : NULL;
@@ -259,11 +258,12 @@ static cold_function bool begin_panic(struct upstream *upstream, const struct pi
 static cold_function enum pick_verdict pick_slow(struct upstream *upstream, const struct pick_request *request,
                                                  struct member **member)
 {
-    if (upstream->slow_start_ms == 0 || request->full_speed)
+    if (upstream->slow_start_ms == 0 || upstream->full_speed)
         return settle_for(upstream, request, member);
-    struct pick_request again = *request;
-    again.full_speed = true;
-    return upstream_pick(upstream, &again, member);
+    upstream->full_speed = true;
+    enum pick_verdict verdict = upstream_pick(upstream, request, member);
+    upstream->full_speed = false;
+    return verdict;
 }
 
 static bool is_well(const struct member *member, const struct pick_request *request)
@@ -272,7 +272,9 @@ static bool is_well(const struct member *member, const struct pick_request *requ
     return state == HEALTH_UP || state == HEALTH_TRIAL_DUE;
 }
 
-enum pick_verdict upstream_pick(struct upstream *upstream, const struct pick_request *request, struct member **member)
+/* With everything there is: tiers, caps, panic, and rounds that others spoil. */
+static enum pick_verdict pick_carefully(struct upstream *upstream, const struct pick_request *request,
+                                        struct member **member)
 {
     struct member *sticky = unlikely(request->sticky != 0) ? take_sticky(upstream, request) : NULL;
     if (unlikely(sticky != NULL)) {
@@ -291,6 +293,18 @@ enum pick_verdict upstream_pick(struct upstream *upstream, const struct pick_req
     }
     return begin_panic(upstream, request) ? upstream_pick(upstream, request, member)
                                           : pick_slow(upstream, request, member);
+}
+
+enum pick_verdict upstream_pick(struct upstream *upstream, const struct pick_request *request, struct member **member)
+{
+    if (likely(upstream->plain)) {
+        struct member *found = ask_tier(upstream, &upstream->tiers[0], request);
+        if (likely(found != NULL) && likely(secure(upstream, found, request))) {
+            *member = found;
+            return PICK_OK;
+        }
+    }
+    return pick_carefully(upstream, request, member);
 }
 
 /* The end of an attempt ---------------------------------------------------------------------------------------- */
@@ -335,20 +349,23 @@ static cold_function bool report_within_share(struct upstream *upstream, struct 
     return marked;
 }
 
+static cold_function bool end_badly(struct upstream *upstream, struct member *member, enum server_outcome outcome,
+                                    uint64_t now_ms, uint64_t random)
+{
+    struct server *server = member->server;
+    count_outcome(upstream, member, outcome, now_ms);
+    bool within_share = upstream->max_ejected < 100 && outcome != SERVER_UNTOLD;
+    bool marked = within_share ? report_within_share(upstream, member, outcome, now_ms, random)
+                               : health_report(server->health, &upstream->health_limits, outcome, now_ms, random);
+    counter_add(&server->counters->marks, marked);
+    return marked;
+}
+
 bool upstream_done(struct upstream *upstream, struct member *member, enum server_outcome outcome, uint64_t now_ms,
                    uint64_t random)
 {
-    struct server *server = member->server;
     lease_return(upstream, member);
     if (unlikely(outcome != SERVER_OK))
-        count_outcome(upstream, member, outcome, now_ms);
-    if (unlikely(outcome != SERVER_OK && outcome != SERVER_UNTOLD) && upstream->max_ejected < 100) {
-        bool within = report_within_share(upstream, member, outcome, now_ms, random);
-        counter_add(&server->counters->marks, within);
-        return within;
-    }
-    bool marked = health_report(server->health, &upstream->health_limits, outcome, now_ms, random);
-    if (unlikely(marked))
-        counter_add(&server->counters->marks, 1);
-    return marked;
+        return end_badly(upstream, member, outcome, now_ms, random);
+    return health_report(member->server->health, &upstream->health_limits, SERVER_OK, now_ms, random); /* false */
 }

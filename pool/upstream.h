@@ -110,7 +110,7 @@ struct tier {
     const struct upstream *upstream;
     /* Of the pool's name: the same on every worker and over reloads, so that a key keeps its server. */
     uint64_t hash_seed;
-    uint64_t up_to; /* requests whose 32 bits are below go here, or to a tier before; see tier.c */
+    uint64_t up_to;               /* requests whose 32 bits are below go here, or to a tier before; see tier.c */
     uint32_t weight, well_weight; /* sums, the second as of the last look */
     uint32_t in_flight;           /* of this worker, where load_cap is set; exact as of the last look */
     bool trial_due;               /* of a server, and no request would come by */
@@ -122,18 +122,21 @@ struct upstream {
     uint32_t count;
     uint32_t tier_count;
     const struct balance *balance;
-    bool panic;           /* as of the last look: fewer than panic_below are well */
-    bool plain;           /* one tier, and nothing to look at now and then; known since the first look */
-    uint64_t look_due_ms; /* tier.h */
+    bool panic;      /* as of the last look: fewer than panic_below are well */
+    bool full_speed; /* inside a pick for which slow start does not count */
+    bool plain;      /* one tier, and nothing to look at now and then; known since the first look */
+    /* The caller's to set, before the first pick. Slow start: the time in which one that comes up gets from a tenth of its share
+     * to all of it; 0: at once. Load cap: percent of the mean load, by weight, that policies by key keep to; 0: no cap. */
+    uint32_t slow_start_ms;
+    uint32_t load_cap;
+    /* Percent. Of a tier's weight that is well, below which requests go on to the next; of those not drained that are well,
+     * below which marks and checks are ignored (0: never); of the members, that may be marked at once (100 until set; below it
+     * `shared` must be set). */
+    uint32_t spill_over, panic_below, max_ejected;
+    struct health_pool *shared;
     struct health_limits health_limits;
     struct idle_limits idle_limits;
-    /* The caller's to set, before the first pick: */
-    uint32_t spill_over; /* percent of a tier's weight that is well, below which requests go on to the next */
-    uint32_t max_ejected; /* percent of the members that may be marked at once; 100 until set, `shared` must be set below */
-    struct health_pool *shared;
-    uint32_t panic_below; /* percent of those not drained: when fewer are well, marks and checks are ignored; 0: never */
-    uint32_t slow_start_ms; /* in which one that comes up gets from a tenth of its share to all of it; 0: at once */
-    uint32_t load_cap;   /* percent of the mean load, by weight; policies by key keep to it; 0: no cap */
+    uint64_t look_due_ms; /* tier.h */
     struct tier tiers[UPSTREAM_TIERS_MAX];
 };
 
@@ -179,7 +182,8 @@ bool upstream_done(struct upstream *upstream, struct member *member, enum server
                    uint64_t random);
 
 /* The response's first byte came after `us` microseconds: for policies that go by it. */
-static inline void upstream_answered(const struct upstream *upstream, struct member *member, uint64_t us, uint64_t now_ms)
+static inline void upstream_answered(const struct upstream *upstream, struct member *member, uint64_t us,
+                                     uint64_t now_ms)
 {
     if (unlikely(upstream->balance->answered != NULL))
         upstream->balance->answered(member, us, now_ms);
@@ -195,7 +199,16 @@ static inline bool pick_has_lease(enum pick_verdict verdict)
  * For policies: not drained, not down, not marked (or a trial is due), below max_connections, not tried; and of one in slow
  * start only for a part of the requests, always the same answer for one request.
  */
-bool upstream_usable(const struct upstream *upstream, const struct member *member, const struct pick_request *request);
+bool upstream_usable_else(const struct upstream *upstream, const struct member *member,
+                          const struct pick_request *request);
+static inline bool upstream_usable(const struct upstream *upstream, const struct member *member,
+                                   const struct pick_request *request)
+{
+    if (likely(health_is_up(member->server->health)) && likely(upstream->slow_start_ms == 0) &&
+        likely(request->tried_count == 0) && likely(member->max_connections == 0))
+        return true;
+    return upstream_usable_else(upstream, member, request);
+}
 
 /* Load of a member as least-load and two-choices compare it: (in_flight + 1) / weight, compared by cross product. */
 static inline bool member_less_loaded(const struct member *a, const struct member *b)

@@ -43,7 +43,6 @@ static struct member *pick_one(struct scene *scene)
     request.random = mix64(request.hash);
     request.now_ms = NOW_MS;
     request.others_wait = false;
-    request.full_speed = false;
     request.tried_count = 0; /* `tried` itself is left as it is: 64 bytes that nobody reads */
     MUST(upstream_pick(&scene->upstream, &request, &member) == PICK_OK);
     return member;

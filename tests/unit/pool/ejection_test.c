@@ -128,7 +128,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-Test(ejection, share_is_exact_under_racing_workers, .timeout = 120)
+Test(ejection, share_is_exact_under_racing_workers)
 {
     static struct runner runners[WORKERS];
     uint64_t seed = test_seed("share_is_exact");
@@ -264,5 +264,23 @@ Test(ejection, success_in_a_panic_clears_the_mark)
         (void)upstream_done(&world.upstream, member, SERVER_OK, 1000, 0);
     }
     cr_assert_eq(marked_in(&world), 0);
+    world_release(&world);
+}
+
+Test(ejection, panic_ends_with_back_offs_that_nobody_is_sent_to_try)
+{
+    uint64_t seed = 1;
+    int index = 0;
+    struct world world;
+    world_init(&world, BALANCE_ROUND_ROBIN, 0, 10, NULL, NULL);
+    world_regroup(&world, BALANCE_ROUND_ROBIN, (uint8_t[]){ 0, 0, 0, 0, 1, 1, 1, 1, 1, 1 }, NULL);
+    world.upstream.panic_below = 60;
+    for (int i = 4; i < 10; i++)
+        mark(&world.records[i], 2000);
+    (void)pick_once(&world, 1000, &seed, &index);
+    cr_assert(world.upstream.panic);
+    for (int i = 0; i < 20; i++)
+        cr_assert_eq(pick_once(&world, 2000, &seed, &index), PICK_OK);
+    cr_assert(!world.upstream.panic);
     world_release(&world);
 }
