@@ -72,7 +72,6 @@ static struct server_record *record_for(struct registry *registry, struct slice 
     if (!record)
         return NULL;
     record->key = copy_of(key);
-    record->health.up_since_ms = registry->now_ms;
     record->counters = zeroed_lines((registry->worker_count + 1) * sizeof *record->counters);
     if (!record->key.at || !record->counters || map_add(&registry->servers, record->key, record) != ERR_OK) {
         record_free(record);
@@ -137,6 +136,14 @@ static void forget_records(struct registry *registry)
     }
 }
 
+/* A server that the generation before did not have is as one that comes up; those of the start are not. */
+static void note_arrival(const struct registry *registry, const struct generation *generation, struct server_record *record)
+{
+    if (registry->now_ms && record->generation + 1 < generation->number)
+        atomic_store_explicit(&record->health.up_since_ms, registry->now_ms, memory_order_relaxed);
+    record->generation = generation->number;
+}
+
 static bool find_records(struct registry *registry, struct generation *generation)
 {
     const struct config *config = generation->config;
@@ -152,6 +159,7 @@ static bool find_records(struct registry *registry, struct generation *generatio
             if (!generation->records[p][s])
                 return false;
             generation->records[p][s]->generations++;
+            note_arrival(registry, generation, generation->records[p][s]);
         }
     }
     return true;

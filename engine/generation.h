@@ -57,6 +57,7 @@ struct server_record {
         uint32_t times;             /* judged in a row */
         bool begun;
     } history;
+    uint64_t generation;   /* number of the last one that has it */
     uint64_t check_due_ms; /* prober.c: when it is asked again, also over reloads */
     struct check_result check;
     struct server_counters *counters; /* one per worker, and one behind them for the control thread */

@@ -214,6 +214,7 @@ static bool pool_init(struct worker *worker, struct view_pool *pool, struct gene
     const struct config_pool *config = &generation->config->pools[index];
     pool->config = config;
     pool->record = generation->pool_records[index];
+    pool->panic_seen = atomic_load_explicit(&pool->record->panic, memory_order_relaxed);
     pool->worker = worker;
     pool->share = &pool->record->shares[worker->loop.number];
     pool->line = line_for(worker, pool->record->name);

@@ -260,6 +260,33 @@ class Ejecting(Scene):
         self.assertEqual(engine.get().body, b"a", "nobody else can")
 
 
+    def test_a_server_that_a_reload_adds_starts_slowly_and_again_when_it_returns(self):
+        old, new = self.origin(named("old")), self.origin(named("new"))
+        config = (f"{ONE_WORKER}\nroutes: [ {{ pool: app }} ]\npools:\n  app:\n    slow-start: 4s\n    balance: round-robin\n"
+                  f"    servers: [ {old.address} ]\n")
+        both = config.replace(old.address, f"{old.address}, {new.address}")
+        engine = self.weir(config)
+        self.assertEqual(engine.get().body, b"old")
+        def reload(text):
+            engine.write(text)
+            self.assertEqual(engine.command("reload")[0], 0)
+        def shares():
+            with engine.connect() as client:
+                found = collections.Counter()
+                for _ in range(100):
+                    client.send_request()
+                    found[client.response().body.decode()] += 1
+                return found["new"]
+        reload(both)
+        self.assertLess(shares(), 45)
+        wait_for("its whole share", lambda: shares() >= 48)
+        reload(config)
+        reload(both)
+        self.assertLess(shares(), 45)
+        reload(both + "    retries: 1\n")
+        wait_for("its whole share, whatever is reloaded", lambda: shares() >= 48)
+
+
 class Full(Scene):
     def test_the_total_timeout_holds_in_the_queue_too(self):
         """The place is held by a request that began before the reload that brought the timeout."""
