@@ -90,7 +90,8 @@ enum health_state health_state(const struct health *health, uint64_t now_ms);
 /* HEALTH_UP, without a call: what nearly every pick asks. */
 static inline bool health_is_up(const struct health *health)
 {
-    return atomic_load_explicit(&health->drained, memory_order_relaxed) == 0 &&
+    return (atomic_load_explicit(&health->drained, memory_order_relaxed) | atomic_load_explicit(&health->forced, memory_order_relaxed) |
+            atomic_load_explicit(&health->unresolved, memory_order_relaxed)) == 0 &&
            atomic_load_explicit(&health->checked, memory_order_relaxed) != HEALTH_CHECK_DOWN && !health_has_mark(health);
 }
 
