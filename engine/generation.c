@@ -328,8 +328,9 @@ static void close_sockets(struct generation *generation)
 static bool load_all(struct registry *registry, struct generation *generation, const struct generation *previous, char why[256])
 {
     if (!generation->derived)
-        return certificates_load(generation, previous, registry->tickets, why) && open_all(generation, previous, why);
-    return certificates_take_over(generation, previous) && take_over_all(generation, previous, why);
+        return certificates_load(generation, previous, registry->tickets, why) && sticky_prepare(generation, registry->sticky_secret, why) &&
+               open_all(generation, previous, why);
+    return certificates_take_over(generation, previous) && sticky_derive(generation, previous) && take_over_all(generation, previous, why);
 }
 
 static struct generation *make(struct registry *registry, struct config *config, const struct generation *previous, bool derived, char why[256])

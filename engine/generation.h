@@ -30,6 +30,8 @@ struct conn;
 struct registry;
 struct exchange;
 struct listener_tls;
+struct sticky_pool;
+struct probe;
 struct ticket_keys_file;
 struct tls_context;
 struct tls_session;
@@ -60,6 +62,7 @@ struct server_record {
     uint64_t generation;   /* number of the last one that has it */
     uint64_t check_due_ms; /* prober.c: when it is asked again, also over reloads */
     struct check_result check;
+    struct probe *probe; /* prober.c; NULL: it is not checked */
     struct server_counters *counters; /* one per worker, and one behind them for the control thread */
 };
 
@@ -94,7 +97,7 @@ struct generation {
     struct listener_tls **listener_tls; /* [listener], certificates.h; NULL: plain text */
     bool has_tls;                       /* any of the two */
     struct tls_context **pool_tls;      /* [pool], a reference each; NULL: plain text */
-    uint64_t **sticky_ids; /* [pool][server], sticky.h; NULL: the pool has no such cookie */
+    struct sticky_pool *sticky; /* [pool], sticky.c */
     struct ticket_keys_file *ticket_keys; /* from the file that the configuration names; NULL: none. Wiped when they are in force */
     int access_fd;
     bool derived;

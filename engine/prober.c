@@ -411,23 +411,54 @@ static void timer_fired(struct timer *timer, uint64_t now_ms)
 
 /* The set of them ---------------------------------------------------------------------------------------------- */
 
-static void stop_all(struct prober *prober)
+/* Frees it, now or with its last completion. It is on no list. */
+static void stop(struct probe *probe)
 {
-    prober->line = NULL;
-    prober->line_tail = &prober->line;
-    while (prober->probes) {
-        struct probe *probe = prober->probes;
-        prober->probes = probe->next;
-        timer_cancel(&loop_of(probe)->wheel, &probe->timer);
-        probe->leaving = true;
-        if (!op_armed(&probe->op)) {
-            probe_free(probe);
-            continue;
-        }
-        probe->next = prober->leaving;
-        prober->leaving = probe;
-        op_cancel(&loop_of(probe)->ring, &probe->op);
+    struct prober *prober = probe->prober;
+    struct probe **at = &prober->line;
+    while (*at && *at != probe)
+        at = &(*at)->next_in_line;
+    if (*at) {
+        *at = probe->next_in_line;
+        if (prober->line_tail == &probe->next_in_line)
+            prober->line_tail = at;
     }
+    timer_cancel(&loop_of(probe)->wheel, &probe->timer);
+    probe->leaving = true;
+    if (!op_armed(&probe->op)) {
+        probe_free(probe);
+        return;
+    }
+    probe->next = prober->leaving;
+    prober->leaving = probe;
+    op_cancel(&loop_of(probe)->ring, &probe->op);
+}
+
+/* The same socket addresses, reached under the same name. */
+static bool asked_alike(const struct config_server *a, const struct config_server *b)
+{
+    if (a->address.socket_bytes != b->address.socket_bytes || a->more_count != b->more_count || !slice_equal(a->name, b->name) ||
+        memcmp(&a->address.socket, &b->address.socket, a->address.socket_bytes) != 0)
+        return false;
+    for (uint32_t i = 0; i < a->more_count; i++)
+        if (a->more[i].socket_bytes != b->more[i].socket_bytes || memcmp(&a->more[i].socket, &b->more[i].socket, a->more[i].socket_bytes) != 0)
+            return false;
+    return true;
+}
+
+/* What a command or DNS has changed leaves the other servers' checks under way: where changes come often none would ever end. */
+static bool keep(struct probe *probe, uint32_t p, uint32_t s)
+{
+    struct generation *generation = probe->prober->process->generation;
+    const struct config_server *server = &generation->config->pools[p].servers[s];
+    if (!generation->derived || probe->context != generation->pool_tls[p] || !asked_alike(probe->server, server))
+        return false;
+    probe->generation = generation;
+    probe->pool = &generation->config->pools[p];
+    probe->server = server;
+    if (probe->work)
+        probe->work->http.check = &probe->pool->check;
+    return true;
 }
 
 static bool add_probe(struct prober *prober, uint32_t p, uint32_t s)
@@ -447,6 +478,7 @@ static bool add_probe(struct prober *prober, uint32_t p, uint32_t s)
                              .op.done = step_done,
                              .timer.fire = timer_fired };
     prober->probes = probe;
+    probe->record->probe = probe;
     uint64_t now_ms = loop_of(probe)->now_ms;
     uint64_t due_ms = probe->record->check_due_ms;
     if (due_ms == 0)
@@ -462,19 +494,37 @@ static void forget(struct server_record *record)
     record->check = (struct check_result){ 0 };
 }
 
+static void adopt_server(struct prober *prober, uint32_t p, uint32_t s)
+{
+    struct server_record *record = prober->process->generation->records[p][s];
+    if (record->probe && keep(record->probe, p, s))
+        return;
+    if (prober->process->generation->config->pools[p].check.interval_ms == 0)
+        forget(record);
+    else if (!add_probe(prober, p, s))
+        log_line(LOG_ERROR, "out of memory: server \"%.*s\" is not checked", (int)record->key.length, record->key.at);
+}
+
 void prober_adopt(struct prober *prober)
 {
     struct generation *generation = prober->process->generation;
     const struct config *config = generation->config;
-    stop_all(prober);
-    for (uint32_t p = 0; p < config->pool_count; p++) {
-        for (uint32_t s = 0; s < config->pools[p].server_count; s++) {
-            if (config->pools[p].check.interval_ms == 0)
-                forget(generation->records[p][s]);
-            else if (!add_probe(prober, p, s))
-                log_line(LOG_ERROR, "out of memory: server \"%.*s\" is not checked",
-                         (int)generation->records[p][s]->key.length, generation->records[p][s]->key.at);
+    struct probe *before = prober->probes;
+    prober->probes = NULL;
+    for (uint32_t p = 0; p < config->pool_count; p++)
+        for (uint32_t s = 0; s < config->pools[p].server_count; s++)
+            adopt_server(prober, p, s);
+    while (before) {
+        struct probe *probe = before;
+        before = probe->next;
+        if (probe->generation == generation) {
+            probe->next = prober->probes;
+            prober->probes = probe;
+            continue;
         }
+        if (probe->record->probe == probe)
+            probe->record->probe = NULL;
+        stop(probe);
     }
 }
 
@@ -485,6 +535,7 @@ enum err prober_new(struct prober **made, struct server_process *process)
     if (!prober)
         return ERR_MEMORY;
     prober->process = process;
+    prober->line_tail = &prober->line;
     prober_adopt(prober);
     return ERR_OK;
 }

@@ -23,34 +23,61 @@ static bool id_of(struct slice secret, struct slice key, uint64_t *id)
     return true;
 }
 
-static bool fill(struct generation *generation, uint32_t p, struct slice secret)
+/* A pool of one generation; secret empty: it has no such cookie. */
+struct sticky_pool {
+    struct file secret;
+    uint64_t *ids; /* of its servers, by their place in the configuration */
+};
+
+static bool fill(struct sticky_pool *sticky, const struct config_pool *pool)
 {
-    const struct config_pool *pool = &generation->config->pools[p];
-    uint64_t *ids = FAULT("sticky") ? NULL : calloc(pool->server_count + 1u, sizeof *ids);
-    generation->sticky_ids[p] = ids;
-    for (uint32_t s = 0; ids && s < pool->server_count; s++)
-        if (!id_of(secret, pool->servers[s].key, &ids[s]))
+    sticky->ids = FAULT("sticky") ? NULL : calloc(pool->server_count + 1u, sizeof *sticky->ids);
+    for (uint32_t s = 0; sticky->ids && s < pool->server_count; s++)
+        if (!id_of(file_slice(&sticky->secret), pool->servers[s].key, &sticky->ids[s]))
             return false;
-    return ids != NULL;
+    return sticky->ids != NULL;
+}
+
+static bool copy_secret(struct file *to, const void *bytes, size_t length)
+{
+    to->at = FAULT("sticky") ? NULL : malloc(length);
+    to->length = to->at ? length : 0;
+    if (to->at)
+        memcpy(to->at, bytes, length);
+    return to->at != NULL;
+}
+
+static bool allocate(struct generation *generation)
+{
+    generation->sticky = FAULT("sticky") ? NULL : calloc(generation->config->pool_count + 1u, sizeof *generation->sticky);
+    return generation->sticky != NULL;
 }
 
 bool sticky_prepare(struct generation *generation, const uint8_t own[STICKY_SECRET_BYTES], char why[256])
 {
     const struct config *config = generation->config;
-    generation->sticky_ids = FAULT("sticky") ? NULL : calloc(config->pool_count + 1u, sizeof *generation->sticky_ids);
-    if (!generation->sticky_ids)
+    if (!allocate(generation))
         return false;
     for (uint32_t p = 0; p < config->pool_count; p++) {
-        const struct config_sticky *sticky = &config->pools[p].sticky;
-        struct file file = { 0 };
-        if (sticky->cookie.length == 0)
+        const struct config_sticky *from = &config->pools[p].sticky;
+        struct sticky_pool *sticky = &generation->sticky[p];
+        if (from->cookie.length == 0)
             continue;
-        if (sticky->secret.length && !secret_read(sticky->secret, &file, why))
+        if (from->secret.length ? !secret_read(from->secret, &sticky->secret, why) : !copy_secret(&sticky->secret, own, STICKY_SECRET_BYTES))
             return false;
-        bool filled = fill(generation, p, file.at ? file_slice(&file) : slice_of((const char *)own, STICKY_SECRET_BYTES));
-        if (file.at)
-            file_release(&file);
-        if (!filled)
+        if (!fill(sticky, &config->pools[p]))
+            return false;
+    }
+    return true;
+}
+
+bool sticky_derive(struct generation *generation, const struct generation *previous)
+{
+    if (!allocate(generation))
+        return false;
+    for (uint32_t p = 0; p < generation->config->pool_count; p++) {
+        const struct file *secret = &previous->sticky[p].secret;
+        if (secret->at && (!copy_secret(&generation->sticky[p].secret, secret->at, secret->length) || !fill(&generation->sticky[p], &generation->config->pools[p])))
             return false;
     }
     return true;
@@ -58,14 +85,17 @@ bool sticky_prepare(struct generation *generation, const uint8_t own[STICKY_SECR
 
 void sticky_release(struct generation *generation)
 {
-    for (uint32_t p = 0; generation->sticky_ids && p < generation->config->pool_count; p++)
-        free(generation->sticky_ids[p]);
-    free(generation->sticky_ids);
+    for (uint32_t p = 0; generation->sticky && p < generation->config->pool_count; p++) {
+        if (generation->sticky[p].secret.at)
+            file_release(&generation->sticky[p].secret);
+        free(generation->sticky[p].ids);
+    }
+    free(generation->sticky);
 }
 
 uint64_t sticky_id_of(const struct generation *generation, uint32_t pool, uint32_t server)
 {
-    return generation->sticky_ids && generation->sticky_ids[pool] ? generation->sticky_ids[pool][server] : 0;
+    return generation->sticky && generation->sticky[pool].ids ? generation->sticky[pool].ids[server] : 0;
 }
 
 /* Cookies ------------------------------------------------------------------------------------------------------ */

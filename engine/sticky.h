@@ -16,10 +16,11 @@ struct generation;
 #define STICKY_COOKIE_BYTES 512u
 
 /*
- * Control thread: fills generation->sticky_ids. secret: the process's own, for pools that name no file. False: why says which file and what
- * is wrong with it.
+ * Control thread: fills generation->sticky. secret: the process's own, for pools that name no file. False: why says which file and what
+ * is wrong with it. derive: with the secrets of the previous one, whose pools are the same; no file is read.
  */
 bool must_use sticky_prepare(struct generation *generation, const uint8_t secret[STICKY_SECRET_BYTES], char why[256]);
+bool must_use sticky_derive(struct generation *generation, const struct generation *previous);
 void sticky_release(struct generation *generation);
 
 /* Of a pool's server, by its place in the configuration; 0: the pool has no such cookie. Any thread. */

@@ -297,7 +297,7 @@ static enum pick_verdict pick_carefully(struct upstream *upstream, const struct 
 
 enum pick_verdict upstream_pick(struct upstream *upstream, const struct pick_request *request, struct member **member)
 {
-    if (likely(upstream->plain)) {
+    if (likely(upstream->plain) && likely(request->sticky == 0)) {
         struct member *found = ask_tier(upstream, &upstream->tiers[0], request);
         if (likely(found != NULL) && likely(secure(upstream, found, request))) {
             *member = found;

@@ -224,6 +224,29 @@ Test(upstream, marked_server_is_passed_over)
     world_release(&world);
 }
 
+Test(upstream, a_sticky_request_gets_its_server_as_long_as_that_is_usable)
+{
+    struct world world;
+    struct member *member = NULL;
+    world_init(&world, BALANCE_ROUND_ROBIN, 0, 3, NULL, NULL);
+    for (uint32_t i = 0; i < 3; i++)
+        world.members[i].sticky_id = 100 + i;
+    struct pick_request request = { .now_ms = 1, .sticky = 102 };
+    for (unsigned i = 0; i < 5; i++) {
+        cr_assert_eq(upstream_pick(&world.upstream, &request, &member), PICK_OK);
+        cr_assert_eq(member->sticky_id, 102);
+        give_back(&world, member, SERVER_OK);
+    }
+    drain(&world, 2);
+    cr_assert_eq(upstream_pick(&world.upstream, &request, &member), PICK_OK);
+    cr_assert_neq(member->sticky_id, 102);
+    give_back(&world, member, SERVER_OK);
+    request.sticky = 7;
+    cr_assert_eq(upstream_pick(&world.upstream, &request, &member), PICK_OK, "an id that nobody has");
+    give_back(&world, member, SERVER_OK);
+    world_release(&world);
+}
+
 Test(upstream, up_by_command_is_used_whatever_was_found)
 {
     struct world world;
