@@ -253,6 +253,15 @@ struct config_dns {
     uint32_t keep_stale_ms; /* addresses of a name that is gone; default 0: for ever */
 };
 
+/* Requests may have to wait there: it or one of its servers has a limit. */
+static inline bool config_pool_queues(const struct config_pool *pool)
+{
+    bool limited = pool->breakers.requests_max || pool->breakers.connections_max;
+    for (uint32_t i = 0; i < pool->configured_count && !limited; i++)
+        limited = pool->configured[i].max_connections != 0;
+    return limited;
+}
+
 enum log_format { LOG_JSON, LOG_COMBINED };
 enum log_level { LOG_ERROR, LOG_WARN, LOG_NOTICE, LOG_INFO, LOG_DEBUG };
 

@@ -515,10 +515,7 @@ static void warn_of_idle_queues(struct decoder *decoder)
     const struct node_child *child = nodes ? nodes->first : NULL;
     for (uint32_t i = 0; child && i < decoder->config->pool_count; i++, child = child->next) {
         const struct config_pool *pool = &decoder->config->pools[i];
-        bool capped = false;
-        for (uint32_t s = 0; s < pool->configured_count; s++)
-            capped |= pool->configured[s].max_connections != 0;
-        if (!capped && node_find(child->value, "queue"))
+        if (!config_pool_queues(pool) && node_find(child->value, "queue"))
             problem_help(problem_warning(decoder->reporter, key_place(child->value, "queue"), "the queue of pool '%s' is never used",
                                          quoted(pool->name).text),
                          "requests wait only where servers have 'max-connections', or the pool 'limits'");

@@ -371,11 +371,7 @@ static bool pool_hashes(const void *target)
 }
 static bool pool_queues(const void *target)
 {
-    const struct config_pool *pool = target;
-    bool limited = pool->breakers.requests_max || pool->breakers.connections_max;
-    for (uint32_t i = 0; i < pool->configured_count && !limited; i++)
-        limited = pool->configured[i].max_connections != 0;
-    return limited;
+    return config_pool_queues(target);
 }
 static const struct row pool_rows[] = {
     { .word = "servers", .type = TYPE_LIST, MEMBER(config_pool, configured), LENGTH_AT(config_pool, configured_count), .required = true,

@@ -8,10 +8,12 @@
  *   - never more marks at once than max-ejected allows, never more leases than max-connections
  *   - with a load cap nobody gets a request beyond it while another could take that
  *   - what was drained gets nothing
+ *   - retries stay within the budget, over the whole and over any two of its windows that lie next to each other
  * and in the calm: every server of the first tier gets requests again, and nobody is marked or in panic any more.
  *
- * To add a rule for retries (a budget), see may_retry; for another kind of weather, a row in `weathers`.
+ * To add a kind of weather, add a row to `weathers`.
  */
+#include "pool/budget.h"
 #include "pool/tier.h"
 #include "tests/unit/pool/fixture.h"
 
@@ -29,6 +31,7 @@ enum {
     WAITS_MAX = 40,
     WAIT_MS = 5,
     BUCKETS = 4096, /* of milliseconds: nothing takes longer */
+    WINDOWS = 64,
 };
 
 /* The weather -------------------------------------------------------------------------------------------------- */
@@ -68,6 +71,7 @@ struct exchange {
 struct settings {
     enum balance_kind kind;
     uint32_t max_ejected, panic_below, slow_start_ms, load_cap, spill_over;
+    struct budget_limits budget;
     uint32_t rate; /* requests in a millisecond of the storm */
     bool checks, judges;
 };
@@ -77,11 +81,13 @@ struct storm {
     uint64_t seed, now_ms, end_of_storm_ms;
     struct world worlds[WORKERS];
     struct health_pool shared;
+    struct budget budgets[WORKERS];
+    uint64_t retries[WINDOWS], asked[WINDOWS]; /* in each of the budget's windows: further attempts, requests */
     struct origin origins[SERVERS];
     struct outlier_sample seen[SERVERS];
     uint32_t strikes[SERVERS];
     struct exchange *buckets[BUCKETS], *free, pool[4096];
-    uint64_t requests, answered, lost, gave_up_waiting, panics, last_resorts, marks_most;
+    uint64_t requests, answered, lost, gave_up_waiting, over_budget, panics, last_resorts, marks_most;
 };
 
 static uint32_t below(struct storm *storm, uint32_t n)
@@ -267,11 +273,38 @@ static void attempt(struct storm *storm, struct exchange *x)
     }
 }
 
-/* The place for a rule about retries: false ends the exchange with the failure it has. */
-static bool may_retry(const struct storm *storm, const struct exchange *x)
+static uint64_t window_of(const struct storm *storm)
 {
-    (void)storm;
-    return x->attempts <= RETRIES;
+    uint64_t window = storm->now_ms / BUDGET_WINDOW_MS;
+    cr_assert_lt(window, WINDOWS);
+    return window;
+}
+
+/* False ends the exchange with the failure it has. */
+static bool may_retry(struct storm *storm, const struct exchange *x)
+{
+    uint32_t worker = (uint32_t)(x->world - storm->worlds);
+    if (x->attempts > RETRIES || !budget_take(&storm->budgets[worker], &storm->settings.budget, worker, WORKERS, storm->now_ms)) {
+        storm->over_budget += x->attempts <= RETRIES;
+        return false;
+    }
+    storm->retries[window_of(storm)]++;
+    return true;
+}
+
+static void check_budget(const struct storm *storm)
+{
+    const struct budget_limits *limits = &storm->settings.budget;
+    uint64_t few = (uint64_t)limits->per_second * 2 * BUDGET_WINDOW_MS / 1000, retries = 0, asked = 0;
+    if (limits->percent == 0)
+        return;
+    for (int w = 1; w < WINDOWS; w++) {
+        retries += storm->retries[w];
+        asked += storm->asked[w];
+        cr_assert_leq(storm->retries[w - 1] + storm->retries[w],
+                      (storm->asked[w > 1 ? w - 2 : 0] + storm->asked[w - 1] + storm->asked[w]) * limits->percent / 100 + few, "window %d", w);
+    }
+    cr_assert_leq(retries, (asked + storm->asked[0]) * limits->percent / 100 + few * (WINDOWS / 2 + 1));
 }
 
 static void count_answer(const struct exchange *x, uint64_t us)
@@ -310,6 +343,8 @@ static void begin_request(struct storm *storm)
     *x = (struct exchange){ .world = &storm->worlds[below(storm, WORKERS)] };
     x->pick.hash = below(storm, 3) ? next_random(&storm->seed) : mix64(below(storm, 5)); /* some keys are hot */
     storm->requests++;
+    storm->asked[window_of(storm)]++;
+    budget_request(&storm->budgets[x->world - storm->worlds], storm->now_ms);
     attempt(storm, x);
 }
 
@@ -375,13 +410,14 @@ static void judge_servers(struct storm *storm)
 static void draw_settings(struct storm *storm, enum balance_kind kind)
 {
     static const uint32_t ejected[] = { 10, 30, 60, 100 }, panic[] = { 0, 0, 30, 60 }, ramp[] = { 0, 2000 };
-    static const uint32_t caps[] = { 0, 110, 150 }, spill[] = { 0, 70 };
+    static const uint32_t caps[] = { 0, 110, 150 }, spill[] = { 0, 70 }, shares[] = { 0, 5, 20, 100 }, few[] = { 0, 10 };
     storm->settings = (struct settings){ .kind = kind,
                                          .max_ejected = one_of(storm, ejected, 4),
                                          .panic_below = one_of(storm, panic, 4),
                                          .slow_start_ms = one_of(storm, ramp, 2),
                                          .load_cap = balance_of(kind)->keyed ? one_of(storm, caps, 3) : 0,
                                          .spill_over = one_of(storm, spill, 2),
+                                         .budget = { one_of(storm, shares, 4), one_of(storm, few, 2) },
                                          .rate = 1 + below(storm, 8),
                                          .checks = below(storm, 2),
                                          .judges = below(storm, 3) > 0 };
@@ -490,13 +526,14 @@ static void weather_the_storm(enum balance_kind kind, const char *name)
     const struct settings *settings = &the.settings;
     fprintf(stderr,
             "%s: max-ejected %u, panic %u, slow-start %u, load-cap %u, spill-over %u, rate %u, %u tiers: %" PRIu64
-            " requests, %" PRIu64 " answered, %" PRIu64 " lost, %" PRIu64 " waited in vain, %" PRIu64
+            " requests, %" PRIu64 " answered, %" PRIu64 " lost, %" PRIu64 " over the budget of %u%%, %" PRIu64 " waited in vain, %" PRIu64
             " in panic, %" PRIu64 " last resorts, %" PRIu64 " marks at most\n",
             name, settings->max_ejected, settings->panic_below, settings->slow_start_ms, settings->load_cap,
             settings->spill_over, settings->rate, the.worlds[0].upstream.tier_count, the.requests, the.answered,
-            the.lost, the.gave_up_waiting, the.panics, the.last_resorts, the.marks_most);
+            the.lost, the.over_budget, settings->budget.percent, the.gave_up_waiting, the.panics, the.last_resorts, the.marks_most);
     cr_assert_eq(the.answered + the.lost + the.gave_up_waiting, the.requests);
     check_calm(&the);
+    check_budget(&the);
     for (int w = WORKERS; w-- > 0;)
         world_release(&the.worlds[w]);
 }
