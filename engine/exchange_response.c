@@ -202,6 +202,7 @@ static bool content_was_read(const struct exchange *x)
 static enum step_verdict begin_response(struct exchange *x, const struct response *response)
 {
     struct h1_response_plan plan;
+    count_response(x, response->status);
     if (unlikely(response->status >= 400) && exchange_retries_status(x, response->status))
         return STEP_NEXT;
     plan_response(x, response, &plan);
@@ -210,7 +211,6 @@ static enum step_verdict begin_response(struct exchange *x, const struct respons
     x->status = response->status;
     x->response_begun = true;
     x->origin_keep = response->keep_alive && response->framing != FRAMING_UNTIL_CLOSE && content_was_read(x);
-    count_response(x, response->status);
     conn_consume(x->origin, response->head_bytes);
     x->response_progress = (struct h1_progress){ 0 };
     h1_body_init(&x->response_body, response->framing, response->content_length);

@@ -291,20 +291,66 @@ class Failover(Scene):
                 self.assertLessEqual(sum(load.failures().values()), CLIENTS + FAIL_AFTER - 1)
                 self.no_failure(load, marked)
 
-    def test_an_origin_that_answers_500_is_passed_through(self):
-        """Every 500 of the origin reaches its client, and it stays in use: what a status means is the application's business.
-
-        ---- Retries by status: this is the place to extend. With them on, the same load has to see 0 errors. ----
-        """
-        origins, engine = self.three(server="location = /status { return 500; }")
+    def one_answers_500(self, keys):
+        origins, engine = self.three(MARKED + keys, server="location = /status { return 500; }")
         for origin in origins[1:]:
             origin.put("status", b"there")
         load = Load(self, engine.port, "/status", expected=b"there")
         load.more(200)
         load.stop()
+        return engine, engine.server(origins[0].port), load
+
+    def test_an_origin_that_answers_500_is_passed_through(self):
+        """Every 500 of the origin reaches its client, and it stays in use: what a status means is the application's business."""
+        _, first, load = self.one_answers_500("")
         self.assertEqual(set(load.failures()), {"500"})
-        first = engine.server(origins[0].port)
         self.assertEqual((first["state"], first["status_5xx"]), ("up", load.failures()["500"]))
+
+    def test_an_origin_that_answers_500_costs_nothing_where_that_is_a_cause(self):
+        """0 errors: each is asked elsewhere."""
+        causes = "\n    retry: { causes: [ connect, closed, 500 ], budget: none }"
+        engine, first, load = self.one_answers_500(causes)
+        self.assertEqual(load.failures(), {})
+        self.assertEqual(first["status_5xx"], engine.counter("retries"))
+
+    def test_an_origin_that_answers_500_is_marked_where_that_is_a_failure(self):
+        """At most those in flight and `fail-after` - 1; none after the mark, and none at all with a retry."""
+        marked = MARKED.replace("fail-after", "status: 500-599, fail-after")
+        for retry, most in (("", CLIENTS + FAIL_AFTER - 1), ("\n    retry: { causes: [ connect, closed, 500 ] }", 0)):
+            with self.subTest(retry=retry):
+                origins, engine = self.three(marked + retry, server="location = /status { return 500; }")
+                for origin in origins[1:]:
+                    origin.put("status", b"there")
+                load = Load(self, engine.port, "/status", expected=b"there")
+                seen = self.wait_until(engine, origins[0], "marked")
+                load.more()
+                load.stop()
+                self.assertLessEqual(sum(load.failures().values()), most)
+                self.no_failure(load, seen)
+                self.assertEqual(engine.server(origins[0].port)["last_failure"], "status")
+
+    def test_a_stopped_process_costs_nothing_with_a_time_for_each_try(self):
+        """SIGSTOP: 0 errors, before it is detected and after: what has no answer within per-try is asked elsewhere."""
+        origins, engine = self.three(MARKED + "\n    retry: { causes: [ connect, closed, timeout ], per-try: 300ms, budget: none }")
+        load = self.load(engine)
+        os.kill(origins[0].process.pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, origins[0].process.pid, signal.SIGCONT)
+        self.wait_until(engine, origins[0], "marked")
+        load.more()
+        load.stop()
+        self.assertEqual(load.failures(), {})
+
+    def test_a_stopped_process_costs_nothing_with_hedging(self):
+        """SIGSTOP: 0 errors: the second server answers long before the first is given up."""
+        origins, engine = self.three(MARKED + "\n    retry: { budget: none }\n    hedge: { percentile: 95, after: 100ms }\n    timeouts: { first-byte: 2s }")
+        load = self.load(engine)
+        load.more(2000)  # until every worker knows what is late
+        os.kill(origins[0].process.pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, origins[0].process.pid, signal.SIGCONT)
+        load.more(60)
+        wait_for("hedges that won", lambda: engine.counter("hedges_won") >= 3, 6 * SLOW)
+        load.stop()
+        self.assertEqual(load.failures(), {})
 
     # Requests that must not be repeated --------------------------------------------------------------------------
 
