@@ -46,9 +46,21 @@ routes:
     rewrite: { strip-prefix: /sealed }
   - pool: app
 pools:
-  app: { servers: [ ORIGIN ], health: { path: /healthz, interval: 200ms }, keep-alive: { warm: 2, borrow: on }, passive-health: { fail-after: never } }
-  least: { servers: [ ORIGIN, ORIGIN2 ], balance: least-load, passive-health: { fail-after: never } }
-  hash: { servers: [ ORIGIN, ORIGIN2 ], balance: consistent-hash, passive-health: { fail-after: never } }
+  app:
+    servers: [ ORIGIN ]
+    health: { path: /healthz, interval: 200ms }
+    keep-alive: { warm: 2, borrow: on }
+    passive-health: { fail-after: never }
+    limits: { requests: 1000, connections: 1000, retries: 100 }
+    sticky: { cookie: edge }
+  least:
+    servers: [ ORIGIN, { address: ORIGIN2, backup: true } ]
+    balance: least-load
+    slow-start: 5s
+    panic-threshold: 10%
+    passive-health: { fail-after: never, max-ejected: 50% }
+    retry: { causes: [ connect, closed, timeout, 503 ], per-try: 5s }
+  hash: { servers: [ ORIGIN, ORIGIN2 ], balance: consistent-hash, hash-balance: ring, load-cap: 150%, passive-health: { fail-after: never } }
   sealed: { servers: [ SEALED ], tls: { ca: AUTHORITY, server-name: origin.test }, passive-health: { fail-after: never } }
 """
 
