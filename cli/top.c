@@ -6,7 +6,8 @@
  * A sample is lines of words (engine/report.c):
  *   engine UPTIME_MS GENERATION WORKERS SERVERS
  *   worker NUMBER REQUESTS CLIENTS IN_FLIGHT CPU_US SENT_BYTES RESPONSES_5XX
- *   server STATE REQUESTS BUSY BUCKET,BUCKET,... POOL ADDRESS
+ *   server STATE REQUESTS BUSY AGAIN MARKS BUCKET,BUCKET,... POOL ADDRESS
+ * AGAIN: requests taken elsewhere after a failure there, and second requests sent there because another was late.
  */
 #include "cli/top.h"
 
@@ -56,7 +57,7 @@ static const char *read_buckets(const char *at, unsigned long long buckets[TOP_B
 static bool read_server(struct server_sample *s, const char *line)
 {
     int at = 0;
-    if (sscanf(line, "server %15s %llu %llu %n", s->state, &s->requests, &s->busy, &at) != 3)
+    if (sscanf(line, "server %15s %llu %llu %llu %llu %n", s->state, &s->requests, &s->busy, &s->again, &s->marks, &at) != 5)
         return false;
     const char *names = read_buckets(line + at, s->buckets);
     return names && sscanf(names, "%64s %259[^\n]", s->pool, s->address) == 2;
@@ -223,6 +224,13 @@ struct widths {
 };
 
 #define NUMBERS_WIDTH 45 /* of a server's line behind its names, with the blank between those */
+#define MORE_WIDTH 15    /* of the two last numbers, for those who have the room */
+#define WIDE_COLUMNS 120
+
+static bool is_wide(const struct screen *screen)
+{
+    return !screen->live || screen->columns >= WIDE_COLUMNS;
+}
 
 static int int_max(int a, int b)
 {
@@ -236,7 +244,7 @@ static struct widths widths_of(const struct sample *sample, const struct screen 
         w.pool = int_max(w.pool, (int)strlen(sample->servers[i].pool));
         w.server = int_max(w.server, (int)strlen(sample->servers[i].address));
     }
-    int room = int_max(screen->columns - NUMBERS_WIDTH, 32);
+    int room = int_max(screen->columns - NUMBERS_WIDTH - (is_wide(screen) ? MORE_WIDTH : 0), 32);
     if (!screen->live || w.pool + w.server <= room)
         return w;
     if (w.pool > room / 3)
@@ -256,13 +264,17 @@ static const char *latency_text(double ms, char out[32])
 static void show_servers(const struct sample *now, const struct sample *before, double seconds, struct screen *screen)
 {
     struct widths w = widths_of(now, screen);
-    char p50[32], p99[32];
-    put_line(screen, "%-*s %-*s %-8s %9s %6s %8s %8s", w.pool, "pool", w.server, "server", "state", "req/s", "busy", "p50 ms", "p99 ms");
+    char p50[32], p99[32], more[64] = "";
+    bool wide = is_wide(screen);
+    put_line(screen, "%-*s %-*s %-8s %9s %6s %8s %8s%s", w.pool, "pool", w.server, "server", "state", "req/s", "busy", "p50 ms", "p99 ms",
+             wide ? "  again/s marks" : "");
     for (unsigned i = 0; i < now->server_count; i++) {
         const struct server_sample *s = &now->servers[i], *b = same_server(before, s);
-        put_line(screen, "%-*.*s %-*.*s %-8.8s %9.0f %6llu %8s %8s", w.pool, w.pool, s->pool, w.server, w.server, s->address, s->state,
+        if (wide)
+            snprintf(more, sizeof more, " %8.0f %5llu", rate(s->again, b ? b->again : s->again, seconds), s->marks);
+        put_line(screen, "%-*.*s %-*.*s %-8.8s %9.0f %6llu %8s %8s%s", w.pool, w.pool, s->pool, w.server, w.server, s->address, s->state,
                  rate(s->requests, b ? b->requests : s->requests, seconds), s->busy, latency_text(top_quantile(s, b, 0.5), p50),
-                 latency_text(top_quantile(s, b, 0.99), p99));
+                 latency_text(top_quantile(s, b, 0.99), p99), more);
     }
 }
 

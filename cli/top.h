@@ -19,7 +19,7 @@ struct worker_sample {
 /* Names are as long as a configuration may make them. */
 struct server_sample {
     char pool[65], address[260], state[16];
-    unsigned long long requests, busy;
+    unsigned long long requests, busy, again, marks;
     unsigned long long buckets[TOP_BUCKETS];
 };
 

@@ -103,8 +103,8 @@ static void server_text(const struct server_view *server, struct text *text)
     if (server->unresolved && server->state == HEALTH_DOWN)
         why = "no address";
     snprintf(state, sizeof state, "%s%s%s", health_state_word(server->state), why[0] ? ": " : "", why);
-    text_format(text, "  %-28.*s %-18s %6u %8llu %6llu %10llu %8llu %8llu %8llu", (int)server->address.length, server->address.at, state, server->weight,
-                get(&counters->busy), get(&counters->idle), get(&counters->requests), get(&counters->retries),
+    text_format(text, "  %-28.*s %-18s %6u %8llu %6llu %10llu %8llu %8llu %8llu %8llu", (int)server->address.length, server->address.at, state, server->weight,
+                get(&counters->busy), get(&counters->idle), get(&counters->requests), get(&counters->retries), get(&counters->hedges),
                 (unsigned long long)latency_quantile(counters->latency, 0.5), (unsigned long long)latency_quantile(counters->latency, 0.99));
     if (server->name.length)
         text_format(text, "  %.*s", (int)server->name.length, server->name.at);
@@ -147,8 +147,8 @@ void report_pools(const struct stats_view *view, struct text *text, struct text 
     for (uint32_t i = 0; i < view->server_count; i++) {
         const struct server_view *server = &view->servers[i];
         if (i == 0 || !slice_equal(server->pool, view->servers[i - 1].pool))
-            text_format(text, "%s%.*s\n  %-28s %-18s %6s %8s %6s %10s %8s %8s %8s  %s\n", i ? "\n" : "", (int)server->pool.length, server->pool.at, "server",
-                        "state", "weight", "busy", "idle", "requests", "retries", "p50 us", "p99 us", "last check");
+            text_format(text, "%s%.*s\n  %-28s %-18s %6s %8s %6s %10s %8s %8s %8s %8s  %s\n", i ? "\n" : "", (int)server->pool.length, server->pool.at, "server",
+                        "state", "weight", "busy", "idle", "requests", "retries", "hedges", "p50 us", "p99 us", "last check");
         server_text(server, text);
         if (i)
             text_add(json, SLICE(","));
@@ -161,7 +161,8 @@ void report_pools(const struct stats_view *view, struct text *text, struct text 
 static void server_sample(const struct server_view *server, struct text *text)
 {
     const struct server_counters *counters = &server->counters;
-    text_format(text, "server %s %llu %llu ", health_state_word(server->state), get(&counters->requests), get(&counters->busy));
+    text_format(text, "server %s %llu %llu %llu %llu ", health_state_word(server->state), get(&counters->requests), get(&counters->busy),
+                get(&counters->retries) + get(&counters->hedges), get(&counters->marks));
     for (unsigned i = 0; i < LATENCY_BUCKETS; i++)
         text_format(text, "%s%llu", i ? "," : "", get(&counters->latency[i]));
     text_format(text, " %.*s %.*s\n", (int)server->pool.length, server->pool.at, (int)server->address.length, server->address.at);

@@ -31,7 +31,7 @@ static char *shown(bool live, int rows, int columns)
 
 Test(top, reads_what_the_engine_writes)
 {
-    read_lines(&now, 1, "engine 65000 3 2 1\nworker 0 10 2 1 500 4096 1\nworker 1 20 3 0 600 8192 0\nserver up 30 4 " SOME " app unix:/run/my app.sock\n");
+    read_lines(&now, 1, "engine 65000 3 2 1\nworker 0 10 2 1 500 4096 1\nworker 1 20 3 0 600 8192 0\nserver up 30 4 0 0 " SOME " app unix:/run/my app.sock\n");
     cr_expect_eq(now.uptime_ms, 65000);
     cr_expect_eq(now.generation, 3);
     cr_assert_eq(now.worker_count, 2);
@@ -52,7 +52,7 @@ Test(top, reads_the_longest_names)
     memset(pool, 'p', sizeof pool);
     memset(address, 'a', sizeof address);
     pool[64] = address[259] = 0;
-    snprintf(line, sizeof line, "server up 1 1 " NONE " %s %s", pool, address);
+    snprintf(line, sizeof line, "server up 1 1 0 0 " NONE " %s %s", pool, address);
     read_lines(&now, 1, line);
     cr_assert_eq(now.server_count, 1);
     cr_expect_str_eq(now.servers[0].pool, pool);
@@ -62,8 +62,8 @@ Test(top, reads_the_longest_names)
 Test(top, what_is_not_understood_or_has_no_room_is_left_out)
 {
     static const char *const lines[] = { "", "worker", "worker 0 1 2 3", "worker x 1 2 3 4 5 6", "server", "server up", "server up 1 1",
-                                         "server up 1 1 1,2,3 app 127.0.0.1:1", "server up 1 1 " NONE ",0 app 127.0.0.1:1", "server up 1 1 " NONE " app",
-                                         "server up 1 1 " NONE, "server up 1 1 " NONE " ", "nonsense 1 2 3" };
+                                         "server up 1 1 0 0 1,2,3 app 127.0.0.1:1", "server up 1 1 0 0 " NONE ",0 app 127.0.0.1:1", "server up 1 1 0 0 " NONE " app",
+                                         "server up 1 1 0 0 " NONE, "server up 1 1 0 0 " NONE " ", "nonsense 1 2 3" };
     for (size_t i = 0; i < ARRAY_LENGTH(lines); i++) {
         read_lines(&now, 1, lines[i]);
         cr_expect_eq(now.worker_count + now.server_count, 0, "%s", lines[i]);
@@ -71,7 +71,7 @@ Test(top, what_is_not_understood_or_has_no_room_is_left_out)
     now = (struct sample){ 0 };
     for (int i = 0; i < 2 * TOP_SERVERS; i++) {
         top_read_line(&now, "worker 0 1 1 1 1 1 1");
-        top_read_line(&now, "server up 1 1 " NONE " app 127.0.0.1:1");
+        top_read_line(&now, "server up 1 1 0 0 " NONE " app 127.0.0.1:1");
     }
     cr_expect_eq(now.worker_count, TOP_WORKERS);
     cr_expect_eq(now.server_count, TOP_SERVERS);
@@ -89,26 +89,26 @@ Test(top, quantiles_are_of_what_came_between_two_samples)
 
 Test(top, an_engine_or_a_server_that_began_anew_gives_no_wrong_rates)
 {
-    read_lines(&before, 1, "engine 9000 3 1 1\nworker 0 1000 2 1 900000 4096 7\nserver up 3000 4 " SOME " app 127.0.0.1:1\n");
-    read_lines(&now, 2, "engine 1 1 1 1\nworker 0 10 2 1 5 6 0\nserver up 3 4 " NONE " app 127.0.0.1:1\n");
+    read_lines(&before, 1, "engine 9000 3 1 1\nworker 0 1000 2 1 900000 4096 7\nserver up 3000 4 0 0 " SOME " app 127.0.0.1:1\n");
+    read_lines(&now, 2, "engine 1 1 1 1\nworker 0 10 2 1 5 6 0\nserver up 3 4 0 0 " NONE " app 127.0.0.1:1\n");
     char *text = shown(false, 100, 100);
     expect_says(text, "0                 0          2          1      0.0       0.00      0.0\n");
-    expect_says(text, "         0      4        -        -\n");
+    expect_says(text, "         0      4        -        -        0     0\n");
     read_lines(&before, 1, "engine 1 1 0 0\n"); /* a server that is new has no rate yet */
-    read_lines(&now, 2, "engine 1 2 0 1\nserver up 5000 0 " NONE " app 127.0.0.1:1\n");
+    read_lines(&now, 2, "engine 1 2 0 1\nserver up 5000 0 0 0 " NONE " app 127.0.0.1:1\n");
     expect_says(shown(false, 100, 100), "up               0      0");
 }
 
 Test(top, shows_rates_per_core_and_server)
 {
-    read_lines(&before, 1, "engine 64000 3 2 1\nworker 0 10 2 1 0 0 0\nworker 1 20 3 0 0 0 0\nserver up 30 4 " NONE " app 127.0.0.1:9001\n");
-    read_lines(&now, 3, "engine 66000 3 2 1\nworker 0 210 2 1 1000000 4000000 4\nworker 1 20 3 0 0 0 0\nserver marked 230 4 " SOME " app 127.0.0.1:9001\n");
+    read_lines(&before, 1, "engine 64000 3 2 1\nworker 0 10 2 1 0 0 0\nworker 1 20 3 0 0 0 0\nserver up 30 4 0 0 " NONE " app 127.0.0.1:9001\n");
+    read_lines(&now, 3, "engine 66000 3 2 1\nworker 0 210 2 1 1000000 4000000 4\nworker 1 20 3 0 0 0 0\nserver marked 230 4 20 3 " SOME " app 127.0.0.1:9001\n");
     char *text = shown(false, 100, 100);
     expect_says(text, "weir: up 66 s, configuration 3\n");
     expect_says(text, "core          req/s    clients  in flight   busy %   MB/s out    5xx/s\n");
     expect_says(text, "0               100          2          1     50.0       2.00      2.0\n");
     expect_says(text, "all 2           100          5          1     50.0       2.00      2.0\n");
-    expect_says(text, "app        127.0.0.1:9001         marked         100      4     0.11     0.50\n");
+    expect_says(text, "app        127.0.0.1:9001         marked         100      4     0.11     0.50       10     3\n");
     expect_says_not(text, "\033");
 }
 
@@ -120,7 +120,7 @@ static void fill(struct sample *sample, double at, const char *count)
     for (int i = 0; i < 40; i++) {
         snprintf(line, sizeof line, "worker %d %s %s %s %s %s %s", i, count, count, count, count, count, count);
         top_read_line(sample, line);
-        snprintf(line, sizeof line, "server drained %s %s " SOME " a-pool-of-some-length-%d a-server-with-a-long-name.%d.example.com:8080", count, count, i, i);
+        snprintf(line, sizeof line, "server drained %s %s 0 0 " SOME " a-pool-of-some-length-%d a-server-with-a-long-name.%d.example.com:8080", count, count, i, i);
         top_read_line(sample, line);
     }
 }
@@ -174,7 +174,7 @@ Test(top, a_small_terminal_shows_cores_and_servers_and_a_large_one_whole_names)
 Test(top, a_name_cannot_command_the_terminal)
 {
     read_lines(&before, 1, "engine 1 1 0 0\n");
-    read_lines(&now, 2, "engine 1 2 0 1\nserver \033[2J 5 0 " NONE " \033]0;x\a unix:/\xc2\x9b" "31m\x7f\t.sock\n");
+    read_lines(&now, 2, "engine 1 2 0 1\nserver \033[2J 5 0 0 0 " NONE " \033]0;x\a unix:/\xc2\x9b" "31m\x7f\t.sock\n");
     fits(shown(true, 30, 100), 30, 100);
     expect_says(shown(true, 30, 100), "unix:/?31m??.sock");
 }
