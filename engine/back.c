@@ -101,7 +101,7 @@ static void warming_failed(struct conn *conn, int error)
 static bool outdated(const struct conn *conn)
 {
     const struct origin *origin = conn->origin.origin;
-    return origin->seen != origin->worker->view->generation->number || (conn->tls ? conn->tls->context : NULL) != origin->tls;
+    return origin->seen != origin->worker->view->generation->number || origin->addresses != conn->origin.addresses || (conn->tls ? conn->tls->context : NULL) != origin->tls;
 }
 
 void back_shelve(struct conn *conn)
@@ -430,10 +430,11 @@ int back_let_go(struct conn *conn)
     return fd;
 }
 
-struct conn *back_adopt(struct origin *origin, int fd, const struct idle_entry *past, _Atomic uint64_t *place)
+struct conn *back_adopt(struct origin *origin, int fd, const struct idle_entry *past, uint32_t addresses, _Atomic uint64_t *place)
 {
     struct worker *worker = origin->worker;
-    bool wanted = worker->end_ms == 0 && !origin->tls && origin->seen == worker->view->generation->number && !is_stale(fd);
+    bool wanted = worker->end_ms == 0 && !origin->tls && origin->seen == worker->view->generation->number && origin->addresses == addresses &&
+                  !is_stale(fd);
     struct conn *conn = wanted && !FAULT("borrow") ? conn_new(worker, fd, false, &back_events) : NULL;
     if (!conn) {
         close(fd);
@@ -441,6 +442,7 @@ struct conn *back_adopt(struct origin *origin, int fd, const struct idle_entry *
         return NULL;
     }
     conn->origin.place = place;
+    conn->origin.addresses = addresses;
     conn->origin.origin = origin;
     conn->origin.idle.connected_ms = past->connected_ms;
     conn->origin.idle.requests = past->requests;

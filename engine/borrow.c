@@ -58,6 +58,7 @@ void borrow_settled(struct conn *conn)
     }
     borrow->past = conn->origin.idle;
     borrow->place = conn->origin.place;
+    borrow->addresses = conn->origin.addresses;
     conn->origin.place = NULL;
     answer(borrow, lender, back_let_go(conn));
 }
@@ -155,7 +156,7 @@ static void returned(struct letter *letter, struct loop *here)
     struct worker *worker = worker_of(here);
     struct origin *origin = borrow->origin;
     struct exchange *x = borrow->exchange;
-    struct conn *conn = borrow->fd < 0 ? NULL : back_adopt(origin, borrow->fd, &borrow->past, borrow->place);
+    struct conn *conn = borrow->fd < 0 ? NULL : back_adopt(origin, borrow->fd, &borrow->past, borrow->addresses, borrow->place);
     if (x)
         timer_cancel(&here->wheel, &borrow->timer);
     origin->borrowing--;

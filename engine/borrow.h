@@ -35,6 +35,7 @@ struct borrow {
     struct timer timer;        /* asker: its patience */
     int fd;                    /* lender: the answer; -1: none */
     struct idle_entry past;    /* lender: of the connection */
+    uint32_t addresses;        /* lender: origin->addresses when it was made */
     _Atomic uint64_t *place;   /* lender: of limits.connections, which goes with it; NULL: none */
 };
 

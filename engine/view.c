@@ -134,7 +134,7 @@ static bool same_addresses(const struct origin *origin, const struct config_serv
 }
 
 /* What a name stands for may have changed. Connections to where it stood are not used again. */
-static void settle_addresses(struct origin *origin, const struct config_server *server)
+static void settle_addresses(struct origin *origin, const struct config_server *server, uint64_t number)
 {
     if (same_addresses(origin, server))
         return;
@@ -145,7 +145,7 @@ static void settle_addresses(struct origin *origin, const struct config_server *
     if (server->more_count)
         memcpy(origin->more, server->more, server->more_count * sizeof *server->more);
     origin->best = 0;
-    origin->addresses++;
+    origin->addresses = (uint32_t)number;
     back_forget(origin);
 }
 
@@ -154,7 +154,7 @@ static void settle_origins(struct view_pool *pool, uint64_t number, struct tls_c
     for (uint32_t i = 0; i < pool->config->server_count; i++) {
         struct origin *origin = pool->members[i].server->owner;
         settle_tls(origin, pool->config, &pool->config->servers[pool->members[i].place], context);
-        settle_addresses(origin, &pool->config->servers[pool->members[i].place]);
+        settle_addresses(origin, &pool->config->servers[pool->members[i].place], number);
         origin->seen = number;
         origin->idle_limits = pool->config->idle;
         origin->connections_max = pool->config->breakers.connections_max;

@@ -3,6 +3,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 import time
 import unittest
 
@@ -60,6 +61,29 @@ class Follow(Names):
                 self.served_by(engine, *addresses)
         self.assertEqual(load.failures, [])
         self.assertGreater(len(load.bodies), 1)
+
+    def test_a_connection_in_use_at_the_change_is_not_kept(self):
+        """What it was doing ends well; the next request goes to the new address."""
+        begun, held = threading.Event(), threading.Event()
+        def slow(exchange):
+            begun.set()
+            held.wait(20)
+            return named("127.0.0.1")(exchange)
+        self.on("127.0.0.1", self.port, lambda e: slow(e) if e.path == "/slow" else named("127.0.0.1")(e))
+        self.on("127.0.0.2", self.port)
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns)
+        with engine.connect(timeout=30) as client:
+            client.send_request("/slow")
+            self.assertTrue(begun.wait(10))
+            dns.set("app.test", "127.0.0.2")
+            self.served_by(engine, "127.0.0.2")
+            held.set()
+            self.assertEqual(client.response().body, b"127.0.0.1")
+            for _ in range(3):
+                client.send_request()
+                self.assertEqual(client.response().body, b"127.0.0.2")
 
     def test_every_address_is_a_server_called_by_its_name(self):
         self.pair()

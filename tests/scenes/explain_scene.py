@@ -169,7 +169,7 @@ class Servers(Explained):
         engine = self.engine([self.origin(named("x"))], [*origins.values(), dead])
         names = {origin.address: name for name, origin in origins.items()}
         # A request to the dead one marks it; from then on others stand in for it.
-        wait_for("the dead one to be marked", lambda: [self.really(engine, f"/assets/find/{i}") for i in range(10)] and engine.server(dead)["state"] == "marked")
+        wait_for("the dead one to be marked", lambda: [self.really(engine, f"/assets/find/{i}") for i in range(60)] and engine.server(dead)["state"] == "marked")
         self.assertEqual(self.agree(engine, names), set("abcd"))
         self.assertEqual(engine.command("drain", origins["b"].address)[0], 0)
         self.assertEqual(self.agree(engine, names), set("acd"))

@@ -22,10 +22,18 @@ WEIR = os.path.abspath(os.environ.get("WEIR", os.path.join(ROOT, "build", "weir"
 SLOW = 10  # seconds a healthy thing may take on a busy machine
 
 
+ports_given = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Each once: what was given may not be taken yet when the next is asked for."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        if port not in ports_given:
+            ports_given.add(port)
+            return port
 
 
 def wait_for(what, true, seconds=SLOW):

@@ -1,5 +1,6 @@
 /* proto/tls_mac: RFC 4231's vectors. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "proto/tls_mac.h"
 
