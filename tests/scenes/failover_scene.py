@@ -11,6 +11,7 @@ import threading
 import time
 import unittest
 
+from dns import DnsServer
 from props import Nginx
 from stage import SLOW, Client, Scene, free_port, ok, wait_for
 
@@ -349,6 +350,29 @@ class Failover(Scene):
         self.addCleanup(os.kill, origins[0].process.pid, signal.SIGCONT)
         load.more(60)
         wait_for("hedges that won", lambda: engine.counter("hedges_won") >= 3, 6 * SLOW)
+        load.stop()
+        self.assertEqual(load.failures(), {})
+
+    def test_names_that_move_cost_nothing(self):
+        """0 errors while DNS takes origins out and brings others: those that left end what they had begun."""
+        origins = {name: self.nginx(name) for name in ("one", "two", "three")}
+        dns = DnsServer()
+        self.addCleanup(dns.stop)
+        dns.set("here.test", "127.0.0.1")
+        def say(*names):
+            dns.service("_http._tcp.app.test", *((0, 10, origins[name].port, "here.test") for name in names))
+        say("one", "two")
+        engine = self.weir(f"workers: 2\npin: false\ndns: {{ servers: [ {dns.address} ], ttl-min: 1s }}\nroutes: [ {{ pool: app }} ]\n"
+                           "pools: { app: { servers: [ srv:_http._tcp.app.test ] } }\n")
+        load = Load(self, engine.port)
+        for names in (("one", "two"), ("two", "three"), ("three",), ("one", "two", "three")):
+            say(*names)
+            wait_for(f"{names} to be the servers", lambda: sorted(s["address"] for s in engine.json("pools")["servers"])
+                     == sorted(f"here.test:{origins[name].port}" for name in names), 6 * SLOW)
+            moved = time.monotonic()
+            wait_for(f"{names} to serve", lambda: load.served(moved) == set(names), 6 * SLOW)
+            load.more()
+            self.assertEqual(load.served(moved), set(names))
         load.stop()
         self.assertEqual(load.failures(), {})
 
