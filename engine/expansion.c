@@ -87,7 +87,7 @@ static struct config_server *place(struct expander *e, const struct origin_line 
     struct slice key = key_of(e, text);
     if (!key.at || map_find(&e->seen, key))
         return NULL;
-    if (e->count == UPSTREAM_SERVERS_MAX || e->total == POOLS_SERVERS_MAX) {
+    if (e->count == UPSTREAM_SERVERS_MAX || e->total >= POOLS_SERVERS_MAX) {
         e->left_out++;
         return NULL;
     }
@@ -100,6 +100,10 @@ static struct config_server *place(struct expander *e, const struct origin_line 
                                       .key = key };
     if (entry && entry->weight != OVERLAY_UNCHANGED)
         server->weight = entry->weight;
+    if (entry && entry->max_connections != OVERLAY_UNCHANGED)
+        server->max_connections = entry->max_connections;
+    if (entry && entry->group)
+        server->group = (uint32_t)u64_min(entry->group, SERVER_GROUP_MAX);
     e->count++;
     e->total++;
     return server;
@@ -360,6 +364,8 @@ static bool same_server(const struct config_server *a, const struct config_serve
 {
     if (!slice_equal(a->key, b->key) || a->weight != b->weight || a->max_connections != b->max_connections || a->group != b->group ||
         a->address.socket_bytes != b->address.socket_bytes || a->more_count != b->more_count || !slice_equal(a->name, b->name))
+        return false;
+    if (a->added != b->added || !slice_equal(a->zone, b->zone))
         return false;
     if (memcmp(&a->address.socket, &b->address.socket, a->address.socket_bytes) != 0)
         return false;

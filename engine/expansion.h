@@ -47,7 +47,7 @@ struct name_lookup {
 /* Sets every pool's `servers`. False: out of memory. *left_out counts servers above the caps. */
 bool must_use expand_servers(struct config *config, const struct overlay *overlay, const struct name_lookup *lookup, uint32_t *left_out);
 
-/* True when all pools have the same servers with the same addresses, weights and limits. */
+/* True when all pools have the same servers with the same addresses, weights, limits, groups, zones and sources. */
 bool expansion_equal(const struct config *a, const struct config *b);
 
 /* Calls `want` for each name that the configuration's and the overlay's servers have (of a service, its own only). */

@@ -224,3 +224,65 @@ Test(expansion, hosts_of_addresses)
     cr_expect_eq(address_host(SLICE("unix:/run/a:b")).length, 0);
     cr_expect(slice_equal(address_host(SLICE("srv:_x._tcp.a")), SLICE("srv:_x._tcp.a")));
 }
+
+Test(expansion, the_cap_of_all_together_counts_pools_without_names)
+{
+    struct name_address list[2] = { address("10.0.0.1"), address("10.0.0.2") };
+    struct text file = { 0 };
+    static const struct overlay none;
+    uint32_t left_out;
+    know("app.test", list, 2);
+    text_add(&file, SLICE(LISTENERS "routes: [ { pool: first } ]\npools:\n  first: { servers: [ app.test:80, app.test:81 ] }\n"));
+    for (unsigned p = 0; p < 16; p++) {
+        text_format(&file, "  p%u: { servers: [ 10.1.0.1:1", p);
+        for (unsigned s = 2; s <= (p ? 1024u : 1021u); s++)
+            text_format(&file, ", 10.1.0.1:%u", s);
+        text_add(&file, SLICE(" ] }\n"));
+    }
+    text_add(&file, SLICE("  last: { servers: [ app.test:80 ] }\n"));
+    struct config *config = must_parse(text_slice(&file));
+    cr_assert(expand_servers(config, &none, &lookup, &left_out));
+    cr_expect_eq(left_out, 2);
+    cr_expect_eq(config->pools[17].server_count, 0);
+    config_free(config);
+    text_release(&file);
+}
+
+Test(expansion, limits_and_groups_of_commands_hold_for_addresses_of_names)
+{
+    struct name_address two[] = { address("10.0.0.1"), address("10.0.0.2") };
+    struct overlay overlay = { 0 };
+    know("app.test", two, 2);
+    struct overlay_entry *entry = overlay_entry(&overlay, SLICE("app"), SLICE("10.0.0.2:80"));
+    entry->added = true;
+    entry->max_connections = 5;
+    entry->group = 2;
+    struct config *config = expanded("{ servers: [ app.test:80 ] }", &overlay);
+    cr_assert_eq(config->pools[0].server_count, 2);
+    cr_expect_eq(config->pools[0].servers[1].max_connections, 5);
+    cr_expect_eq(config->pools[0].servers[1].group, 2);
+    config_free(config);
+    overlay_release(&overlay);
+}
+
+/* A zone decides who is asked; who added a server is what `weir server list` says. */
+Test(expansion, another_zone_or_another_source_is_a_difference)
+{
+    struct name_target list[] = { { "a.test", 80, 1, 5 } };
+    struct name_address a[] = { address("10.0.0.1") };
+    struct overlay overlay = { 0 };
+    know("a.test", a, 1);
+    know_service("srv:_x._tcp.a.test", list, 1);
+    struct config *one = expanded("{ servers: [ srv:_x._tcp.a.test ] }", NULL);
+    struct config *other = expanded("{ servers: [ { address: srv:_x._tcp.a.test, zone: here } ] }", NULL);
+    cr_expect_not(expansion_equal(one, other));
+    overlay_entry(&overlay, SLICE("app"), SLICE("10.0.0.9:80"))->added = true;
+    struct config *added = expanded("{ servers: [ srv:_x._tcp.a.test ] }", &overlay);
+    struct config *own = expanded("{ servers: [ srv:_x._tcp.a.test, 10.0.0.9:80 ] }", NULL);
+    cr_expect_not(expansion_equal(added, own));
+    config_free(one);
+    config_free(other);
+    config_free(added);
+    config_free(own);
+    overlay_release(&overlay);
+}
