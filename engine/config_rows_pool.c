@@ -197,7 +197,7 @@ static const struct row pool_rows[] = {
     { .word = "queue", .type = TYPE_SECTION, .section = &section_queue, .applies = pool_queues },
     { .word = "passive-health", .type = TYPE_SECTION, MEMBER(config_pool, health), .section = &section_passive },
     { .word = "panic-threshold", .type = TYPE_PERCENT, MEMBER(config_pool, panic_below), .most = 100, .usual = "0%",
-      .doc = "When less than this share of the servers that are not drained is well, marks and checks are ignored: rather some errors than "
+      .doc = "When less than this share of the servers that no command took out (drained, down) is well, marks and checks are ignored: rather some errors than "
              "all requests on the few that are left. 0%: never." },
     { .word = "health", .type = TYPE_SECTION, MEMBER(config_pool, check), .section = &section_check },
     { .word = "tls", .type = TYPE_SECTION, MEMBER(config_pool, tls), .section = &section_pool_tls },

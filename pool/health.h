@@ -95,6 +95,13 @@ static inline bool health_is_up(const struct health *health)
            atomic_load_explicit(&health->checked, memory_order_relaxed) != HEALTH_CHECK_DOWN && !health_has_mark(health);
 }
 
+/* Not even in a panic, when marks and checks are ignored: drained or down by command, or there is nowhere to ask. */
+static inline bool health_is_out(const struct health *health)
+{
+    return atomic_load_explicit(&health->drained, memory_order_relaxed) || atomic_load_explicit(&health->unresolved, memory_order_relaxed) ||
+           atomic_load_explicit(&health->forced, memory_order_relaxed) == HEALTH_FORCED_DOWN;
+}
+
 /* What it is now, for a copy that may be tried out: nothing that happens to the one is seen in the other. */
 void health_copy(struct health *to, const struct health *from);
 

@@ -107,15 +107,17 @@ static void share_out(struct upstream *upstream)
 }
 
 /*
- * Of all members but the drained: are too few well? One whose back-off has run out counts as well: in a tier that nobody is sent
+ * Of all members but those that an operator took out: are too few well? One whose back-off has run out counts as well: in a tier that nobody is sent
  * to, as in a panic the later ones are, no request would ever be its trial, and the panic would never end.
  */
 static bool is_panic(const struct upstream *upstream, uint64_t now_ms)
 {
     uint32_t well = 0, present = 0;
     for (uint32_t i = 0; i < upstream->count && upstream->panic_below; i++) {
-        enum health_state state = health_state(upstream->members[i].server->health, now_ms);
-        present += state != HEALTH_DRAINED;
+        const struct health *health = upstream->members[i].server->health;
+        enum health_state state = health_state(health, now_ms);
+        bool taken_out = state == HEALTH_DRAINED || atomic_load_explicit(&health->forced, memory_order_relaxed) == HEALTH_FORCED_DOWN;
+        present += !taken_out;
         well += state == HEALTH_UP || state == HEALTH_TRIAL_DUE;
     }
     return well * 100 < present * upstream->panic_below;
@@ -130,7 +132,7 @@ static void look_at(struct tier *tier, uint64_t now_ms)
         enum health_state state = health_state(tier->members[i].server->health, now_ms);
         tier->in_flight += tier->members[i].server->in_flight; /* with those of other views of this pool */
         due |= state == HEALTH_TRIAL_DUE;
-        if (state == HEALTH_UP || (tier->upstream->panic && state != HEALTH_DRAINED))
+        if (state == HEALTH_UP || (tier->upstream->panic && !health_is_out(tier->members[i].server->health)))
             tier->well_weight += tier->members[i].weight;
     }
     tier->trial_due = due && tier->well_weight == 0;

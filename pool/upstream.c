@@ -93,7 +93,7 @@ bool upstream_usable_else(const struct upstream *upstream, const struct member *
 {
     enum health_state state = health_state(member->server->health, request->now_ms);
     if (unlikely(state != HEALTH_UP && state != HEALTH_TRIAL_DUE))
-        return upstream->panic && state != HEALTH_DRAINED && !was_tried(member, request) && !is_full(member, request);
+        return upstream->panic && !health_is_out(member->server->health) && !was_tried(member, request) && !is_full(member, request);
     if (unlikely(upstream->slow_start_ms) && is_held_back(upstream, member, request))
         return false;
     return likely(request->tried_count == 0 || !was_tried(member, request)) && likely(!is_full(member, request));

@@ -129,7 +129,7 @@ struct upstream {
      * to all of it; 0: at once. Load cap: percent of the mean load, by weight, that policies by key keep to; 0: no cap. */
     uint32_t slow_start_ms;
     uint32_t load_cap;
-    /* Percent. Of a tier's weight that is well, below which requests go on to the next; of those not drained that are well,
+    /* Percent. Of a tier's weight that is well, below which requests go on to the next; of those that no command took out that are well,
      * below which marks and checks are ignored (0: never); of the members, that may be marked at once (100 until set; below it
      * `shared` must be set). */
     uint32_t spill_over, panic_below, max_ejected;

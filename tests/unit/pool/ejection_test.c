@@ -236,6 +236,48 @@ Test(ejection, drained_servers_stay_drained_in_a_panic_and_do_not_count)
     world_release(&world);
 }
 
+/* A server without an address cannot be asked, and one that is down by command is to be left alone. */
+Test(ejection, servers_without_address_and_those_down_by_command_are_not_asked_in_a_panic)
+{
+    for (enum balance_kind kind = 0; kind < BALANCES; kind++) {
+        uint64_t seed = 1;
+        int index = 0;
+        struct world world;
+        world_init(&world, kind, 0, 10, NULL, NULL);
+        world.upstream.panic_below = 60;
+        for (int i = 0; i < 3; i++)
+            atomic_store(&world.records[i].unresolved, (uint8_t)1);
+        for (int i = 3; i < 6; i++)
+            atomic_store(&world.records[i].forced, (uint8_t)HEALTH_FORCED_DOWN);
+        for (int i = 6; i < 9; i++)
+            mark(&world.records[i], 1ull << 40);
+        for (int i = 0; i < 300; i++) {
+            cr_assert(pick_has_lease(pick_once(&world, 2000, &seed, &index)));
+            cr_assert_geq(index, 6, "%s asked %d", world.upstream.balance->word, index);
+        }
+        cr_assert(world.upstream.panic);
+        world_release(&world);
+    }
+}
+
+Test(ejection, what_is_down_by_command_does_not_count_for_a_panic)
+{
+    uint64_t seed = 1;
+    int index = 0;
+    struct world world;
+    world_init(&world, BALANCE_ROUND_ROBIN, 0, 10, NULL, NULL);
+    world.upstream.panic_below = 60;
+    for (int i = 0; i < 5; i++)
+        atomic_store(&world.records[i].forced, (uint8_t)HEALTH_FORCED_DOWN);
+    mark(&world.records[5], 1ull << 40);
+    for (int i = 0; i < 100; i++) {
+        cr_assert_eq(pick_once(&world, 1000, &seed, &index), PICK_OK, "four of five are well");
+        cr_assert_geq(index, 6);
+    }
+    cr_assert_not(world.upstream.panic);
+    world_release(&world);
+}
+
 Test(ejection, when_the_last_one_goes_panic_begins_with_that_pick)
 {
     uint64_t seed = 1;
