@@ -18,17 +18,23 @@ static bool is_full(const struct explained_server *server)
 static void put_state(const struct explanation *e, const struct explained_server *server, struct text *out)
 {
     const struct check_result *check = &server->record->check;
+    const struct health *health = &server->record->health; /* the copy may have been tried out */
+    unsigned forced = atomic_load_explicit(&health->forced, memory_order_relaxed);
+    bool unresolved = atomic_load_explicit(&health->unresolved, memory_order_relaxed);
     const char *outcome = server_outcome_word(
-        (enum server_outcome)atomic_load_explicit(&server->record->health.last_outcome, memory_order_relaxed));
+        (enum server_outcome)atomic_load_explicit(&health->last_outcome, memory_order_relaxed));
+    bool checked = server->state == HEALTH_DOWN && !unresolved && forced == HEALTH_AUTO;
+    const char *reason = unresolved ? "its name has no address" : checked ? "down by checks" : "down by command";
     switch (server->state) {
     case HEALTH_DRAINED: text_add(out, SLICE("drained")); return;
     case HEALTH_MARKED:
         text_format(out, "marked for another %.1f s: %s", (double)server->marked_for_ms / 1000, outcome);
         return;
     case HEALTH_TRIAL_DUE: text_format(out, "marked (%s), and due for one request that tries it", outcome); break;
-    case HEALTH_DOWN: text_add(out, SLICE("down by checks")); break;
+    case HEALTH_DOWN: text_add(out, slice_of_text(reason)); break;
     case HEALTH_UP:
-        text_format(out, "%s, %llu in flight", is_full(server) ? "full" : "up", (unsigned long long)server->busy);
+        text_format(out, "%s%s, %llu in flight", is_full(server) ? "full" : "up", forced == HEALTH_AUTO ? "" : " by command",
+                    (unsigned long long)server->busy);
         break;
     }
     if (server->state == HEALTH_UP && server->config->max_connections)
@@ -36,7 +42,7 @@ static void put_state(const struct explanation *e, const struct explained_server
     if (server->state == HEALTH_UP && !server->usable && !server->full)
         text_add(out, SLICE(", not to be used now"));
     if (check->what[0])
-        text_format(out, "%s %s, %llu s ago", server->state == HEALTH_DOWN ? ":" : "; last check:", check->what,
+        text_format(out, "%s %s, %llu s ago", checked ? ":" : "; last check:", check->what,
                     seconds_ago(e, check->at_ms));
 }
 

@@ -80,6 +80,21 @@ Test(explain, names_states_with_their_figures)
     expect_json("\"picked\":null");
 }
 
+Test(explain, tells_what_a_server_is_down_for)
+{
+    atomic_store(&world.records[0].health.unresolved, 1);
+    atomic_store(&world.records[1].health.forced, HEALTH_FORCED_DOWN);
+    atomic_store(&world.records[2].health.forced, HEALTH_FORCED_UP);
+    atomic_store(&world.records[2].health.checked, HEALTH_CHECK_DOWN);
+    strcpy(world.records[0].check.what, "it answered 200");
+    strcpy(world.records[1].check.what, "it answered 200");
+    cr_assert_eq(ask("GET", "http://a/x", NULL), ERR_OK);
+    expect_json("\"state\":\"down\",\"why\":\"its name has no address; last check: it answered 200");
+    expect_json("\"state\":\"down\",\"why\":\"down by command; last check: it answered 200");
+    expect_json("\"state\":\"up\",\"why\":\"up by command, 0 in flight\"");
+    expect_json("\"picked\":\"127.0.0.1:3\"");
+}
+
 Test(explain, takes_nothing_and_claims_nothing)
 {
     struct health before[SERVERS];
