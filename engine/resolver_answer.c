@@ -56,6 +56,22 @@ bool answer_equal(const struct name_answer *a, const struct name_answer *b)
 
 /* Addresses ---------------------------------------------------------------------------------------------------- */
 
+/* This host, groups, everybody: an answer with these means that there is none, and connecting to 0.0.0.0 or :: would reach this machine. */
+static bool is_no_host_v4(const uint8_t bytes[4])
+{
+    return bytes[0] == 0 || (bytes[0] & 0xf0) == 0xe0 || (bytes[0] == 255 && bytes[1] == 255 && bytes[2] == 255 && bytes[3] == 255);
+}
+
+static bool is_no_host(const struct name_address *address)
+{
+    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff }, none[16];
+    if (address->family == 4)
+        return is_no_host_v4(address->bytes);
+    if (memcmp(address->bytes, mapped, sizeof mapped) == 0)
+        return is_no_host_v4(address->bytes + sizeof mapped);
+    return address->bytes[0] == 0xff || memcmp(address->bytes, none, sizeof none) == 0;
+}
+
 static bool add_address(struct name_address *to, const struct sockaddr *from, enum dns_family family)
 {
     *to = (struct name_address){ 0 };
@@ -66,7 +82,7 @@ static bool add_address(struct name_address *to, const struct sockaddr *from, en
         to->family = 6;
         memcpy(to->bytes, &((const struct sockaddr_in6 *)(const void *)from)->sin6_addr, 16);
     }
-    return to->family != 0;
+    return to->family != 0 && !is_no_host(to);
 }
 
 bool answer_of_addresses(const struct ares_addrinfo *info, enum dns_family family, struct name_answer *answer, uint32_t *ttl_s)
