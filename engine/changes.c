@@ -154,6 +154,7 @@ struct subject {
     struct slice address; /* canonical */
     bool configured;      /* the file has it */
     bool in_use;          /* it is a server now, or a name that servers come from */
+    bool named;           /* a name that the file, or another command, has brings it */
 };
 
 static enum err say(struct server_answer *answer, enum err e, const char *before, struct slice subject, const char *after)
@@ -166,8 +167,12 @@ static void look_for(struct subject *subject)
 {
     for (uint32_t s = 0; s < subject->pool->configured_count; s++)
         subject->configured |= slice_equal(subject->pool->configured[s].address.text, subject->address);
-    for (uint32_t s = 0; s < subject->pool->server_count; s++)
-        subject->in_use |= slice_equal(subject->pool->servers[s].address.text, subject->address);
+    for (uint32_t s = 0; s < subject->pool->server_count; s++) {
+        const struct config_server *server = &subject->pool->servers[s];
+        bool same = slice_equal(server->address.text, subject->address);
+        subject->in_use |= same;
+        subject->named |= same && (!server->added || server->name.length);
+    }
 }
 
 static enum err read_subject(struct server_process *process, struct server_answer *answer, struct config_memory *memory, struct subject *subject)
@@ -227,7 +232,7 @@ static enum err apply_remove(struct server_answer *answer, struct overlay *overl
     struct overlay_entry *entry = overlay_entry(overlay, subject->pool->name, subject->address);
     if (!entry)
         return say(answer, ERR_CAP, "\"", subject->address, "\": out of memory, or too many changes by command");
-    entry->removed = !entry->added;
+    entry->removed = !entry->added || subject->named;
     entry->added = false;
     entry->weight = entry->max_connections = OVERLAY_UNCHANGED;
     entry->group = 0;

@@ -240,6 +240,33 @@ class Follow(Names):
         dns.set("more.test", "127.0.0.1")
         self.served_by(engine, "127.0.0.1")
 
+    def test_what_was_added_and_stands_in_an_answer_too_is_removed_from_both(self):
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns, pool=", addresses: each")
+        other = f"127.0.0.2:{self.port}"
+        self.assertEqual(engine.command("server", "add", "app", other)[0], 0)
+        dns.set("app.test", "127.0.0.1", "127.0.0.2")
+        wait_for("the name to bring it too", lambda: servers(engine)[other].get("source") == "dns")
+        self.assertEqual(engine.command("server", "remove", "app/" + other)[0], 0)
+        self.assertEqual(servers(engine)[other]["state"], "removed")
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.1")})
+        self.assertEqual(engine.command("server", "remove", "app/" + other)[0], 1)
+
+    def test_addresses_that_no_server_has_are_no_answer(self):
+        """Filtering name servers answer 0.0.0.0, which a connect takes for this very machine."""
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns)
+        dns.set("app.test", "0.0.0.0")
+        wait_for("it to be seen", lambda: "does not resolve" in engine.log())
+        self.assertEqual(self.addresses(engine), [f"app.test:{self.port}"])
+        self.assertEqual(self.bodies(engine), {(200, b"127.0.0.1")})
+        dns.set("app.test", "127.0.0.2", "255.255.255.255", "224.0.0.1")
+        self.served_by(engine, "127.0.0.2")
+
     def test_a_reload_and_commands_while_names_change(self):
         self.pair()
         dns = self.dns()
