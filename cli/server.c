@@ -44,7 +44,7 @@ static bool fill_add(const struct options *options, struct wire_request *request
     return put(request->argument, length < (int)sizeof name ? sizeof request->argument : 0, name) &&
            read_count("weight", options->weight, 1, WIRE_WEIGHT_MAX, &request->weight) &&
            read_count("number of connections", options->max_connections, 1, 1000000, &request->max_connections) &&
-           read_count("group", options->group, 0, 255, &request->group);
+           read_count("group", options->group, 0, WIRE_GROUP_MAX, &request->group);
 }
 
 static bool fill_weight(const struct options *options, struct wire_request *request)

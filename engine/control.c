@@ -371,8 +371,8 @@ static void start_change(struct client *client, enum server_change_kind kind, co
 {
     struct reply reply = { 0 };
     bool weight_fits = request->weight <= SERVER_WEIGHT_MAX && (request->weight || kind != CHANGE_WEIGHT);
-    if (!weight_fits || request->max_connections > 1000000 || request->group > UINT8_MAX) {
-        say(&reply, 2, "a weight is 1 to 256, a limit at most 1000000, a group at most 255");
+    if (!weight_fits || request->max_connections > 1000000 || request->group > SERVER_GROUP_MAX) {
+        say(&reply, 2, "a weight is 1 to 256, a limit at most 1000000, a group at most 7");
         send_reply(client, &reply);
         return;
     }
@@ -381,6 +381,7 @@ static void start_change(struct client *client, enum server_change_kind kind, co
         return;
     job->answer.change = (struct server_change){ .kind = kind, .weight = (uint32_t)request->weight, .group = (uint8_t)request->group,
                                                  .max_connections = (uint32_t)request->max_connections };
+    _Static_assert(WIRE_WEIGHT_MAX == SERVER_WEIGHT_MAX && WIRE_GROUP_MAX == SERVER_GROUP_MAX, "the tool refuses what would be refused here");
     _Static_assert(sizeof job->answer.change.name == sizeof request->argument, "the one goes into the other");
     memcpy(job->answer.change.name, request->argument, sizeof request->argument);
     server_change(client->control->process, &job->answer);

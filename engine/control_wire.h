@@ -24,6 +24,7 @@
 #define WIRE_ARGUMENTS_MAX 40u
 #define WIRE_ARGUMENT_BYTES_MAX 8192u /* of each in the list */
 #define WIRE_WEIGHT_MAX 256u
+#define WIRE_GROUP_MAX 7u
 
 struct wire_request {
     char command[32];

@@ -105,7 +105,8 @@ static void drop(struct overlay *overlay, struct overlay_entry *entry)
 
 void overlay_tidy(struct overlay *overlay, struct overlay_entry *entry)
 {
-    if (!entry->added && !entry->removed && entry->weight == OVERLAY_UNCHANGED && entry->max_connections == OVERLAY_UNCHANGED)
+    if (!entry->added && !entry->removed && entry->weight == OVERLAY_UNCHANGED && entry->max_connections == OVERLAY_UNCHANGED &&
+        entry->group == 0)
         drop(overlay, entry);
 }
 

@@ -67,7 +67,7 @@ static bool read_changes(struct slice rest, struct changes *changes)
             changes->weighted = changes->weight > 0;
         else if (read_number(word, SLICE("max-connections="), 1000000, &changes->max_connections))
             changes->limited = true;
-        else if (!read_number(word, SLICE("group="), UINT8_MAX, &changes->group))
+        else if (!read_number(word, SLICE("group="), SERVER_GROUP_MAX, &changes->group))
             return false;
     }
     return true;
@@ -80,7 +80,7 @@ static bool take_entry(struct state *state, struct slice word, struct slice rest
     bool added = slice_equal(word, SLICE("add")), removed = slice_equal(word, SLICE("remove"));
     if (!read_key(key, &pool, &address) || !read_changes(rest, &changes) || overlay_find(&state->overlay, pool, address))
         return false;
-    if (!added && (removed == (changes.weighted || changes.limited)))
+    if (!added && (removed == (changes.weighted || changes.limited || changes.group > 0)))
         return false;
     struct overlay_entry *entry = overlay_entry(&state->overlay, pool, address);
     if (!entry)

@@ -153,6 +153,15 @@ class Commands(Scene):
         self.done(engine, "add", "app", one.address)
         self.assertEqual(engine.get().status, 200)
 
+    def test_the_group_of_a_server_that_comes_back_is_the_commands(self):
+        one, two = self.origin(named("one")), self.origin(named("two"))
+        engine = self.weir(BASE % ("", one.address + ", " + two.address))
+        self.done(engine, "remove", "app/" + one.address)
+        self.done(engine, "add", "app", one.address, "--group", "2")
+        self.assertEqual({address: s["group"] for address, s in servers(engine).items()}, {one.address: 2, two.address: 0})
+        self.assertEqual({engine.get().body for _ in range(8)}, {b"two"})
+        self.assertEqual(engine.command("server", "add", "app", "10.0.0.1:80", "--group", "8")[0], 2)
+
     def test_any_policy_can_do_without_servers(self):
         one = self.origin(named("one"))
         for balance in ("round-robin", "least-load", "two-choices", "consistent-hash"):

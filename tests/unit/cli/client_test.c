@@ -212,7 +212,7 @@ Test(client, server_refuses_what_it_does_not_know_without_asking)
     expect_says(run_weir("server", "adde", "app", "a:1").errors, "did you mean \"add\"?");
     cr_expect_eq(run_weir("server", "add", "app").code, EXIT_USAGE);
     cr_expect_eq(run_weir("server", "add", "app", "a:1", "--weight", "257").code, EXIT_USAGE);
-    cr_expect_eq(run_weir("server", "add", "app", "a:1", "--group", "256").code, EXIT_USAGE);
+    cr_expect_eq(run_weir("server", "add", "app", "a:1", "--group", "8").code, EXIT_USAGE);
     cr_expect_eq(run_weir("server", "weight", "app/a:1", "0").code, EXIT_USAGE);
     cr_expect_eq(run_weir("server", "remove", "app/a:1", "--weight", "2").code, EXIT_USAGE);
     cr_expect_eq(run_weir("server", "state", "app/a:1", "sideways").code, EXIT_USAGE);

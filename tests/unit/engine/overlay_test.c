@@ -105,3 +105,12 @@ Test(overlay, survives_the_want_of_memory)
     }
 }
 #endif
+
+Test(overlay, a_group_is_a_change_too)
+{
+    struct overlay overlay = { 0 };
+    change(&overlay, "app", "a:1")->group = 3;
+    overlay_tidy(&overlay, change(&overlay, "app", "a:1"));
+    cr_expect_eq(overlay.count, 1);
+    overlay_release(&overlay);
+}

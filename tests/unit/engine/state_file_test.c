@@ -28,7 +28,7 @@ static struct text written(const struct state *state)
 Test(state_file, comes_back_as_it_was_written)
 {
     static const char file[] = HEAD "add app/10.0.0.9:80 weight=2 max-connections=100 group=1\nadd app/more.test:80\nremove app/10.0.0.1:80\n"
-                                    "change app/10.0.0.2:80 weight=5\ndrained app/unix:/run/a.sock\nforced app/[::1]:80 up\nforced app/10.0.0.4:80 down\n"
+                                    "change app/10.0.0.2:80 weight=5\nchange app/10.0.0.3:80 group=3\ndrained app/unix:/run/a.sock\nforced app/[::1]:80 up\nforced app/10.0.0.4:80 down\n"
                                     "checked app/10.0.0.5:80 down\nmarked app/10.0.0.6:80 ms=2500 marks=2 failures=4\n";
     struct state state = parsed(file);
     struct text text = written(&state);
@@ -43,7 +43,7 @@ Test(state_file, lines_that_say_nothing_are_skipped_and_told)
 {
     static const char *const bad[] = {
         "add", "add ", "add app", "add app/", "add app/10.0.0.1", "add /10.0.0.1:80", "add app/10.0.0.1:80 weight=0x1", "add app/10.0.0.1:80 weight=257",
-        "add app/10.0.0.1:80 group=256", "add app/10.0.0.1:80  weight=1", "add app/Upper.Case:80", "remove app/10.0.0.1:80 weight=2", "change app/10.0.0.1:80",
+        "add app/10.0.0.1:80 group=8", "remove app/10.0.0.1:80 group=1", "add app/10.0.0.1:80  weight=1", "add app/Upper.Case:80", "remove app/10.0.0.1:80 weight=2", "change app/10.0.0.1:80",
         "forced app/10.0.0.1:80", "forced app/10.0.0.1:80 sideways", "checked app/10.0.0.1:80 up ", "drained app/10.0.0.1:80 now",
         "marked app/10.0.0.1:80 ms=1", "marked app/10.0.0.1:80 ms=1 marks=65 failures=1", "marked app/10.0.0.1:80 ms=99999999999 marks=1 failures=1",
         "nothing app/10.0.0.1:80", " drained app/10.0.0.1:80", "drained a pp/10.0.0.1:80", "\xff\xfe", "drained app/10.0.0.1:80\r",
