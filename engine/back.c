@@ -97,7 +97,7 @@ static void warming_failed(struct conn *conn, int error)
     back_close(conn);
 }
 
-/* The server may have left the configuration meanwhile, or is to be spoken to in another way. */
+/* The server may have left the configuration meanwhile, or stand elsewhere, or is to be spoken to in another way. */
 static bool outdated(const struct conn *conn)
 {
     const struct origin *origin = conn->origin.origin;
@@ -430,22 +430,23 @@ int back_let_go(struct conn *conn)
     return fd;
 }
 
-struct conn *back_adopt(struct origin *origin, int fd, const struct idle_entry *past, uint32_t addresses, _Atomic uint64_t *place)
+struct conn *back_adopt(struct origin *origin, const struct borrow *borrow)
 {
     struct worker *worker = origin->worker;
-    bool wanted = worker->end_ms == 0 && !origin->tls && origin->seen == worker->view->generation->number && origin->addresses == addresses &&
-                  !is_stale(fd);
+    int fd = borrow->fd;
+    bool current = origin->seen == worker->view->generation->number && origin->addresses == borrow->addresses;
+    bool wanted = worker->end_ms == 0 && !origin->tls && current && !is_stale(fd);
     struct conn *conn = wanted && !FAULT("borrow") ? conn_new(worker, fd, false, &back_events) : NULL;
     if (!conn) {
         close(fd);
-        return_place(place);
+        return_place(borrow->place);
         return NULL;
     }
-    conn->origin.place = place;
-    conn->origin.addresses = addresses;
+    conn->origin.place = borrow->place;
     conn->origin.origin = origin;
-    conn->origin.idle.connected_ms = past->connected_ms;
-    conn->origin.idle.requests = past->requests;
+    conn->origin.addresses = origin->addresses;
+    conn->origin.idle.connected_ms = borrow->past.connected_ms;
+    conn->origin.idle.requests = borrow->past.requests;
     conn->origin.reused = true;
     origin->server.references++;
     counter_add(&origin->server.counters->open, 1);

@@ -39,8 +39,8 @@ void back_forget(struct origin *origin);
 struct borrow;
 struct conn *back_lend(struct origin *origin, struct borrow *borrow); /* NULL: none; borrow_settled when it has stopped receiving */
 int must_use back_let_go(struct conn *conn);                          /* its descriptor; the conn is gone */
-/* Takes fd over, and the place that it has in its pool's limits.connections. NULL: closed, of no use here. */
-struct conn *back_adopt(struct origin *origin, int fd, const struct idle_entry *past, uint32_t addresses, _Atomic uint64_t *place);
+/* Takes its descriptor over, and the place that it has in its pool's limits.connections. NULL: closed, of no use here. */
+struct conn *back_adopt(struct origin *origin, const struct borrow *borrow);
 void back_shelve(struct conn *conn);
 
 /*

@@ -156,7 +156,7 @@ static void returned(struct letter *letter, struct loop *here)
     struct worker *worker = worker_of(here);
     struct origin *origin = borrow->origin;
     struct exchange *x = borrow->exchange;
-    struct conn *conn = borrow->fd < 0 ? NULL : back_adopt(origin, borrow->fd, &borrow->past, borrow->addresses, borrow->place);
+    struct conn *conn = borrow->fd < 0 ? NULL : back_adopt(origin, borrow);
     if (x)
         timer_cancel(&here->wheel, &borrow->timer);
     origin->borrowing--;

@@ -9,7 +9,7 @@ import unittest
 
 from dns import AAAA, DnsServer
 from servers_scene import Load, servers
-from stage import Origin, Scene, free_port, named, wait_for
+from stage import Origin, Scene, free_port, named, ok, wait_for
 from tls_certificates import certificates
 from tls_props import TlsClient, TlsScene, client_context
 
@@ -61,29 +61,6 @@ class Follow(Names):
                 self.served_by(engine, *addresses)
         self.assertEqual(load.failures, [])
         self.assertGreater(len(load.bodies), 1)
-
-    def test_a_connection_in_use_at_the_change_is_not_kept(self):
-        """What it was doing ends well; the next request goes to the new address."""
-        begun, held = threading.Event(), threading.Event()
-        def slow(exchange):
-            begun.set()
-            held.wait(20)
-            return named("127.0.0.1")(exchange)
-        self.on("127.0.0.1", self.port, lambda e: slow(e) if e.path == "/slow" else named("127.0.0.1")(e))
-        self.on("127.0.0.2", self.port)
-        dns = self.dns()
-        dns.set("app.test", "127.0.0.1")
-        engine = self.engine(dns)
-        with engine.connect(timeout=30) as client:
-            client.send_request("/slow")
-            self.assertTrue(begun.wait(10))
-            dns.set("app.test", "127.0.0.2")
-            self.served_by(engine, "127.0.0.2")
-            held.set()
-            self.assertEqual(client.response().body, b"127.0.0.1")
-            for _ in range(3):
-                client.send_request()
-                self.assertEqual(client.response().body, b"127.0.0.2")
 
     def test_every_address_is_a_server_called_by_its_name(self):
         self.pair()
@@ -407,6 +384,31 @@ class Connect(Names):
         self.assertEqual(self.bodies(engine), {(200, b"127.0.0.2")})
         self.assertEqual(self.addresses(engine), [f"app.test:{self.port}"])
         self.assertTrue(first.connections)
+
+    def test_what_was_in_use_meanwhile_is_not_kept_either(self):
+        """One server all the time, which stands elsewhere: a connection that was busy when it moved leads to where it stood."""
+        release = threading.Event()
+        def script(exchange):
+            if exchange.path == "/slow":
+                release.wait(20)
+            ok(exchange, b"old")
+        first = self.on("127.0.0.1", self.port, script)
+        self.on("127.0.0.2", self.port)
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns, pool=", addresses: any")
+        with engine.connect() as slow, engine.connect() as again:
+            for client in slow, again:
+                client.send_request("/slow")
+            wait_for("the requests", lambda: sum(b"/slow" in r for r in first.requests) == 2)
+            dns.set("app.test", "127.0.0.2")
+            wait_for("the new address", lambda: engine.get().body == b"127.0.0.2")
+            release.set()
+            for client in slow, again:
+                self.assertEqual(client.response().body, b"old")
+            for client in slow, again:
+                client.send_request("/quick")
+                self.assertEqual(client.response().body, b"127.0.0.2")
 
 
 if __name__ == "__main__":
