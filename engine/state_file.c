@@ -63,8 +63,8 @@ static bool read_changes(struct slice rest, struct changes *changes)
     *changes = (struct changes){ 0 };
     while (rest.length) {
         struct slice word = next_word(&rest);
-        if (read_number(word, SLICE("weight="), SERVER_WEIGHT_MAX, &changes->weight))
-            changes->weighted = changes->weight > 0;
+        if (read_number(word, SLICE("weight="), SERVER_WEIGHT_MAX, &changes->weight) && changes->weight > 0)
+            changes->weighted = true;
         else if (read_number(word, SLICE("max-connections="), 1000000, &changes->max_connections))
             changes->limited = true;
         else if (!read_number(word, SLICE("group="), SERVER_GROUP_MAX, &changes->group))

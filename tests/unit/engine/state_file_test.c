@@ -43,7 +43,7 @@ Test(state_file, lines_that_say_nothing_are_skipped_and_told)
 {
     static const char *const bad[] = {
         "add", "add ", "add app", "add app/", "add app/10.0.0.1", "add /10.0.0.1:80", "add app/10.0.0.1:80 weight=0x1", "add app/10.0.0.1:80 weight=257",
-        "add app/10.0.0.1:80 group=8", "remove app/10.0.0.1:80 group=1", "add app/10.0.0.1:80  weight=1", "add app/Upper.Case:80", "remove app/10.0.0.1:80 weight=2", "change app/10.0.0.1:80",
+        "add app/10.0.0.1:80 group=8", "add app/10.0.0.1:80 weight=0", "change app/10.0.0.1:80 weight=0 max-connections=1", "remove app/10.0.0.1:80 group=1", "add app/10.0.0.1:80  weight=1", "add app/Upper.Case:80", "remove app/10.0.0.1:80 weight=2", "change app/10.0.0.1:80",
         "forced app/10.0.0.1:80", "forced app/10.0.0.1:80 sideways", "checked app/10.0.0.1:80 up ", "drained app/10.0.0.1:80 now",
         "marked app/10.0.0.1:80 ms=1", "marked app/10.0.0.1:80 ms=1 marks=65 failures=1", "marked app/10.0.0.1:80 ms=99999999999 marks=1 failures=1",
         "nothing app/10.0.0.1:80", " drained app/10.0.0.1:80", "drained a pp/10.0.0.1:80", "\xff\xfe", "drained app/10.0.0.1:80\r",
