@@ -47,6 +47,19 @@ void changes_begun(const struct generation *generation)
     note_unresolved(generation, true);
 }
 
+/*
+ * A server that only the generation before had, and that had no address, is not to come back with that: workers would have its new
+ * address before it is taken away, and if it is the only server then there would be none.
+ */
+void changes_left(const struct generation *before, const struct generation *now)
+{
+    const struct config *config = before->config;
+    for (uint32_t p = 0; p < config->pool_count; p++)
+        for (uint32_t s = 0; s < config->pools[p].server_count; s++)
+            if (before->records[p][s]->generation != now->number)
+                atomic_store_explicit(&before->records[p][s]->health.unresolved, 0, memory_order_relaxed);
+}
+
 /* Takes process->overlay_next over when it comes to that. Concludes. */
 static void derive(struct server_process *process, struct server_answer *answer)
 {

@@ -97,6 +97,7 @@ void change_conclude(struct server_process *process, struct server_answer *answe
 enum err must_use changes_start(struct server_process *process, struct config *config); /* waits for first answers; then expands */
 void changes_begun(const struct generation *generation); /* it goes to the workers */
 void changes_adopted(struct server_process *process);                                  /* a generation is in force */
+void changes_left(const struct generation *before, const struct generation *now);      /* likewise, before that */
 void changes_abandoned(struct server_process *process);
 void changes_end(struct server_process *process);
 bool must_use changes_expand(struct server_process *process, struct config *config, const struct overlay *overlay);

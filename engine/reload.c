@@ -160,6 +160,7 @@ static void all_acknowledged(struct server_process *process)
     generation_close_unix(from, now);
     if (!now->derived)
         file_adopted(process);
+    changes_left(from, now);
     changes_adopted(process);
     prober_adopt(process->prober);
     outliers_adopt(process);

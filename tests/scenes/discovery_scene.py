@@ -143,6 +143,21 @@ class Follow(Names):
         dns.set("app.test", "127.0.0.1")
         self.served_by(engine, "127.0.0.1")
 
+    def test_a_server_that_left_without_an_address_comes_back_with_one(self):
+        """Under its name it had none; then its addresses stood for it, and as there is only one it is called by its name again."""
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns, more=", keep-stale: 1s")
+        dns.gone("app.test")
+        wait_for("503", lambda: engine.get().status == 503)
+        dns.set("app.test", "127.0.0.1", "127.0.0.2")
+        self.served_by(engine, "127.0.0.1", "127.0.0.2")
+        with Load(engine) as load:
+            dns.set("app.test", "127.0.0.2")
+            self.served_by(engine, "127.0.0.2")
+        self.assertEqual(load.failures, [])
+
     def test_of_200_addresses_64_are_taken(self):
         dns = self.dns()
         dns.set("app.test", *(f"127.9.{i // 100}.{i % 100 + 1}" for i in range(200)))
