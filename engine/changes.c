@@ -300,6 +300,17 @@ static enum err apply(struct server_process *process, struct server_answer *answ
     return e;
 }
 
+static void log_lines(const struct text *text)
+{
+    struct slice rest = text_slice(text);
+    while (rest.length) {
+        const char *end = memchr(rest.at, '\n', rest.length);
+        size_t length = end ? (size_t)(end - rest.at) : rest.length, used = length + (end != NULL);
+        log_line(LOG_NOTICE, "by command: %.*s", (int)length, rest.at);
+        rest = slice_of(rest.at + used, rest.length - used);
+    }
+}
+
 static void begin_command(struct server_process *process, struct server_answer *answer)
 {
     if (process->state != PROCESS_RUNNING) {
@@ -312,7 +323,7 @@ static void begin_command(struct server_process *process, struct server_answer *
         change_conclude(process, answer, e);
         return;
     }
-    log_line(LOG_NOTICE, "by command: %.*s", (int)answer->text.length - 1, answer->text.at ? answer->text.at : " ");
+    log_lines(&answer->text);
     derive(process, answer);
 }
 

@@ -162,6 +162,14 @@ class Commands(Scene):
         self.assertEqual({engine.get().body for _ in range(8)}, {b"two"})
         self.assertEqual(engine.command("server", "add", "app", "10.0.0.1:80", "--group", "8")[0], 2)
 
+    def test_each_change_that_is_taken_back_has_a_line_in_the_log(self):
+        engine = self.weir(BASE % ("", self.origin(named("one")).address))
+        for port in 1, 2:
+            self.done(engine, "add", "app", f"127.0.0.1:{port}")
+        self.done(engine, "reset")
+        for port in 1, 2:
+            self.assertRegex(engine.log(), fr"(?m)^\S+ notice by command: no longer: app/127\.0\.0\.1:{port}: added$")
+
     def test_any_policy_can_do_without_servers(self):
         one = self.origin(named("one"))
         for balance in ("round-robin", "least-load", "two-choices", "consistent-hash"):
