@@ -1,7 +1,9 @@
 #include <arpa/inet.h>
+#include <inttypes.h>
 
 #include "tests/unit/engine/config_fixture.h"
 
+#include "engine/base/check.h"
 #include "engine/config_memory.h"
 #include "engine/expansion.h"
 
@@ -286,3 +288,34 @@ Test(expansion, another_zone_or_another_source_is_a_difference)
     config_free(own);
     overlay_release(&overlay);
 }
+
+#ifdef WEIR_FAULTS
+/* Either it is told, or the servers are those of a day with memory. */
+Test(expansion, each_call_that_can_fail_fails_once)
+{
+    struct name_address two[] = { address("10.0.0.1"), address("fd00::1") };
+    struct name_target list[] = { { "app.test", 80, 1, 5 } };
+    struct overlay overlay = { 0 };
+    uint32_t left_out;
+    know("app.test", two, 2);
+    know_service("srv:_x._tcp.app.test", list, 1);
+    overlay_entry(&overlay, SLICE("app"), SLICE("app.test:81"))->added = true;
+    struct config *well = expanded("{ servers: [ app.test:82, srv:_x._tcp.app.test, 10.0.0.1:80, none.test:80 ] }", &overlay);
+    uint64_t count = 200;
+    for (uint64_t nth = 1; nth <= count; nth++) {
+        struct config *config = config_again(well);
+        cr_assert(config);
+        fault_arm(nth);
+        bool expanded = expand_servers(config, &overlay, &lookup, &left_out);
+        if (fault_count() < nth)
+            count = 0; /* none was left to fail */
+        fault_arm(0);
+        cr_expect(!expanded || expansion_equal(config, well), "%" PRIu64, nth);
+        cr_expect(expanded || count);
+        config_free(config);
+    }
+    cr_expect_eq(count, 0u);
+    config_free(well);
+    overlay_release(&overlay);
+}
+#endif
