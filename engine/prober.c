@@ -80,6 +80,7 @@ static void stop_running(struct probe *probe)
 static void probe_free(struct probe *probe)
 {
     stop_running(probe);
+    timer_cancel(&loop_of(probe)->wheel, &probe->timer); /* at the end others cancel theirs after it */
     free(probe);
 }
 

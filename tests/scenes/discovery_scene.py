@@ -191,6 +191,17 @@ class Follow(Names):
         dns.set("app.test", "127.0.0.1")
         self.served_by(engine, "127.0.0.1")
 
+    def test_an_end_with_many_checks_and_names(self):
+        """Their timers stand in one wheel: what is freed first leaves nothing behind there."""
+        dns = self.dns()
+        names = [f"n{i}.test" for i in range(40)]
+        for name in names:
+            dns.set(name, *(f"127.9.0.{i + 1}" for i in range(20)))
+        engine = self.engine(dns, servers=", ".join(f"'{name}:{self.port}'" for name in names), pool=", health: { interval: 1s, path: / }")
+        wait_for("answers", lambda: len(self.addresses(engine)) == 20)
+        self.assertEqual(engine.command("stop", "--now")[0], 0)
+        self.assertEqual(engine.process.wait(20), 0)
+
     def test_an_alias_is_followed(self):
         self.pair()
         dns = self.dns()
