@@ -21,7 +21,7 @@ const struct option_row option_rows[] = {
     { OPTION_FROM, 0, "--from", "ADDRESS", "the client's IP address (else 127.0.0.1)" },
     { OPTION_WEIGHT, 0, "--weight", "N", "share of the requests, 1 to 256 (else 1)" },
     { OPTION_MAX_CONNECTIONS, 0, "--max-connections", "N", "requests at once (else no limit)" },
-    { OPTION_GROUP, 0, "--group", "N", "lower ones are asked first (else 0)" },
+    { OPTION_GROUP, 0, "--group", "N", "0 to 7; lower ones are asked first (else 0)" },
     { OPTION_HELP, 'h', "--help", NULL, "what the verb does, and its options" },
 };
 const int option_count = (int)ARRAY_LENGTH(option_rows);
