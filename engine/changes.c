@@ -218,11 +218,26 @@ static enum err no_such_server(struct server_answer *answer, const struct subjec
     return say(answer, ERR_NONE, "the pool has no server \"", subject->address, "\"");
 }
 
-static enum err apply_add(struct server_answer *answer, struct overlay *overlay, const struct subject *subject)
+/* A server that would be left out again is not "added"; NULL: there is room. */
+static const char *why_no_room(const struct config *config, const struct config_pool *pool)
 {
+    uint32_t total = 0;
+    for (uint32_t p = 0; p < config->pool_count; p++)
+        total += config->pools[p].server_count;
+    if (pool->server_count >= UPSTREAM_SERVERS_MAX)
+        return "\": the pool has 1024 servers, and no more are allowed";
+    return total >= POOLS_SERVERS_MAX ? "\": the pools have 16384 servers, and no more are allowed" : NULL;
+}
+_Static_assert(UPSTREAM_SERVERS_MAX == 1024 && POOLS_SERVERS_MAX == 16384, "said so");
+
+static enum err apply_add(const struct config *config, struct server_answer *answer, struct overlay *overlay, const struct subject *subject)
+{
+    const char *no_room = why_no_room(config, subject->pool);
     const struct overlay_entry *before = overlay_find(overlay, subject->pool->name, subject->address);
     if (subject->in_use || (before && before->added) || (subject->configured && !(before && before->removed)))
         return say(answer, ERR_EXISTS, "the pool has \"", subject->address, "\" already");
+    if (no_room)
+        return say(answer, ERR_CAP, "\"", subject->address, no_room);
     struct overlay_entry *entry = overlay_entry(overlay, subject->pool->name, subject->address);
     if (!entry)
         return say(answer, ERR_CAP, "\"", subject->address, "\": out of memory, or too many changes by command");
@@ -291,7 +306,7 @@ static enum err apply(struct server_process *process, struct server_answer *answ
         return apply_reset(answer, overlay);
     enum err e = read_subject(process, answer, &memory, &subject);
     if (e == ERR_OK && answer->change.kind == CHANGE_ADD)
-        e = apply_add(answer, overlay, &subject);
+        e = apply_add(server_config(process), answer, overlay, &subject);
     else if (e == ERR_OK && answer->change.kind == CHANGE_REMOVE)
         e = apply_remove(answer, overlay, &subject);
     else if (e == ERR_OK)

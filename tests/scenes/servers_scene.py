@@ -170,6 +170,15 @@ class Commands(Scene):
         for port in 1, 2:
             self.assertRegex(engine.log(), fr"(?m)^\S+ notice by command: no longer: app/127\.0\.0\.1:{port}: added$")
 
+    def test_a_full_pool_takes_no_more(self):
+        full = ", ".join(f"127.9.{i // 256}.{i % 256}:1" for i in range(1024))
+        engine = self.weir(BASE % ("", full))
+        self.assertIn("1024 servers", self.refused(engine, "add", "app", "127.0.0.1:1"))
+        self.done(engine, "remove", "app/127.9.0.1:1")
+        self.done(engine, "add", "app", "127.0.0.1:1")
+        self.assertIn("127.0.0.1:1", servers(engine))
+        self.assertIn("1024 servers", self.refused(engine, "add", "app", "127.9.0.1:1"))
+
     def test_any_policy_can_do_without_servers(self):
         one = self.origin(named("one"))
         for balance in ("round-robin", "least-load", "two-choices", "consistent-hash"):
