@@ -109,7 +109,7 @@ void servers_apply_state(struct server_process *process);
 void servers_forget_state(struct server_process *process);
 void servers_save_at_end(struct server_process *process);
 
-/* reload.c: names that the new file waits for are there. */
+/* reload.c: names that the new file waits for are there, or it is not to wait any longer. */
 void reload_names_settled(struct server_process *process);
 
 /* reload.c: SIGHUP; and when the workers have ended, a reload that they had not all prepared is answered and forgotten. */

@@ -117,6 +117,7 @@ void server_stop(struct server_process *process, uint64_t deadline_ms)
     log_line(LOG_NOTICE, "stopping: %llu clients, %llu ms to end their requests",
              (unsigned long long)atomic_load_explicit(&process->shared.clients, memory_order_relaxed), (unsigned long long)deadline_ms);
     atomic_store_explicit(&process->shared.draining, true, memory_order_relaxed);
+    reload_names_settled(process); /* whoever waits for names is refused while there is somebody to tell */
     for (uint32_t i = 0; i < process->worker_count; i++) {
         process->drain_letters[i].letter.deliver = drain_worker;
         mailbox_send(&process->loop, &process->workers[i]->loop, &process->drain_letters[i].letter);

@@ -232,6 +232,30 @@ class Follow(Names):
         time.sleep(2.5)
         self.assertLessEqual(dns.count("app.test"), asked + 2, "the old name is not followed any more")
 
+    def test_a_reload_that_waits_for_names_is_told_of_a_stop(self):
+        self.pair()
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns)
+        dns.mood = "silent"
+        with open(engine.path) as file:
+            text = file.read().replace("app.test", "other.test")
+        with open(engine.path, "w") as file:
+            file.write(text)
+        said = {}
+        asking = []
+        for words in ("reload",), ("server", "add", "app", "127.0.0.3:1"):
+            asking.append(threading.Thread(target=lambda words=words: said.update({words[0]: engine.command(*words)})))
+            asking[-1].start()
+            wait_for("it to be looked up", lambda: dns.count("other.test") > 0)
+        time.sleep(0.1)  # for the second, which is seen nowhere while it stands in line; if it is late it is refused the same way
+        with engine.connect() as client:  # holds the engine until it has answered
+            client.send(b"GET / HTTP/1.1\r\n")
+            self.assertEqual(engine.command("stop", "--deadline", "1s")[0], 0)
+            [a.join() for a in asking]
+        self.assertEqual([said[w][0] for w in ("reload", "server")], [75, 75], said)
+        self.assertEqual(engine.process.wait(20), 0)
+
     def test_a_server_that_is_added_may_be_a_name(self):
         self.pair()
         dns = self.dns()
