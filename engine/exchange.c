@@ -64,6 +64,7 @@ void exchange_run_later(struct exchange *x)
 
 /* Life --------------------------------------------------------------------------------------------------------- */
 
+/* An answer that stands already, and only waits for its client, is nothing that a server could be late with. */
 static void total_timeout(struct timer *timer, uint64_t now_ms)
 {
     (void)now_ms;
@@ -72,8 +73,10 @@ static void total_timeout(struct timer *timer, uint64_t now_ms)
     if (x->waiting) {
         COUNT(x->worker, queue_timeouts);
         exchange_answer(x, 503, "queue_timeouts", SLICE("No server of the pool became free in time\n"));
-    } else
-        exchange_origin_failed(x, SERVER_TIMEOUT, 0);
+    } else if (x->leased)
+        exchange_out_of_time(x);
+    else
+        return;
     exchange_run(x);
 }
 

@@ -171,6 +171,8 @@ enum step_verdict exchange_answer(struct exchange *x, unsigned status, const cha
 /* The origin failed in this way; os_error: errno or 0. */
 enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome outcome, int os_error);
 void exchange_origin_timeout(struct exchange *x);
+/* The time for all attempts together is over: nobody else is asked. */
+void exchange_out_of_time(struct exchange *x);
 /* No further attempt: the client is told, or cut off when it has part of a response already. */
 enum step_verdict exchange_give_up(struct exchange *x, enum server_outcome outcome);
 /* True: an answer with this status is thrown away and the exchange went to SELECT. */

@@ -199,6 +199,15 @@ enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome
     return exchange_give_up(x, outcome);
 }
 
+void exchange_out_of_time(struct exchange *x)
+{
+    x->failure = SERVER_TIMEOUT;
+    log_failure(x, SERVER_TIMEOUT, 0);
+    exchange_hedge_drop(x);
+    let_go(x, SERVER_TIMEOUT);
+    exchange_give_up(x, SERVER_TIMEOUT);
+}
+
 bool exchange_retries_status(struct exchange *x, unsigned status)
 {
     if (!retry_is_safe(x, status) || !exchange_another_is_usable(x) || !exchange_pay_attempt(x))

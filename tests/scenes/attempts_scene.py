@@ -126,6 +126,29 @@ class PerTry(Pool):
         self.assertIn("'timeout' is not among the causes", out + err)
 
 
+class Total(Pool):
+    """timeouts: total is the end, whatever else could be tried."""
+
+    def test_nobody_else_is_asked(self):
+        engine = self.pool([slow(2, "a"), slow(2, "b")], NEVER + FREE + "[ timeout ] }\n    timeouts: { total: 300ms }\n")
+        self.assertEqual(engine.get().status, 504)
+        self.assertEqual(sum(map(len, self.seen)), 1)
+        self.assertEqual(engine.counter("retries"), 0)
+
+    def test_a_hedge_ends_with_it(self):
+        engine = self.pool([named("a"), named("b")], NEVER + "    hedge: { percentile: 90, after: 30ms }\n    retry: { budget: none }\n    timeouts: { total: 400ms }\n")
+        with engine.connect() as client:
+            for _ in range(120):
+                client.send_request()
+                self.assertEqual(client.response().status, 200)
+        before = engine.counter("hedges")
+        for origin in self.origins:
+            origin.script = slow(3)
+        self.assertEqual(engine.get().status, 504)
+        self.assertEqual(engine.counter("hedges"), before + 1)
+        self.assertEqual([engine.server(a)["busy"] for a in self.addresses], [0, 0])
+
+
 class Budget(Pool):
     def test_retries_stay_within_their_share(self):
         engine = self.pool([status(503), status(503)], NEVER + "    retry: { causes: [ 503 ], budget: 10%, budget-least: 1 }\n")

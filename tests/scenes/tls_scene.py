@@ -371,6 +371,18 @@ class EarlyData(TlsScene):
         for head in self.asked(b"GET")[seen:]:
             self.assertIn(b"\r\nEarly-Data: 1", head)
 
+    def test_an_early_answer_whose_client_never_ends_the_handshake_outlasts_the_total_timeout(self):
+        engine = self.secure_before(self.origin_here, tls="early-data: 16KiB", pool="    timeouts: { total: 100ms }\n")
+        flight, _ = self.first_flight(engine, ASK)
+        seen = len(self.asked(b"GET"))
+        with engine.connect_raw() as client:
+            client.send(flight)
+            wait_for("it to be asked again", lambda: len(self.asked(b"GET")) > seen)
+            what_comes(client, 0.4)
+            self.assertEqual(engine.counter("origin_timeout"), 0)
+            with engine.connect() as other:
+                self.assertEqual(other.ask().status, 200)
+
     def test_early_data_that_cannot_be_read_is_passed_over(self):
         """Its ticket is another engine's, or was sealed when early data was welcome: the handshake goes on without (RFC 8446 4.2.10)."""
         engine = self.secure_before(self.origin_here, tls="early-data: 16KiB")
