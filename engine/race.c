@@ -6,6 +6,8 @@
 #include "engine/socket.h"
 #include "engine/worker.h"
 
+#define CONGESTION_BYTES 16u /* TCP_CA_NAME_MAX */
+
 struct attempt {
     struct op op;
     struct race *race;
@@ -17,7 +19,8 @@ struct race {
     void *slab_link; /* overwritten while free */
     struct conn *conn; /* NULL: over */
     struct worker *worker;
-    struct slice congestion; /* of the conn's view, which its exchange holds */
+    char congestion[CONGESTION_BYTES]; /* its own copy: no exchange holds the view of a connection that is opened ahead */
+    uint32_t congestion_length;
     struct attempt attempts[RACE_ATTEMPTS];
     struct timer delay;
     struct peer_address list[SERVER_ADDRESSES_MAX];
@@ -104,7 +107,7 @@ static void begin_next(struct race *race)
         const struct peer_address *peer = &race->list[race->next];
         struct address address = { .socket_bytes = peer->socket_bytes };
         memcpy(&address.socket, &peer->socket, sizeof peer->socket);
-        attempt->fd = socket_for_origin(&address, race->congestion);
+        attempt->fd = socket_for_origin(&address, slice_of(race->congestion, race->congestion_length));
         attempt->place = race->next++;
         if (attempt->fd < 0)
             race->error = errno;
@@ -183,7 +186,9 @@ bool race_begin(struct conn *conn, struct origin *origin, struct slice congestio
         errno = ENOMEM;
         return false;
     }
-    race->congestion = congestion;
+    race->congestion_length = (uint32_t)size_min(congestion.length, CONGESTION_BYTES);
+    if (race->congestion_length)
+        memcpy(race->congestion, congestion.at, race->congestion_length);
     take_addresses(race, origin);
     begin_next(race);
     if (!under_way(race)) {
