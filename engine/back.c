@@ -101,7 +101,7 @@ static void warming_failed(struct conn *conn, int error)
 static bool outdated(const struct conn *conn)
 {
     const struct origin *origin = conn->origin.origin;
-    return origin->seen != origin->worker->view->generation->number || origin->addresses != conn->origin.addresses || (conn->tls ? conn->tls->context : NULL) != origin->tls;
+    return origin->seen != origin->worker->view->generation->number || conn->origin.addresses != origin->addresses || (conn->tls ? conn->tls->context : NULL) != origin->tls;
 }
 
 void back_shelve(struct conn *conn)
@@ -434,8 +434,8 @@ struct conn *back_adopt(struct origin *origin, const struct borrow *borrow)
 {
     struct worker *worker = origin->worker;
     int fd = borrow->fd;
-    bool current = origin->seen == worker->view->generation->number && origin->addresses == borrow->addresses;
-    bool wanted = worker->end_ms == 0 && !origin->tls && current && !is_stale(fd);
+    bool wanted = worker->end_ms == 0 && !origin->tls && origin->seen == worker->view->generation->number &&
+                  origin->addresses == borrow->addresses && !is_stale(fd);
     struct conn *conn = wanted && !FAULT("borrow") ? conn_new(worker, fd, false, &back_events) : NULL;
     if (!conn) {
         close(fd);
@@ -444,7 +444,7 @@ struct conn *back_adopt(struct origin *origin, const struct borrow *borrow)
     }
     conn->origin.place = borrow->place;
     conn->origin.origin = origin;
-    conn->origin.addresses = origin->addresses;
+    conn->origin.addresses = borrow->addresses;
     conn->origin.idle.connected_ms = borrow->past.connected_ms;
     conn->origin.idle.requests = borrow->past.requests;
     conn->origin.reused = true;

@@ -35,7 +35,7 @@ struct borrow {
     struct timer timer;        /* asker: its patience */
     int fd;                    /* lender: the answer; -1: none */
     struct idle_entry past;    /* lender: of the connection */
-    uint32_t addresses;        /* lender: origin->addresses when it was made */
+    uint32_t addresses;        /* lender: the connection's mark of where it leads (generation.h) */
     _Atomic uint64_t *place;   /* lender: of limits.connections, which goes with it; NULL: none */
 };
 

@@ -118,7 +118,7 @@ struct origin {
     struct address address;
     struct peer_address more[SERVER_ADDRESSES_MAX - 1]; /* further ones of the same server, to try after it */
     uint32_t more_count;
-    uint32_t addresses; /* number of the generation that changed them last, the same on all workers: connections of before are not kept */
+    uint32_t addresses; /* stands for all of them, and tls_name: connections that were made under another one are not kept */
     uint32_t best;      /* the one that connected last: 0 for address, else an index of more + 1 */
     struct worker *worker;
     struct server_record *record;

@@ -133,10 +133,23 @@ static bool same_addresses(const struct origin *origin, const struct config_serv
            (origin->more_count == 0 || memcmp(origin->more, server->more, origin->more_count * sizeof *origin->more) == 0);
 }
 
-/* What a name stands for may have changed. Connections to where it stood are not used again. */
-static void settle_addresses(struct origin *origin, const struct config_server *server, uint64_t number)
+/* The same on every worker, for connections go from one to another; never 0. */
+static uint32_t mark_of(const struct origin *origin, const struct config_server *server)
 {
-    if (same_addresses(origin, server))
+    const void *socket = &server->address.socket;
+    uint64_t mark = siphash13(socket, server->address.socket_bytes, server->more_count, 0);
+    for (uint32_t i = 0; i < server->more_count; i++)
+        mark = siphash13((const void *)&server->more[i].socket, server->more[i].socket_bytes, mark, i);
+    if (origin->tls)
+        mark = siphash13(origin->tls_name, strlen(origin->tls_name), mark, 0);
+    return (uint32_t)mark | 1;
+}
+
+/* What a name stands for may have changed. Connections to where it stood are not used again, nor those that were asked for another name. */
+static void settle_addresses(struct origin *origin, const struct config_server *server)
+{
+    uint32_t mark = mark_of(origin, server);
+    if (origin->addresses == mark && same_addresses(origin, server))
         return;
     struct slice text = origin->address.text; /* its own memory */
     origin->address = server->address;
@@ -145,7 +158,7 @@ static void settle_addresses(struct origin *origin, const struct config_server *
     if (server->more_count)
         memcpy(origin->more, server->more, server->more_count * sizeof *server->more);
     origin->best = 0;
-    origin->addresses = (uint32_t)number;
+    origin->addresses = mark;
     back_forget(origin);
 }
 
@@ -154,7 +167,7 @@ static void settle_origins(struct view_pool *pool, uint64_t number, struct tls_c
     for (uint32_t i = 0; i < pool->config->server_count; i++) {
         struct origin *origin = pool->members[i].server->owner;
         settle_tls(origin, pool->config, &pool->config->servers[pool->members[i].place], context);
-        settle_addresses(origin, &pool->config->servers[pool->members[i].place], number);
+        settle_addresses(origin, &pool->config->servers[pool->members[i].place]);
         origin->seen = number;
         origin->idle_limits = pool->config->idle;
         origin->connections_max = pool->config->breakers.connections_max;

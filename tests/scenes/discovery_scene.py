@@ -34,9 +34,9 @@ class Names(Scene):
         self.addCleanup(origin.stop)
         return origin
 
-    def engine(self, dns, servers=None, pool="", more="", **options):
+    def engine(self, dns, servers=None, pool="", more="", top="", **options):
         servers = servers or f"\"app.test:{self.port}\""
-        return self.weir(TOP % (dns.address, more) + f"pools: {{ app: {{ servers: [ {servers} ]{pool} }} }}\n", **options)
+        return self.weir(TOP % (dns.address, more) + top + f"pools: {{ app: {{ servers: [ {servers} ]{pool} }} }}\n", **options)
 
     def bodies(self, engine, count=8):
         return {(r.status, r.body) for r in (engine.get() for _ in range(count))}
@@ -421,6 +421,42 @@ class Connect(Names):
         dns.set("app.test", "127.0.0.1", "127.0.0.2")
         engine = self.engine(dns, pool=", addresses: any, health: { path: /, interval: 100ms, rise: 1, fall: 1 }")
         wait_for("the check", lambda: engine.server(f"app.test:{self.port}")["checked"] == "up")
+
+    def test_reloads_while_connections_are_opened_ahead(self):
+        """Those outlive the configuration that they began with."""
+        addresses = [f"127.0.0.{i}" for i in range(1, 7)]
+        for address in addresses:
+            self.silent(address)
+        dns = self.dns()
+        dns.set("app.test", *addresses)
+        engine = self.engine(dns, pool=", addresses: any, keep-alive: { warm: 4 }, timeouts: { connect: 900ms }", top="congestion-control: cubic\ncontrol: { socket: \"{folder}/weir.sock\" }\n")
+        for _ in range(25):
+            self.assertEqual(engine.command("reload")[0], 0)
+            time.sleep(0.02)
+
+    def test_a_connection_that_was_in_use_when_the_name_changed_is_not_kept(self):
+        release = threading.Event()
+        self.addCleanup(release.set)
+        def held(exchange):
+            if exchange.path == "/held":
+                release.wait(30)
+            return named("127.0.0.1")(exchange)
+        self.on("127.0.0.1", self.port, held)
+        self.on("127.0.0.2", self.port)
+        dns = self.dns()
+        dns.set("app.test", "127.0.0.1")
+        engine = self.engine(dns, pool=", addresses: any")
+        clients = [engine.connect(30) for _ in range(8)]
+        for client in clients:
+            client.send_request("/held")
+        wait_for("them to be under way", lambda: engine.counter("in_flight") == 8)
+        dns.set("app.test", "127.0.0.2")
+        wait_for("the new address", lambda: self.bodies(engine) == {(200, b"127.0.0.2")})
+        release.set()
+        for client in clients:
+            self.assertEqual(client.response().body, b"127.0.0.1")
+            client.close()
+        self.assertEqual(self.bodies(engine, 16), {(200, b"127.0.0.2")})
 
     def test_a_changed_name_closes_what_was_kept(self):
         first = self.on("127.0.0.1", self.port)
