@@ -46,6 +46,17 @@ static void asked(struct letter *letter, struct loop *here)
         answer(borrow, lender, -1);
 }
 
+static void asked_for_room(struct letter *letter, struct loop *here)
+{
+    struct borrow *borrow = CONTAINER_OF(letter, struct borrow, letter);
+    struct worker *lender = worker_of(here);
+    struct view *view = lender->view;
+    for (uint32_t i = 0; i < view->config->pool_count; i++)
+        if (view->pools[i].record == borrow->pool)
+            back_make_room(&view->pools[i]);
+    answer(borrow, lender, -1);
+}
+
 void borrow_settled(struct conn *conn)
 {
     struct worker *lender = conn->worker;
@@ -88,6 +99,32 @@ static struct worker *lender_for(const struct origin *origin)
     return lender;
 }
 
+static uint64_t idle_of(const struct view_pool *pool, uint32_t worker)
+{
+    uint64_t idle = 0;
+    for (uint32_t i = 0; i < pool->upstream.count; i++) {
+        const struct origin *origin = pool->members[i].server->owner;
+        idle += counter_get(&origin->record->counters[worker].idle);
+    }
+    return idle;
+}
+
+static struct worker *keeper_for(const struct view_pool *pool)
+{
+    struct worker **workers = atomic_load_explicit(&pool->worker->shared->workers, memory_order_acquire);
+    uint32_t count = pool->worker->view->generation->worker_count;
+    uint64_t most = 0;
+    struct worker *keeper = NULL;
+    for (uint32_t i = 0; workers && i < count; i++) {
+        uint64_t idle = i == pool->worker->loop.number ? 0 : idle_of(pool, i);
+        if (idle <= most)
+            continue;
+        most = idle;
+        keeper = workers[i];
+    }
+    return keeper;
+}
+
 static void patience_ended(struct timer *timer, uint64_t now_ms)
 {
     (void)now_ms;
@@ -108,18 +145,15 @@ static bool may_ask(struct process_shared *shared)
     return false;
 }
 
-bool borrow_ask(struct exchange *x, struct origin *origin)
+static bool ask(struct exchange *x, struct origin *origin, struct worker *lender, void (*deliver)(struct letter *letter, struct loop *here))
 {
     struct worker *worker = x->worker;
     struct borrow *borrow = worker->borrows_free;
-    if (!origin->idle_limits.borrow || origin->tls || !borrow)
-        return false;
-    struct worker *lender = lender_for(origin);
-    if (!lender || !may_ask(worker->shared))
+    if (!lender || !borrow || !may_ask(worker->shared))
         return false;
     worker->borrows_free = borrow->next;
-    *borrow = (struct borrow){ .asker = worker, .origin = origin, .exchange = x, .fd = -1, .timer.fire = patience_ended,
-                               .letter.deliver = asked };
+    *borrow = (struct borrow){ .asker = worker, .origin = origin, .pool = x->pool->record, .exchange = x, .fd = -1,
+                               .timer.fire = patience_ended, .letter.deliver = deliver };
     origin->server.references++;
     origin->borrowing++;
     x->borrow = borrow;
@@ -127,6 +161,18 @@ bool borrow_ask(struct exchange *x, struct origin *origin)
     timer_set(&worker->loop.wheel, &borrow->timer, worker->loop.now_ms + BORROW_MS);
     mailbox_send(&worker->loop, &lender->loop, &borrow->letter);
     return true;
+}
+
+bool borrow_ask(struct exchange *x, struct origin *origin)
+{
+    if (!origin->idle_limits.borrow || origin->tls)
+        return false;
+    return ask(x, origin, lender_for(origin), asked);
+}
+
+bool borrow_room(struct exchange *x, struct origin *origin)
+{
+    return ask(x, origin, keeper_for(x->pool), asked_for_room);
 }
 
 void borrow_forget(struct exchange *x)

@@ -7,6 +7,9 @@
  * BORROW_MS at most and then connects by itself; a descriptor that comes later goes to the shelf. Plain connections only: a
  * TLS session lives in its worker's memory.
  *
+ * Where limits.connections is set the same letter, whatever keep-alive says, asks for a place: connections that wait on one worker's shelf
+ * would keep all others' requests in the queue.
+ *
  * A struct borrow belongs to the worker that asks, which has BORROWS_MAX of them; while the letter is at the lender it is the lender's, but for the
  * members that say so. Each letter is answered exactly once, and no worker's loop ends before that: `borrows` of struct process_shared
  * counts those that are out, and none is sent once `draining` is set. See borrow.c.
@@ -24,6 +27,7 @@
 struct conn;
 struct exchange;
 struct origin;
+struct pool_record;
 struct worker;
 
 struct borrow {
@@ -31,6 +35,7 @@ struct borrow {
     struct borrow *next;       /* asker: those that are free */
     struct worker *asker;
     struct origin *origin;     /* asker's, a reference */
+    struct pool_record *pool;  /* a place in it is wanted */
     struct exchange *exchange; /* asker: waits for it; NULL: went on without */
     struct timer timer;        /* asker: its patience */
     int fd;                    /* lender: the answer; -1: none */
@@ -43,6 +48,11 @@ void borrow_init(struct worker *worker);
 
 /* True: x->borrow is set, and the exchange is run again when the answer is there or its time is up. False: nobody to ask. */
 bool borrow_ask(struct exchange *x, struct origin *origin);
+/*
+ * The pool is at its limits.connections, and none to any of its servers waits here: the worker that keeps the most of them is asked to close
+ * one. The answer is the same, without a descriptor. True, as above: it may be that there is a place now.
+ */
+bool borrow_room(struct exchange *x, struct origin *origin);
 /* The exchange goes another way. */
 void borrow_forget(struct exchange *x);
 

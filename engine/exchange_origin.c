@@ -130,14 +130,15 @@ static enum step_verdict wait_for_connection(struct exchange *x)
     return exchange_wait_in_line(x);
 }
 
-static enum step_verdict connect_to(struct exchange *x)
+/* asked: another worker has been, in this attempt. */
+static enum step_verdict connect_to(struct exchange *x, bool asked)
 {
     x->origin = back_connect(origin_of(x), x->view->config);
     if (!x->origin && errno == EUSERS && back_make_room(x->pool))
         x->origin = back_connect(origin_of(x), x->view->config);
     if (!x->origin) {
         if (errno == EUSERS)
-            return wait_for_connection(x);
+            return !asked && borrow_room(x, origin_of(x)) ? STEP_WAIT : wait_for_connection(x);
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             COUNT(x->worker, no_memory);
             return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of descriptors or memory\n"));
@@ -161,7 +162,7 @@ enum step_verdict exchange_attach(struct exchange *x)
         x->attempts++;
     x->origin = x->fresh_only ? NULL : back_take(origin_of(x), !method_is_idempotent(x->request.method));
     if (unlikely(!x->origin))
-        return !asked && !x->fresh_only && borrow_ask(x, origin_of(x)) ? STEP_WAIT : connect_to(x);
+        return !asked && !x->fresh_only && borrow_ask(x, origin_of(x)) ? STEP_WAIT : connect_to(x, asked);
     x->origin->exchange = x;
     counter_add(&x->member->server->counters->reused, 1);
     return exchange_go(x, STEP_FORWARD);

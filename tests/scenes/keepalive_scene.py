@@ -179,6 +179,18 @@ class Borrowed(Scene):
             here, there = there, here
         self.fail("never")
 
+    def test_where_connections_are_limited_those_that_wait_elsewhere_make_room(self):
+        for pool in ("    limits: { connections: 1 }", "    limits: { connections: 1 }\n    keep-alive: { borrow: on }"):
+            one, two = self.origin(named("there")), self.origin(named("there"))
+            engine = self.weir(f"workers: 2\npin: false\nroutes: [ {{ pool: app }} ]\npools:\n  app:\n    servers: [ {one.address}, {two.address} ]\n"
+                               f"    queue: {{ wait: 60s }}\n{pool}\n")
+            here, there = self.clients(engine, 2)
+            for client in (here + there) * 4:
+                client.send_request()
+                self.assertEqual(client.response().body, b"there")
+            self.assertEqual(engine.counter("pool_full"), 0)
+            self.assertLessEqual(sum(engine.server(o.port)["open"] for o in (one, two)), 1)
+
     def test_nobody_gives_away_its_only_one(self):
         origin, release = self.scripted()
         engine = self.engine(origin)
