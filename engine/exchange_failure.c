@@ -150,6 +150,7 @@ static void begin_anew(struct exchange *x)
     x->response_progress = (struct h1_progress){ 0 };
     x->first_byte_ns = 0;
     x->hedge_due_ms = 0;
+    x->continued = x->last_try = false;
 }
 
 static enum step_verdict ask_another(struct exchange *x, enum server_outcome outcome)

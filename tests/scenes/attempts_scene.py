@@ -66,6 +66,25 @@ class Causes(Pool):
         self.assertEqual(engine.get(method="POST", body=b"x").status, 503)
         self.assertEqual(sum(map(len, self.seen)), 1)
 
+    def test_that_one_server_has_said_100_says_nothing_of_the_next(self):
+        """What that one does not read must not stand before the next request."""
+        def keen(exchange):
+            exchange.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+            return False
+        def blunt(exchange):
+            exchange.more()
+            exchange.buffer = b""
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nblunt")
+        engine = self.pool([keen, blunt], NEVER + FREE + "[ 503 ] }\n")
+        for _ in range(8):
+            with engine.connect() as client:
+                client.send_request(method="PUT", headers=["Expect: 100-continue", "Content-Length: 3"])
+                time.sleep(0.05)
+                client.send(b"abc")
+                self.assertEqual(client.response().body, b"blunt")
+        self.assertGreater(len(self.seen[0]), 0)
+        self.assertEqual(len(self.origins[1].connections), len(self.seen[1]))
+
     def test_a_malformed_answer_is_asked_elsewhere_if_it_is_a_cause(self):
         nonsense = lambda e: e.send(b"HTTP/1.1 two hundred\r\n\r\n") or False
         engine = self.pool([nonsense, named("well")], NEVER + FREE + "[ malformed ] }\n")
