@@ -183,12 +183,14 @@ enum server_outcome exchange_status_outcome(const struct exchange *x, unsigned s
 /* A further attempt: is there a server that was not tried; a place and a part of the budget for it, taken; who shall not be picked again. */
 bool exchange_another_is_usable(struct exchange *x);
 bool exchange_pay_attempt(struct exchange *x);
-void exchange_mark_tried(struct exchange *x);
+void exchange_mark_tried(struct exchange *x, const struct member *member);
 
 /* The request has left: sets the deadline for the answer, with what may happen before it. TIMER_NEVER: this attempt has no deadline of its own. */
 void exchange_await_answer(struct exchange *x);
 void exchange_first_byte(struct exchange *x); /* it begins to come: what was to happen before does not any more */
 uint64_t exchange_try_due_ms(const struct exchange *x);
+/* What came on this origin's connection came before the request, which was queued in that turn, has left. */
+bool exchange_came_unasked(const struct exchange *x, const struct conn *origin, uint64_t forwarded_turn);
 
 /* exchange_hedge.c. When the hedge is due, or TIMER_NEVER; begin it; look at both in AWAIT; it takes the failed first one's place; give it up. */
 uint64_t exchange_hedge_plan(struct exchange *x);

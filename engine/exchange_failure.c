@@ -120,10 +120,10 @@ bool exchange_pay_attempt(struct exchange *x)
     return true;
 }
 
-void exchange_mark_tried(struct exchange *x)
+void exchange_mark_tried(struct exchange *x, const struct member *member)
 {
     if (x->pick.tried_count < UPSTREAM_TRIES_MAX)
-        x->pick.tried[x->pick.tried_count++] = x->member->server;
+        x->pick.tried[x->pick.tried_count++] = member->server;
 }
 
 /* Failing ------------------------------------------------------------------------------------------------------ */
@@ -157,7 +157,7 @@ static enum step_verdict ask_another(struct exchange *x, enum server_outcome out
 {
     COUNT(x->worker, retries);
     counter_add(&x->member->server->counters->retries, 1);
-    exchange_mark_tried(x);
+    exchange_mark_tried(x, x->member);
     x->fresh_only = false;
     let_go(x, outcome);
     begin_anew(x);
@@ -190,6 +190,7 @@ enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome
         log_failure(x, outcome, os_error);
     }
     if (unlikely(x->hedge.origin != NULL)) {
+        exchange_mark_tried(x, x->member);
         let_go(x, stale ? SERVER_UNTOLD : outcome);
         begin_anew(x);
         return exchange_hedge_takes_over(x);
@@ -228,7 +229,7 @@ enum server_outcome exchange_status_outcome(const struct exchange *x, unsigned s
 uint64_t exchange_try_due_ms(const struct exchange *x)
 {
     uint32_t per_try_ms = x->pool->config->retry.per_try_ms;
-    return likely(per_try_ms == 0) || x->last_try || !x->request_done ? TIMER_NEVER : x->attempt_ms + per_try_ms;
+    return likely(per_try_ms == 0) || x->last_try || !x->request_done || x->first_byte_ns ? TIMER_NEVER : x->attempt_ms + per_try_ms;
 }
 
 void exchange_await_answer(struct exchange *x)

@@ -36,6 +36,8 @@ static void end(struct exchange *x, enum server_outcome outcome)
 {
     struct hedge ended = x->hedge;
     x->hedge = (struct hedge){ 0 };
+    if (outcome != SERVER_UNTOLD)
+        exchange_mark_tried(x, ended.member);
     back_close(ended.origin);
     exchange_member_done(x, ended.member, outcome);
 }
@@ -73,6 +75,23 @@ static void swap(struct exchange *x)
     x->hedge = first;
 }
 
+/* Not the first's again; that one has not failed, so it is not tried for good. */
+static enum pick_verdict pick_second(struct exchange *x, struct member **member)
+{
+    unsigned tried_before = x->pick.tried_count;
+    exchange_mark_tried(x, x->member);
+    x->pick.random = loop_random(&x->worker->loop);
+    enum pick_verdict verdict = upstream_pick(&x->pool->upstream, &x->pick, member);
+    x->pick.tried_count = tried_before;
+    return verdict;
+}
+
+/* What is left of the time that the request went out with. */
+static void await_first(struct exchange *x)
+{
+    conn_deadline(x->origin, u64_min(x->forwarded_ns / 1000000 + x->pool->config->first_byte_ms, exchange_try_due_ms(x)));
+}
+
 void exchange_hedge_begin(struct exchange *x)
 {
     struct worker *worker = x->worker;
@@ -80,18 +99,16 @@ void exchange_hedge_begin(struct exchange *x)
     x->hedge_due_ms = 0;
     x->hedged = true;
     if (!exchange_another_is_usable(x) || !exchange_pay_attempt(x)) {
-        exchange_await_answer(x);
+        await_first(x);
         return;
     }
-    exchange_mark_tried(x);
-    x->pick.random = loop_random(&worker->loop);
     struct member *member = NULL;
-    enum pick_verdict verdict = upstream_pick(&x->pool->upstream, &x->pick, &member);
-    struct conn *conn = NULL;
-    if (verdict == PICK_OK) {
-        conn = back_take(member->server->owner, false);
-        conn = conn ? conn : back_connect(member->server->owner, x->view->config);
-    }
+    enum pick_verdict verdict = pick_second(x, &member);
+    struct conn *conn = verdict == PICK_OK ? back_take(member->server->owner, false) : NULL;
+    if (conn)
+        counter_add(&member->server->counters->reused, 1);
+    else if (verdict == PICK_OK)
+        conn = back_connect(member->server->owner, x->view->config);
     if (conn) {
         x->attempts++;
         COUNT(worker, hedges);
@@ -104,7 +121,7 @@ void exchange_hedge_begin(struct exchange *x)
             conn_deadline(conn, worker->loop.now_ms + x->pool->config->connect_ms);
     } else if (pick_has_lease(verdict))
         exchange_member_done(x, member, SERVER_UNTOLD);
-    exchange_await_answer(x);
+    await_first(x);
 }
 
 void exchange_hedge_look(struct exchange *x)
@@ -113,6 +130,10 @@ void exchange_hedge_look(struct exchange *x)
     if (!queue_empty(&x->origin->in))
         exchange_hedge_drop(x);
     else if (!queue_empty(&hedge->origin->in) && hedge->forwarded) {
+        if (unlikely(exchange_came_unasked(x, hedge->origin, hedge->forwarded_turn))) {
+            end(x, SERVER_UNTOLD);
+            return;
+        }
         COUNT(x->worker, hedges_won);
         swap(x);
         exchange_hedge_drop(x);
@@ -129,6 +150,8 @@ enum step_verdict exchange_hedge_takes_over(struct exchange *x)
     x->hedge = (struct hedge){ 0 };
     x->leased = true;
     x->attempt_ms = x->worker->loop.now_ms;
+    if (forwarded)
+        await_first(x);
     return exchange_go(x, forwarded ? STEP_AWAIT : STEP_ATTACH);
 }
 

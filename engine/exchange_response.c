@@ -229,9 +229,9 @@ static enum step_verdict origin_is_silent(struct exchange *x)
  * On a kept connection, before the request has left: the rest of an earlier answer, or a server's farewell to an idle connection. Not to be
  * taken for the answer (RFC 9112 9.2).
  */
-static bool came_unasked(const struct exchange *x)
+bool exchange_came_unasked(const struct exchange *x, const struct conn *origin, uint64_t forwarded_turn)
 {
-    return x->origin->origin.reused && x->forwarded_turn == x->worker->loop.turns;
+    return origin->origin.reused && forwarded_turn == x->worker->loop.turns;
 }
 
 enum step_verdict exchange_await(struct exchange *x)
@@ -241,7 +241,7 @@ enum step_verdict exchange_await(struct exchange *x)
     if (unlikely(x->hedge.origin != NULL))
         exchange_hedge_look(x);
     if (x->first_byte_ns == 0 && !queue_empty(&x->origin->in)) {
-        if (unlikely(came_unasked(x)))
+        if (unlikely(exchange_came_unasked(x, x->origin, x->forwarded_turn)))
             return exchange_origin_failed(x, SERVER_CLOSED, 0);
         exchange_first_byte(x);
     }

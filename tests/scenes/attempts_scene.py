@@ -279,6 +279,29 @@ class Hedging(Pool):
         found = collections.Counter(engine.get().body for _ in range(4))
         self.assertEqual(found, {b"first": 4})
 
+    def test_a_second_that_fails_does_not_cost_the_first_its_new_connection(self):
+        """The kept connection to the first turns out stale: it is asked again on a new one, as it would be without hedges."""
+        self.mood = None
+        engine = self.pool([self.moody("a"), self.moody("b")], NEVER + "    hedge: { percentile: 90, after: 30ms }\n    retry: { budget: none }\n    retries: 1\n")
+        self.warm(engine)
+        self.origins[1].stop()
+        wait_for("its connections to be gone", lambda: engine.server(self.addresses[1])["idle"] == 0)
+        def tired(exchange):
+            if exchange.record.count(b"GET ") > 1:
+                time.sleep(0.3)
+                return False
+            return named("a")(exchange)
+        self.origins[0].script = tired
+        before = engine.counter("hedges")
+        for _ in range(4):
+            clients = [engine.connect() for _ in range(2)]  # in turn, so one of them begins at the first
+            for client in clients:
+                client.send_request()
+            self.assertEqual([client.response().body for client in clients], [b"a", b"a"])
+            for client in clients:
+                client.close()
+        self.assertGreater(engine.counter("hedges"), before)
+
     def test_they_stay_within_the_budget(self):
         self.mood = None
         engine = self.pool([self.moody("a"), self.moody("b")], NEVER + "    hedge: { percentile: 50, after: 1ms }\n    retry: { budget: 5%, budget-least: 0 }\n")
