@@ -220,5 +220,6 @@ enum step_verdict exchange_abort(struct exchange *x, const char *why, bool reset
 enum step_verdict exchange_wait_in_line(struct exchange *x);
 void exchange_leave_line(struct exchange *x);
 void exchange_wake_line(struct wait_line *line);
+bool exchange_stands_behind(const struct exchange *x); /* another of the same view does, or would, stand in line before it */
 
 #endif

@@ -54,19 +54,54 @@ void exchange_leave_line(struct exchange *x)
         timer_set(&x->worker->loop.wheel, &x->timer, total_due_ms(x));
 }
 
-/* As many as find a place; the first that does not goes on standing there. One that fails at once gives its place to the next in this
- * loop, not in one call inside the other. */
+static struct exchange *first_of(const struct wait_line *line, const struct view_pool *pool)
+{
+    struct exchange *x = line->first;
+    while (x && x->pool != pool)
+        x = x->next;
+    return x;
+}
+
+/* Those of one view, the first of which is x: as many as find a place. One that fails at once gives its place to the next in this loop,
+ * not in one call inside the other. */
+static void wake(struct wait_line *line, struct exchange *x)
+{
+    const struct view_pool *pool = x->pool;
+    while (x) {
+        exchange_run(x);
+        struct exchange *next = first_of(line, pool);
+        if (next == x)
+            break; /* it goes on standing there */
+        x = next;
+    }
+}
+
+static struct exchange *last_in(const struct wait_line *line)
+{
+    return line->first ? CONTAINER_OF(line->tail, struct exchange, next) : NULL;
+}
+
+/* Who came before a reload may wait for servers that only the old configuration has: those who came after it, and so stand behind, are
+ * woken by themselves. */
 void exchange_wake_line(struct wait_line *line)
 {
-    if (line->waking)
+    if (line->waking || !line->first)
         return;
     line->waking = true;
-    for (struct exchange *x = line->first; x; x = line->first) {
-        exchange_run(x);
-        if (line->first == x)
-            break;
-    }
+    const struct view_pool *first = line->first->pool;
+    wake(line, line->first);
+    struct exchange *last = last_in(line);
+    if (unlikely(last && last->pool != first))
+        wake(line, first_of(line, last->pool));
     line->waking = false;
+}
+
+bool exchange_stands_behind(const struct exchange *x)
+{
+    const struct exchange *each = x->pool->line->first;
+    while (each && each != x && each->pool != x->pool)
+        each = each->next;
+    return each && each != x;
 }
 
 /* Who goes ----------------------------------------------------------------------------------------------------- */

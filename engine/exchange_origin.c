@@ -74,7 +74,7 @@ enum step_verdict exchange_select(struct exchange *x)
     x->pick.random = loop_random(&x->worker->loop);
     x->pick.now_ms = x->worker->loop.now_ms;
     struct wait_line *line = x->pool->line;
-    if (unlikely(line->first && line->first != x && !x->placed))
+    if (unlikely(line->first && line->first != x && !x->placed && exchange_stands_behind(x)))
         return exchange_wait_in_line(x); /* who came first is served first */
     if (unlikely(!request_is_placed(x)))
         return exchange_wait_in_line(x);

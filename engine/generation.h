@@ -136,7 +136,7 @@ struct origin {
 
 /*
  * Exchanges that wait for a place in a full pool, on one worker; first in, first out. It belongs to the pool's name and not to a
- * view, so that who came before a reload is not overtaken by who came after.
+ * view, so that a place that becomes free is offered to who came before a reload first.
  */
 #define LINE_CLIENTS 256u
 struct wait_line {

@@ -365,6 +365,31 @@ class Limits(Pool):
             self.assertEqual(client.response().body, b"well")
             client.close()
 
+    def test_who_waits_for_servers_that_a_reload_took_away_holds_nobody_up(self):
+        held = threading.Event()
+        self.addCleanup(held.set)
+        def wait(exchange):
+            held.wait(20)
+            return named("old")(exchange)
+        old, new = self.origin(wait), self.origin(named("new"))
+        text = "workers: 1\npin: false\nroutes: [ { pool: app } ]\npools:\n  app:\n    servers: [ { address: %s, max-connections: 1 } ]\n    queue: { wait: 60s }\n"
+        engine = self.weir(text % old.address)
+        before = [engine.connect(30) for _ in range(3)]
+        for client in before:
+            client.send_request()
+        wait_for("two to wait", lambda: engine.counter("queued") == 2)
+        engine.write(text % new.address)
+        self.assertEqual(engine.command("reload")[0], 0)
+        after = [engine.connect(30) for _ in range(6)]
+        for client in after:
+            client.send_request()
+        self.assertEqual([client.response().body for client in after], [b"new"] * 6)
+        self.assertEqual(engine.counter("queued"), 2)
+        held.set()
+        self.assertEqual([client.response().body for client in before], [b"old"] * 3)
+        for client in before + after:
+            client.close()
+
     def test_a_client_with_much_in_the_queue_makes_room_for_others(self):
         held = threading.Event()
         def wait(exchange):
