@@ -44,8 +44,8 @@ static inline bool is_known(const struct server *server)
 static inline float cost_of(const struct server *server, uint64_t now_ms)
 {
     float load = (float)server->in_flight + 1;
-    if (unlikely(health_has_mark(server->health))) /* usable all the same: its trial is due */
-        return 0;
+    if (unlikely(health_has_mark(server->health)) && health_state(server->health, now_ms) == HEALTH_TRIAL_DUE)
+        return 0; /* with any other mark it is asked as one among others: by command, or in a panic */
     if (unlikely(!is_known(server)))
         return server->in_flight ? UNKNOWN_US * load : 0;
     return (server->peak_us * left_of(since(server, now_ms)) + 1) *

@@ -123,6 +123,32 @@ Test(ewma, quick_failures_do_not_look_quick)
     world_release(&world);
 }
 
+/* Up by command, or in a panic, a server is asked in spite of its mark: as one among others. */
+Test(ewma, a_mark_that_does_not_count_is_no_trial)
+{
+    for (int panic = 0; panic < 2; panic++) {
+        struct day day;
+        begin(&day, "mark_that_does_not_count", 2, NULL);
+        struct health *health = day.world.members[0].server->health;
+        cr_assert(health_judge(health, SERVER_LATENCY, 60000, day.now_ms));
+        if (panic)
+            day.world.upstream.panic_below = 60;
+        else
+            atomic_store(&health->forced, HEALTH_FORCED_UP);
+        int picks[2] = { 0 };
+        for (uint64_t end_ms = day.now_ms + 5000; day.now_ms < end_ms; day.now_ms++) {
+            struct pick_request request = request_at(day.now_ms, &day.seed);
+            struct member *member = NULL;
+            cr_assert(pick_has_lease(upstream_pick(&day.world.upstream, &request, &member)));
+            picks[index_of(&day.world, member)]++;
+            upstream_answered(&day.world.upstream, member, 5000, day.now_ms);
+            (void)upstream_done(&day.world.upstream, member, SERVER_OK, day.now_ms, 0);
+        }
+        cr_assert(picks[1] > 1000, "%d of 5000 to the one without a mark", picks[1]);
+        end(&day);
+    }
+}
+
 Test(ewma, forgets_by_a_time_constant_of_ten_seconds)
 {
     struct world world;
