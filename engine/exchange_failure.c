@@ -91,14 +91,17 @@ static bool retry_is_safe(const struct exchange *x, unsigned cause)
     return method_is_idempotent(x->request.method);
 }
 
+/* One that slow start holds back is: if there are no others it is picked. */
 bool exchange_another_is_usable(struct exchange *x)
 {
     struct upstream *upstream = &x->pool->upstream;
+    bool found = false;
     x->pick.now_ms = x->worker->loop.now_ms;
-    for (uint32_t i = 0; i < upstream->count; i++)
-        if (upstream->members[i].server != x->member->server && upstream_usable(upstream, &upstream->members[i], &x->pick))
-            return true;
-    return false;
+    upstream->full_speed = true;
+    for (uint32_t i = 0; i < upstream->count && !found; i++)
+        found = upstream->members[i].server != x->member->server && upstream_usable(upstream, &upstream->members[i], &x->pick);
+    upstream->full_speed = false;
+    return found;
 }
 
 bool exchange_pay_attempt(struct exchange *x)

@@ -145,6 +145,7 @@ static bool write_head(struct exchange *x, const struct response *response, cons
     return conn_write_end(x->client, &w, &room);
 }
 
+/* Before it is known whether the client gets it: of its server it says the same. */
 static void count_response(struct exchange *x, unsigned status)
 {
     struct server_counters *counters = x->member->server->counters;

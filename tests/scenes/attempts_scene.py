@@ -51,6 +51,21 @@ class Causes(Pool):
         self.assertEqual(engine.counter("retries"), len(self.seen[0]))
         self.assertGreaterEqual(len(self.seen[0]), 5)
 
+    def test_servers_that_start_slowly_are_asked_when_there_are_no_others(self):
+        engine = self.pool([status(503), named("well")], NEVER + FREE + "[ 503 ] }\n    slow-start: 10m\n")
+        for address in self.addresses:
+            self.assertEqual(engine.command("drain", address)[0], 0)
+            self.assertEqual(engine.command("undrain", address)[0], 0)
+        self.assertEqual([engine.get().body for _ in range(30)], [b"well"] * 30)
+        self.assertGreater(len(self.seen[0]), 0)
+
+    def test_an_answer_that_is_not_passed_on_is_counted_at_its_server(self):
+        engine = self.pool([status(503), named("well")], NEVER + FREE + "[ 503 ] }\n")
+        for _ in range(6):
+            engine.get()
+        server = engine.server(self.addresses[0])
+        self.assertEqual((server["responses"], server["status_5xx"]), (len(self.seen[0]), len(self.seen[0])))
+
     def test_a_status_that_is_none_of_them_is_passed_on(self):
         engine = self.pool([status(503), named("well")], NEVER + FREE + "[ connect, 502 ] }\n")
         self.assertEqual(sorted(engine.get().status for _ in range(10)), [200] * 5 + [503] * 5)
