@@ -215,16 +215,9 @@ static bool client_goes_on(const struct exchange *x)
     return x->client_keep && x->response_done && x->request_done && !x->reset_client && !x->worker->draining;
 }
 
-enum step_verdict exchange_finish(struct exchange *x)
+/* Everything that it had of its pool. */
+static void leave_pool(struct exchange *x)
 {
-    struct conn *client = x->client;
-    if (unlikely(x->early) && x->response_done && !conn_is_ready(client))
-        return STEP_WAIT; /* the answer goes out with the handshake's end (front_tls.c) */
-    bool keep = client_goes_on(x);
-    bool reset = x->reset_client;
-    bool complete = x->response_done;
-    bool more_may_come = !x->request_done || x->request.keep_alive;
-    account(x);
     exchange_leave_line(x);
     if (x->pipe)
         splice_abandon(x);
@@ -233,6 +226,21 @@ enum step_verdict exchange_finish(struct exchange *x)
         exchange_release_origin(x, x->origin_keep && x->response_done && x->request_done);
     exchange_release_member(x, SERVER_UNTOLD);
     exchange_release_places(x);
+}
+
+enum step_verdict exchange_finish(struct exchange *x)
+{
+    struct conn *client = x->client;
+    if (unlikely(x->early) && x->response_done && !conn_is_ready(client)) {
+        leave_pool(x);
+        return STEP_WAIT; /* the answer goes out with the handshake's end (front_tls.c) */
+    }
+    bool keep = client_goes_on(x);
+    bool reset = x->reset_client;
+    bool complete = x->response_done;
+    bool more_may_come = !x->request_done || x->request.keep_alive;
+    account(x);
+    leave_pool(x);
     client->exchange = NULL;
     if (unlikely(x->runnable)) {
         struct exchange **at = &x->worker->runnable;

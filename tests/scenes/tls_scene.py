@@ -383,6 +383,17 @@ class EarlyData(TlsScene):
             with engine.connect() as other:
                 self.assertEqual(other.ask().status, 200)
 
+    def test_an_early_answer_whose_client_never_ends_the_handshake_holds_no_place(self):
+        engine = self.secure_before(self.origin_here, tls="early-data: 16KiB", pool="    limits: { requests: 1, connections: 1 }\n    queue: { max: 0 }\n")
+        flight, _ = self.first_flight(engine, ASK)
+        seen = len(self.asked(b"GET"))
+        with engine.connect_raw() as client:
+            client.send(flight)
+            wait_for("it to be asked again", lambda: len(self.asked(b"GET")) > seen)
+            what_comes(client, 0.2)
+            with engine.connect() as other:
+                self.assertEqual(other.ask().status, 200)
+
     def test_early_data_that_cannot_be_read_is_passed_over(self):
         """Its ticket is another engine's, or was sealed when early data was welcome: the handshake goes on without (RFC 8446 4.2.10)."""
         engine = self.secure_before(self.origin_here, tls="early-data: 16KiB")
