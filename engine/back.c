@@ -101,7 +101,8 @@ static void warming_failed(struct conn *conn, int error)
 static bool outdated(const struct conn *conn)
 {
     const struct origin *origin = conn->origin.origin;
-    return origin->seen != origin->worker->view->generation->number || conn->origin.addresses != origin->addresses || (conn->tls ? conn->tls->context : NULL) != origin->tls;
+    return origin->seen != origin->worker->view->generation->number || conn->origin.addresses != origin->addresses ||
+           (conn->tls ? conn->tls->context : NULL) != origin->tls;
 }
 
 void back_shelve(struct conn *conn)

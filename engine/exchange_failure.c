@@ -193,7 +193,8 @@ enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome
         log_failure(x, outcome, os_error);
     }
     if (unlikely(x->hedge.origin != NULL)) {
-        exchange_mark_tried(x, x->member);
+        if (!stale)
+            exchange_mark_tried(x, x->member);
         let_go(x, stale ? SERVER_UNTOLD : outcome);
         begin_anew(x);
         return exchange_hedge_takes_over(x);
