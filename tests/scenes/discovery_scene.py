@@ -9,7 +9,7 @@ import unittest
 
 from dns import AAAA, DnsServer
 from servers_scene import Load, servers
-from stage import Origin, Scene, free_port, named, ok, wait_for
+from stage import Origin, Scene, free_port, named, wait_for
 from tls_certificates import certificates
 from tls_props import TlsClient, TlsScene, client_context
 
@@ -470,31 +470,6 @@ class Connect(Names):
         self.assertEqual(self.bodies(engine), {(200, b"127.0.0.2")})
         self.assertEqual(self.addresses(engine), [f"app.test:{self.port}"])
         self.assertTrue(first.connections)
-
-    def test_what_was_in_use_meanwhile_is_not_kept_either(self):
-        """One server all the time, which stands elsewhere: a connection that was busy when it moved leads to where it stood."""
-        release = threading.Event()
-        def script(exchange):
-            if exchange.path == "/slow":
-                release.wait(20)
-            ok(exchange, b"old")
-        first = self.on("127.0.0.1", self.port, script)
-        self.on("127.0.0.2", self.port)
-        dns = self.dns()
-        dns.set("app.test", "127.0.0.1")
-        engine = self.engine(dns, pool=", addresses: any")
-        with engine.connect() as slow, engine.connect() as again:
-            for client in slow, again:
-                client.send_request("/slow")
-            wait_for("the requests", lambda: sum(b"/slow" in r for r in first.requests) == 2)
-            dns.set("app.test", "127.0.0.2")
-            wait_for("the new address", lambda: engine.get().body == b"127.0.0.2")
-            release.set()
-            for client in slow, again:
-                self.assertEqual(client.response().body, b"old")
-            for client in slow, again:
-                client.send_request("/quick")
-                self.assertEqual(client.response().body, b"127.0.0.2")
 
 
 if __name__ == "__main__":

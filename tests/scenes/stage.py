@@ -85,7 +85,7 @@ class Weir:
         if "listeners:" not in text:
             text = (f"listeners:\n  - address: 127.0.0.1:{self.port}\n"
                     f"  - {{ address: 127.0.0.1:{self.admin}, serve: admin }}\n") + text
-        if "control:" not in text:
+        if "\ncontrol:" not in "\n" + text:
             text += f"\ncontrol: {{ socket: {self.socket} }}\n"
         if "workers:" not in text:
             text += "workers: 2\npin: false\n"
