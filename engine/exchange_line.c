@@ -62,11 +62,11 @@ static struct exchange *first_of(const struct wait_line *line, const struct view
     return x;
 }
 
-/* Those of one view, the first of which is x: as many as find a place. One that fails at once gives its place to the next in this loop,
- * not in one call inside the other. */
-static void wake(struct wait_line *line, struct exchange *x)
+/* Those of one view: as many as find a place. One that fails at once gives its place to the next in this loop, not in one call inside the
+ * other. */
+static void wake(struct wait_line *line, const struct view_pool *pool)
 {
-    const struct view_pool *pool = x->pool;
+    struct exchange *x = first_of(line, pool);
     while (x) {
         exchange_run(x);
         struct exchange *next = first_of(line, pool);
@@ -89,10 +89,10 @@ void exchange_wake_line(struct wait_line *line)
         return;
     line->waking = true;
     const struct view_pool *first = line->first->pool;
-    wake(line, line->first);
+    wake(line, first);
     struct exchange *last = last_in(line);
     if (unlikely(last && last->pool != first))
-        wake(line, first_of(line, last->pool));
+        wake(line, last->pool);
     line->waking = false;
 }
 
