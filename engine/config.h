@@ -60,13 +60,6 @@ struct config_timeouts {
     uint32_t handshake_ms;  /* a whole TLS handshake, from the connection's begin; default 10 s */
 };
 
-/* Numbers of words from a table, in order of preference; without any word twice. */
-#define CONFIG_WORDS_MAX 16u
-struct config_words {
-    uint16_t list[CONFIG_WORDS_MAX];
-    uint32_t count;
-};
-
 /* A certificate with its chain and key, as files; certificates.c reads them. */
 struct config_certificate {
     struct slice chain, key;

@@ -323,6 +323,18 @@ void finish_rewrite(struct decoder *decoder, const struct node *node, void *targ
     }
 }
 
+void finish_compress(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
+{
+    struct compress_rule *rule = target;
+    (void)decoder;
+    (void)node;
+    (void)given;
+    if (rule->type_count)
+        return;
+    rule->types = compress_types_usual;
+    rule->type_count = COMPRESS_TYPES_USUAL;
+}
+
 static void check_repeated_sets(struct decoder *decoder, const struct node *node, const struct field_edits *edits)
 {
     for (unsigned i = 0; i < edits->count; i++) {
@@ -421,7 +433,7 @@ void finish_redirect(struct decoder *decoder, const struct node *node, void *tar
 static void check_own_answer(struct decoder *decoder, const struct node *node, const struct route *route)
 {
     struct place place = key_place(node, node_find(node, "response-headers") ? "response-headers" : "respond");
-    static const char *const for_origins[] = { "rewrite", "request-headers" };
+    static const char *const for_origins[] = { "rewrite", "request-headers", "compress" };
     for (size_t i = 0; i < ARRAY_LENGTH(for_origins); i++) {
         if (node_find(node, for_origins[i]))
             problem_help(problem_error(decoder->reporter, key_place(node, for_origins[i]), "'%s' does nothing without 'pool'",

@@ -34,7 +34,7 @@ void decode_statuses(struct decoder *decoder, const struct row *row, const struc
 void decode_hash_key(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_address(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_words(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
-void decode_server_names(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_lower_texts(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_networks(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_name_servers(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_pool(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
@@ -69,6 +69,7 @@ void finish_route(struct decoder *decoder, const struct node *node, void *target
 void finish_respond(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_redirect(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_rewrite(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_compress(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_match(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_edits(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 

@@ -178,7 +178,7 @@ void decode_words(struct decoder *decoder, const struct row *row, const struct n
         take_word(decoder, row, item, out);
 }
 
-static void take_server_name(struct decoder *decoder, const struct row *row, const struct node *node, struct slice *name)
+static void take_lower_text(struct decoder *decoder, const struct row *row, const struct node *node, struct slice *name)
 {
     struct slice text;
     if (!decode_scalar(decoder, row->word, node, &text))
@@ -195,11 +195,12 @@ static void take_server_name(struct decoder *decoder, const struct row *row, con
     }
 }
 
-void decode_server_names(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+void decode_lower_texts(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
 {
     uint32_t count = node_items(node), taken = 0;
     if (node->kind == NODE_MAP || count < row->least || count > row->most) {
-        problem_error(decoder->reporter, node->place, "'%s' is a list of 1 to %u host names", row->word, (unsigned)row->most);
+        problem_error(decoder->reporter, node->place, "'%s' is a list of 1 to %u %s", row->word, (unsigned)row->most,
+                      row_type_noun(row->type));
         return;
     }
     struct slice *names = decode_take(decoder, count, sizeof *names);
@@ -207,7 +208,7 @@ void decode_server_names(struct decoder *decoder, const struct row *row, const s
         return;
     const struct node_child *child = NULL;
     for (const struct node *item; (item = node_next(node, &child));)
-        take_server_name(decoder, row, item, &names[taken++]);
+        take_lower_text(decoder, row, item, &names[taken++]);
     memcpy(row_member(row, target), &names, sizeof names);
     memcpy((char *)target + row->count_offset, &count, sizeof count);
 }

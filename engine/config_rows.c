@@ -188,6 +188,27 @@ static const struct section section_rewrite = {
     .doc = "Which path the origin is asked for.",
 };
 
+static bool compress_present(const void *target)
+{
+    return ((const struct compress_rule *)target)->codings.count > 0;
+}
+static const struct row_word coding_words[] = { { "zstd", CODING_ZSTD }, { "br", CODING_BROTLI }, { "gzip", CODING_GZIP }, { NULL, 0 } };
+static const struct row compress_rows[] = {
+    { .word = "codings", .type = TYPE_WORDS, MEMBER(compress_rule, codings), .words = coding_words, .usual = "zstd, br, gzip",
+      .doc = "Content codings to offer. Of those that a client likes equally, the first." },
+    { .word = "types", .type = TYPE_MEDIA_TYPES, MEMBER(compress_rule, types), LENGTH_AT(compress_rule, type_count),
+      .check = value_check_media_pattern, .least = 1, .most = 64,
+      .doc = "Media types, * being any run: text/*, application/json. Otherwise text/*, application/json, application/javascript, "
+             "application/xml, application/*+json, application/*+xml, image/svg+xml and application/wasm." },
+    { .word = "min", .type = TYPE_SIZE, MEMBER(compress_rule, bytes_min), .most = 1ull << 40, .usual = "1KiB",
+      .doc = "Content that is known to be smaller stays as it is." },
+};
+static const struct section section_compress = {
+    .noun = "section 'compress'", SECTION(compress_rule, compress_rows), .is_present = compress_present, .finish = finish_compress,
+    .doc = "Compresses responses for clients that accept it; {} suffices. Only of status 200, without a coding of their own, and unless they say "
+           "no-transform.",
+};
+
 static bool route_is_named(const void *target)
 {
     return !slice_starts(((const struct route *)target)->name, SLICE("routes["));
@@ -206,10 +227,10 @@ static const struct row route_rows[] = {
     { .word = "rewrite", .type = TYPE_SECTION, .section = &section_rewrite },
     { .word = "request-headers", .type = TYPE_SECTION, MEMBER(route, request_edits), .section = &section_request_edits },
     { .word = "response-headers", .type = TYPE_SECTION, MEMBER(route, response_edits), .section = &section_response_edits },
+    { .word = "compress", .type = TYPE_SECTION, MEMBER(route, compress), .section = &section_compress },
     { .word = "cache", .type = TYPE_LATER, .doc = "the cache" },
     { .word = "limit", .type = TYPE_LATER, .doc = "rate limiting" },
     { .word = "waf", .type = TYPE_LATER, .doc = "the request filter" },
-    { .word = "compress", .type = TYPE_LATER, .doc = "compression" },
     { .word = "websocket", .type = TYPE_LATER, .doc = "WebSocket" },
 };
 const struct section section_route = {

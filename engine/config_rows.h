@@ -45,6 +45,7 @@
     X(TYPE_EDIT_REMOVE, "field names")                \
     X(TYPE_WORDS, "words")                            \
     X(TYPE_SERVER_NAMES, "host names")                \
+    X(TYPE_MEDIA_TYPES, "media types")                \
     X(TYPE_SECTION, "keys")                           \
     X(TYPE_LIST, "list")                              \
     X(TYPE_NAMED, "names with keys")                  \

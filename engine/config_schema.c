@@ -239,6 +239,7 @@ static schema_function *const schema_functions[ROW_TYPES] = {
     [TYPE_EDIT_REMOVE] = schema_texts,
     [TYPE_WORDS] = schema_words,
     [TYPE_SERVER_NAMES] = schema_texts,
+    [TYPE_MEDIA_TYPES] = schema_texts,
     [TYPE_SECTION] = schema_nested,
     [TYPE_LIST] = schema_list,
     [TYPE_NAMED] = schema_named,

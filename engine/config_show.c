@@ -235,7 +235,7 @@ static void show_words(struct emitter *e, const struct row *row, const void *tar
     emit_close(e, ']');
 }
 
-static void show_server_names(struct emitter *e, const struct row *row, const void *target)
+static void show_lower_texts(struct emitter *e, const struct row *row, const void *target)
 {
     const struct slice *names;
     uint32_t count = row_items(row, target);
@@ -566,7 +566,8 @@ static show_function *const show_functions[ROW_TYPES] = {
     [TYPE_EDIT_ADD] = show_edits,
     [TYPE_EDIT_REMOVE] = show_remove,
     [TYPE_WORDS] = show_words,
-    [TYPE_SERVER_NAMES] = show_server_names,
+    [TYPE_SERVER_NAMES] = show_lower_texts,
+    [TYPE_MEDIA_TYPES] = show_lower_texts,
     [TYPE_SECTION] = show_nested,
     [TYPE_LIST] = show_list,
     [TYPE_NAMED] = show_named,

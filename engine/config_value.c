@@ -329,6 +329,13 @@ const char *value_check_media_type(struct slice text)
     return NULL;
 }
 
+const char *value_check_media_pattern(struct slice text)
+{
+    if (value_check_media_type(text) || text.length > 127 || memchr(text.at, ';', text.length) || memchr(text.at, ' ', text.length))
+        return "it looks like text/*, application/json or application/*+xml, without parameters";
+    return NULL;
+}
+
 const char *value_check_path(struct slice text)
 {
     if (text.length == 0 || text.at[0] != '/')

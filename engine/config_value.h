@@ -57,6 +57,7 @@ const char *value_check_method(struct slice text);       /* RFC 9110 9.1 */
 const char *value_check_pseudonym(struct slice text);    /* received-by of Via, RFC 9110 7.6.3 */
 const char *value_check_authority(struct slice text);    /* host or host:port */
 const char *value_check_media_type(struct slice text);
+const char *value_check_media_pattern(struct slice text); /* a glob for them */
 const char *value_check_path(struct slice text);         /* canonical (uri.h) */
 const char *value_check_target(struct slice text);       /* of a health check: path with an optional query */
 const char *value_check_socket_path(struct slice text);

@@ -106,6 +106,11 @@ static bool put_last_chunk(struct content_move *move, const struct fields *trail
     return conn_write_end(move->to, &w, &room);
 }
 
+bool content_last_chunk(struct content_move *move)
+{
+    return put_last_chunk(move, NULL);
+}
+
 /* Trailers ----------------------------------------------------------------------------------------------------- */
 
 static enum content_verdict bad(struct content_move *move, enum codec_fault fault)
@@ -134,13 +139,23 @@ static enum content_verdict read_trailers(struct content_move *move, struct fiel
     }
 }
 
-static enum content_verdict move_trailers(struct content_move *move)
+static void drop_coded_away(struct fields *trailers)
+{
+    for (unsigned i = 0; i < trailers->count; i++) {
+        if (H1_CODED_AWAY >> trailers->list[i].id & 1)
+            trailers->list[i].flags |= FIELD_HOP_BY_HOP;
+    }
+}
+
+enum content_verdict content_trailers(struct content_move *move)
 {
     size_t used = 0;
     struct fields *trailers = &move->from->worker->response->fields; /* scratch: no head is being read now */
     enum content_verdict verdict = read_trailers(move, trailers, &used);
     if (verdict != CONTENT_END)
         return verdict;
+    if (unlikely(move->coder != NULL))
+        drop_coded_away(trailers);
     if (move->chunked && !put_last_chunk(move, move->trailers && trailers->count ? trailers : NULL))
         return CONTENT_MEMORY;
     conn_consume(move->from, used);
@@ -158,6 +173,8 @@ static bool has_room(const struct content_move *move)
 enum content_verdict content_move(struct content_move *move)
 {
     struct conn *from = move->from;
+    if (unlikely(move->coder != NULL))
+        return content_encode(move);
     for (;;) {
         size_t used = 0;
         struct slice data = SLICE_NONE;
@@ -178,7 +195,7 @@ enum content_verdict content_move(struct content_move *move)
         if (used)
             conn_consume(from, used);
         if (step == H1_BODY_TRAILERS)
-            return move_trailers(move);
+            return content_trailers(move);
         if (step == H1_BODY_END)
             return CONTENT_END;
         if (queue_empty(&from->in))
@@ -188,7 +205,7 @@ enum content_verdict content_move(struct content_move *move)
 
 bool content_end_by_close(struct content_move *move)
 {
-    if (!h1_body_close(move->body))
-        return false;
+    if (move->coder || !h1_body_close(move->body))
+        return false; /* a coder's end was seen to in content_encode */
     return !move->chunked || put_last_chunk(move, NULL);
 }

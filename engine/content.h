@@ -8,8 +8,10 @@
 #define WEIR_CONTENT_H
 
 #include "engine/conn.h"
+#include "proto/coding.h"
 #include "proto/h1_body.h"
 
+struct content_coder;
 struct content_move {
     struct conn *from, *to;
     struct h1_body *body;
@@ -21,6 +23,7 @@ struct content_move {
     uint64_t *moved;                /* content bytes are added */
     uint64_t bytes_max;             /* 0: none; more is CONTENT_LARGE */
     enum codec_fault fault;         /* why CONTENT_BAD */
+    struct content_coder *coder;    /* content goes coded, in chunks, and `moved` counts what is made; NULL: as it is */
 };
 
 enum content_verdict {
@@ -34,6 +37,19 @@ enum content_verdict {
 
 /* Moves what can be moved. The caller flushes `to`. */
 enum content_verdict must_use content_move(struct content_move *move);
+
+/*
+ * content_encode.c: the same where move->coder is. What ends by the source's close is ended here too. Each time the source has nothing
+ * more for the moment, what it gave is made readable for the client, unless the content's length is known: such content ends soon.
+ */
+enum content_verdict must_use content_encode(struct content_move *move);
+struct content_coder *content_coder_new(enum coding coding); /* NULL: out of memory */
+void content_coder_free(struct content_coder *coder);
+uint64_t content_coder_taken(const struct content_coder *coder); /* bytes of content so far */
+
+/* For content_encode.c: reads a trailer section and queues the last chunk with it; queues a last chunk alone (false: no memory). */
+enum content_verdict must_use content_trailers(struct content_move *move);
+bool content_last_chunk(struct content_move *move);
 
 /* After the source's end: true when that properly ends the content (h1_body_close), whose last chunk is queued then if due. */
 bool content_end_by_close(struct content_move *move);

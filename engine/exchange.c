@@ -110,6 +110,8 @@ static void exchange_free(struct exchange *x)
     arena_release(&x->arena);
     if (unlikely(x->job != NULL))
         metrics_forget(x);
+    if (unlikely(x->coder != NULL))
+        exchange_drop_coder(x);
     if (x->answer_owned)
         free(x->answer_memory);
     view_unpin(x->view);

@@ -58,6 +58,7 @@ enum relay_mode {
 
 struct pipe;
 struct metrics_job;
+struct content_coder;
 
 /* A second server beside a late first one: exchange_hedge.c. */
 struct hedge {
@@ -110,6 +111,7 @@ struct exchange {
     struct view_pool *pool;
     struct member *member;
     struct pipe *pipe;
+    struct content_coder *coder; /* the response's content is coded on its way; NULL: as it is */
     const char *why; /* of an answer that is our own, for the log: a row of stats */
 
     uint64_t begun_ns, forwarded_ns, first_byte_ns;
@@ -212,6 +214,9 @@ void exchange_release_origin(struct exchange *x, bool keep);
 
 /* Moves request content towards the origin. False: the exchange went to another step (look at x->step). */
 bool exchange_pump_request(struct exchange *x);
+
+/* Gives the coder back, counted. */
+void exchange_drop_coder(struct exchange *x);
 
 /* Ends without an answer: the client left, or was cut. */
 enum step_verdict exchange_abort(struct exchange *x, const char *why, bool reset);

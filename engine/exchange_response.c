@@ -129,11 +129,54 @@ static void plan_response(struct exchange *x, const struct response *response, s
     x->chunked_out = plan->framing == FRAMING_CHUNKED;
 }
 
+/* Coders ------------------------------------------------------------------------------------------------------- */
+
+#define CODERS_MAX 512u /* per worker: a coder is some hundred KiB */
+
+void exchange_drop_coder(struct exchange *x)
+{
+    COUNT_BYTES(x->worker, compress_taken_bytes, content_coder_taken(x->coder));
+    COUNT_BYTES(x->worker, compress_made_bytes, x->response_content);
+    content_coder_free(x->coder);
+    x->coder = NULL;
+    x->worker->coder_count--;
+}
+
+static bool take_coder(struct exchange *x, enum coding coding)
+{
+    if (x->worker->coder_count < CODERS_MAX)
+        x->coder = content_coder_new(coding);
+    if (!x->coder) {
+        COUNT(x->worker, coders_refused);
+        return false;
+    }
+    x->worker->coder_count++;
+    COUNT(x->worker, compressed);
+    return true;
+}
+
+/* The answer to HEAD has no content, and says what GET's would say. */
+static void plan_coding(struct exchange *x, const struct response *response, struct h1_response_plan *plan)
+{
+    struct compress_choice choice = compress_choose(&x->route->compress, &x->request, response, &x->route->response_edits);
+    plan->varies = choice.varies;
+    if (choice.coding == CODING_IDENTITY)
+        return;
+    if (response->framing != FRAMING_NONE) {
+        if (!take_coder(x, choice.coding))
+            return;
+        plan->framing = FRAMING_CHUNKED;
+        x->chunked_out = true; /* nothing of it is spliced, too */
+    }
+    plan->send_content_length = false;
+    plan->coding = choice.coding;
+}
+
 static bool write_head(struct exchange *x, const struct response *response, const struct h1_response_plan *plan)
 {
     struct h1_writer w;
     struct conn_room room;
-    uint32_t need = (uint32_t)size_min(BLOCK_BYTES, response->head_bytes + 1024u);
+    uint32_t need = (uint32_t)size_min(BLOCK_BYTES, response->head_bytes + 1280u);
     x->forwarding.edits = x->route->response_edits.count ? &x->route->response_edits : NULL;
     char cookie[STICKY_COOKIE_BYTES];
     x->forwarding.set_cookie = SLICE_NONE;
@@ -207,6 +250,8 @@ static enum step_verdict begin_response(struct exchange *x, const struct respons
     if (unlikely(response->status >= 400) && exchange_retries_status(x, response->status))
         return STEP_NEXT;
     plan_response(x, response, &plan);
+    if (unlikely(x->route->compress.codings.count))
+        plan_coding(x, response, &plan);
     if (unlikely(!write_head(x, response, &plan)))
         return short_of_memory(x);
     x->status = response->status;
@@ -300,7 +345,7 @@ enum step_verdict exchange_relay(struct exchange *x)
         .from = x->origin, .to = x->client, .body = &x->response_body, .limits = &response_limits,
         .progress = &x->response_progress, .edits = &x->route->response_edits,
         .chunked = x->chunked_out, .trailers = x->request.te_trailers || x->request.version_minor > 0,
-        .moved = &x->response_content,
+        .moved = &x->response_content, .coder = x->coder,
     };
     enum content_verdict verdict = content_move(&move);
     conn_flush(x->client);

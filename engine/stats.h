@@ -63,6 +63,10 @@
     X(hedges_won,          counter, "of these, those that were answered first")                        \
     X(splice_bytes,        counter, "bytes moved by splice, never copied")                             \
     X(no_pipe,             counter, "bodies copied because no pipe was free")                          \
+    X(compressed,          counter, "responses compressed on their way")                               \
+    X(compress_taken_bytes, counter, "bytes of content that were compressed")                          \
+    X(compress_made_bytes, counter, "bytes that became of them")                                       \
+    X(coders_refused,      counter, "responses left as they are: too many were being compressed, or no memory") \
     X(log_drops,           counter, "access log lines dropped")                                        \
     X(blocks,              gauge,   "receive and send blocks in use")                                  \
     X(allocations,         counter, "chunks of memory mapped or allocated since the start: stands still after warm-up") \

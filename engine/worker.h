@@ -86,6 +86,7 @@ struct worker {
     int64_t date_seconds;
     uint64_t next_number;
     uint64_t client_count;
+    uint32_t coder_count; /* exchanges with a coder: CODERS_MAX at most */
     uint64_t published_ms;
     struct borrow borrows[BORROWS_MAX], *borrows_free;
     uint32_t warm_turn; /* which pool is looked at first (back_warm) */

@@ -64,7 +64,12 @@
     X(FIELD_LAST_MODIFIED,       "last-modified")           \
     X(FIELD_PRAGMA,              "pragma")                  \
     X(FIELD_MAX_FORWARDS,        "max-forwards")            \
-    X(FIELD_RETRY_AFTER,         "retry-after")
+    X(FIELD_RETRY_AFTER,         "retry-after")             \
+    X(FIELD_ACCEPT_RANGES,       "accept-ranges")           \
+    X(FIELD_CONTENT_MD5,         "content-md5")             \
+    X(FIELD_DIGEST,              "digest")                  \
+    X(FIELD_CONTENT_DIGEST,      "content-digest")          \
+    X(FIELD_REPR_DIGEST,         "repr-digest")
 /* clang-format on */
 
 #define FIELD_AS_ENUM(id, name) id,

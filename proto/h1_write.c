@@ -298,6 +298,37 @@ static void put_response_connection(struct h1_writer *w, const struct h1_respons
         h1_put_literal(w, "Connection: keep-alive\r\n");
 }
 
+/* The coded content has bytes of its own: what named the origin's exactly may name these only weakly (RFC 9110 8.8.3.3). */
+static void put_coding(struct h1_writer *w, const struct fields *fields, const struct field_edits *edits, enum coding coding)
+{
+    h1_put_field(w, SLICE("Content-Encoding"), coding_word(coding));
+    for (unsigned i = 0; fields_have(fields, FIELD_ETAG) && i < fields->count; i++) {
+        const struct field *field = &fields->list[i];
+        if (field->id != FIELD_ETAG || !passes(field, 0, edits))
+            continue;
+        h1_put_literal(w, "ETag: ");
+        if (!slice_starts(field_value(field), SLICE("W/")))
+            h1_put_literal(w, "W/");
+        h1_put(w, field_value(field));
+        h1_put_literal(w, "\r\n");
+    }
+}
+
+/* Does a Vary that passes say it already? */
+static bool varies_already(const struct fields *fields, const struct field_edits *edits)
+{
+    for (unsigned i = 0; fields_have(fields, FIELD_VARY) && i < fields->count; i++) {
+        if (fields->list[i].id != FIELD_VARY || !passes(&fields->list[i], 0, edits))
+            continue;
+        struct slice rest = field_value(&fields->list[i]), element;
+        while (slice_next_element(&rest, &element)) {
+            if (slice_equal(element, SLICE("*")) || slice_equal_nocase(element, SLICE("accept-encoding")))
+                return true;
+        }
+    }
+    return false;
+}
+
 void h1_write_response(struct h1_writer *w, const struct response *response, const struct request *request,
                        const struct forwarding *forwarding, const struct h1_response_plan *plan)
 {
@@ -307,6 +338,8 @@ void h1_write_response(struct h1_writer *w, const struct response *response, con
         skip |= BIT(FIELD_CONTENT_LENGTH);
     if (forwarding->hsts.length)
         skip |= BIT(FIELD_STRICT_TRANSPORT_SECURITY); /* the operator's word counts, and the first one only (RFC 6797 8.1) */
+    if (unlikely(plan->coding != CODING_IDENTITY))
+        skip |= H1_CODED_AWAY;
     put_status_line(w, response->status, response->reason);
     put_received(w, &response->fields, skip, edits);
     if (!response->interim) {
@@ -316,6 +349,10 @@ void h1_write_response(struct h1_writer *w, const struct response *response, con
             h1_put_field(w, SLICE("Strict-Transport-Security"), forwarding->hsts);
         if (unlikely(forwarding->set_cookie.length))
             h1_put_field(w, SLICE("Set-Cookie"), forwarding->set_cookie);
+        if (unlikely(plan->coding != CODING_IDENTITY))
+            put_coding(w, &response->fields, edits, plan->coding);
+        if (unlikely(plan->varies) && !varies_already(&response->fields, edits))
+            h1_put_field(w, SLICE("Vary"), SLICE("Accept-Encoding"));
         if (plan->framing == FRAMING_CHUNKED)
             h1_put_literal(w, "Transfer-Encoding: chunked\r\n");
         put_response_connection(w, plan);

@@ -9,6 +9,7 @@
 #define WEIR_H1_WRITE_H
 
 #include "proto/codec.h"
+#include "proto/coding.h"
 
 struct h1_writer {
     char *at;
@@ -50,7 +51,14 @@ struct h1_response_plan {
     bool keep_alive;          /* false: Connection: close */
     uint8_t client_minor;     /* 0: an HTTP/1.0 client: keep-alive is said explicitly, no Transfer-Encoding */
     struct slice date;        /* IMF-fixdate, added when the origin sent no Date (RFC 9110 6.6.1); empty: not */
+    enum coding coding;       /* else than identity: fields that are about the origin's bytes (H1_CODED_AWAY) go, a strong ETag becomes weak */
+    bool varies;              /* Vary names Accept-Encoding, also where the origin's does not */
 };
+
+/* Fields that do not hold any more once content is coded on its way, in a head or in trailers. */
+#define H1_CODED_AWAY                                                                                                                   \
+    (1ull << FIELD_CONTENT_ENCODING | 1ull << FIELD_ACCEPT_RANGES | 1ull << FIELD_CONTENT_MD5 | 1ull << FIELD_DIGEST |                  \
+     1ull << FIELD_CONTENT_DIGEST | 1ull << FIELD_REPR_DIGEST | 1ull << FIELD_ETAG)
 
 /* A response head as this intermediary forwards it. Interim (1xx) responses carry no framing and no Connection. */
 void h1_write_response(struct h1_writer *w, const struct response *response, const struct request *request,

@@ -9,6 +9,7 @@
 #ifndef WEIR_ROUTE_H
 #define WEIR_ROUTE_H
 
+#include "engine/policy/compress.h"
 #include "proto/message.h"
 
 enum host_pattern_kind { HOST_EXACT, HOST_SUFFIX };
@@ -62,6 +63,7 @@ struct route {
     struct slice replace_path; /* rewrite: { path: /x } */
     struct field_edits request_edits;
     struct field_edits response_edits;
+    struct compress_rule compress;
 };
 
 /* The first of routes that matches, or NULL. */

@@ -1,0 +1,71 @@
+#include <criterion/criterion.h>
+
+#include "proto/accept_encoding.h"
+
+static const uint16_t ours[] = { CODING_ZSTD, CODING_BROTLI, CODING_GZIP };
+
+static enum coding chosen(const char *first, const char *second)
+{
+    static struct fields fields;
+    fields = (struct fields){ 0 };
+    cr_assert_eq(fields_add(&fields, SLICE("Accept"), SLICE("gzip")), ERR_OK);
+    if (first)
+        cr_assert_eq(fields_add(&fields, SLICE("accept-encoding"), slice_of_text(first)), ERR_OK);
+    if (second)
+        cr_assert_eq(fields_add(&fields, SLICE("Accept-Encoding"), slice_of_text(second)), ERR_OK);
+    return accept_encoding_choose(&fields, ours, ARRAY_LENGTH(ours));
+}
+
+struct wanted {
+    const char *value;
+    enum coding coding;
+};
+
+static void check(const struct wanted *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        cr_expect_eq(chosen(rows[i].value, NULL), rows[i].coding, "%s: %d", rows[i].value, chosen(rows[i].value, NULL));
+}
+
+Test(accept_encoding, no_field_means_identity)
+{
+    cr_assert_eq(chosen(NULL, NULL), CODING_IDENTITY);
+}
+
+Test(accept_encoding, the_highest_weight_wins_then_our_order)
+{
+    static const struct wanted rows[] = {
+        { "gzip", CODING_GZIP }, { "GZIP", CODING_GZIP }, { "x-gzip", CODING_GZIP }, { "br", CODING_BROTLI }, { "zstd", CODING_ZSTD },
+        { "gzip, deflate, br, zstd", CODING_ZSTD }, { "gzip, deflate, br", CODING_BROTLI }, { "gzip;q=1.0, br;q=0.9", CODING_GZIP },
+        { "gzip ; q=0.5 ,\tbr;Q=0.501", CODING_BROTLI }, { "*", CODING_ZSTD }, { "*, zstd;q=0", CODING_BROTLI }, { "*;q=0.1, gzip", CODING_GZIP },
+        { "gzip;q=0.001", CODING_GZIP }, { ", ,gzip,", CODING_GZIP }, { "identity;q=0, gzip", CODING_GZIP }, { "gzip;q=0., br", CODING_BROTLI },
+        { "identity;q=0.5, gzip;q=0.5", CODING_GZIP }, { "foo;q=1, gzip;q=0.2", CODING_GZIP },
+    };
+    check(rows, ARRAY_LENGTH(rows));
+}
+
+Test(accept_encoding, identity_where_nothing_of_ours_is_liked_better)
+{
+    static const struct wanted rows[] = {
+        { "", CODING_IDENTITY }, { "identity", CODING_IDENTITY }, { "deflate", CODING_IDENTITY }, { "gzip;q=0", CODING_IDENTITY },
+        { "gzip;q=0.000, *;q=0", CODING_IDENTITY }, { "identity, gzip;q=0.5", CODING_IDENTITY }, { "*;q=0", CODING_IDENTITY },
+        { "identity;q=0", CODING_IDENTITY },
+    };
+    check(rows, ARRAY_LENGTH(rows));
+}
+
+Test(accept_encoding, malformed_is_not_accepting)
+{
+    static const char *const rows[] = { "gzip;", "gzip;q", "gzip;q=", "gzip;q=2", "gzip;q=1.001", "gzip;q=0.1234", "gzip;q=.5", "gzip;q=-1",
+                                        "gzip;q=0,5", ";q=1", "gzip, br;x=1", "gzip;q=1;q=1", "gzip;q=1.0000", "gzip;q=0a" };
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        /* "0,5" is an element q=0 and one called 5 */
+        cr_expect_eq(chosen(rows[i], NULL), CODING_IDENTITY, "%s", rows[i]);
+    }
+}
+
+Test(accept_encoding, several_fields_are_one_list)
+{
+    cr_assert_eq(chosen("gzip;q=0.5", "br;q=0.6"), CODING_BROTLI);
+    cr_assert_eq(chosen("gzip", "br;q=x"), CODING_IDENTITY);
+}
