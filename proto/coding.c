@@ -4,7 +4,6 @@
 
 static const struct coder_way *const ways[CODINGS] = {
     [CODING_GZIP] = &coder_way_gzip,
-    [CODING_BROTLI] = &coder_way_brotli,
     [CODING_ZSTD] = &coder_way_zstd,
 };
 

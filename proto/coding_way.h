@@ -18,6 +18,6 @@ struct coder {
     const struct coder_way *way;
 };
 
-extern const struct coder_way coder_way_gzip, coder_way_brotli, coder_way_zstd;
+extern const struct coder_way coder_way_gzip, coder_way_zstd;
 
 #endif

@@ -1,4 +1,4 @@
-"""Compression of responses on their way, with clients that decode by zlib, libbrotlidec and libzstd."""
+"""Compression of responses on their way, with clients that decode by zlib and libzstd."""
 import ctypes
 import threading
 import time
@@ -30,13 +30,6 @@ def unzstd(data):
     return whole
 
 
-def unbrotli(data, room=64 << 20):
-    library = ctypes.CDLL("libbrotlidec.so.1")
-    out, length = ctypes.create_string_buffer(room), ctypes.c_size_t(room)
-    assert library.BrotliDecoderDecompress(ctypes.c_size_t(len(data)), data, ctypes.byref(length), out) == 1
-    return out.raw[:length.value]
-
-
 def gunzip(data):
     decoder = zlib.decompressobj(31)
     whole = decoder.decompress(data) + decoder.flush()
@@ -44,7 +37,7 @@ def gunzip(data):
     return whole
 
 
-DECODERS = {"gzip": gunzip, "br": unbrotli, "zstd": unzstd}
+DECODERS = {"gzip": gunzip, "zstd": unzstd}
 
 
 def answer(body=TEXT, fields=("Content-Type: text/plain",), framing="length", status="200 OK", trailers=()):
@@ -105,19 +98,19 @@ class Compress(Scene):
                     response = self.coded(engine, coding)
                     self.assertEqual(response.field("Content-Encoding"), coding)
                     self.assertLess(len(response.body), len(TEXT) // 4)
-            self.assertEqual(engine.counter("compressed"), 3)
-            self.assertEqual(engine.counter("compress_taken_bytes"), 3 * len(TEXT))
+            self.assertEqual(engine.counter("compressed"), 2)
+            self.assertEqual(engine.counter("compress_taken_bytes"), 2 * len(TEXT))
             self.assertEqual(engine.counter("compress_made_bytes"), engine.counter("client_sent_bytes"))
 
     def test_our_order_where_the_client_has_none(self):
-        engine = self.before_this(answer(), compress="{ codings: [ br, gzip ] }")
-        self.assertEqual(self.coded(engine, "gzip, deflate, br, zstd").field("Content-Encoding"), "br")
-        self.assertEqual(self.coded(engine, "gzip, br;q=0.9").field("Content-Encoding"), "gzip")
-        self.plain(engine, "zstd", vary="Accept-Encoding")
+        engine = self.before_this(answer(), compress="{ codings: [ gzip, zstd ] }")
+        self.assertEqual(self.coded(engine, "zstd, deflate, br, gzip").field("Content-Encoding"), "gzip")
+        self.assertEqual(self.coded(engine, "zstd, gzip;q=0.9").field("Content-Encoding"), "zstd")
+        self.plain(engine, "br", vary="Accept-Encoding")
 
     def test_curl(self):
         engine = self.before_this(answer())
-        self.assertEqual(run("curl", "-sS", "--compressed", f"http://127.0.0.1:{engine.port}/").stdout, TEXT.decode())
+        self.assertEqual(run("curl", "-sS", "--compressed", f"http://127.0.0.1:{engine.port}/")[1], TEXT)
 
     def test_who_does_not_accept_gets_it_plain_and_is_told_it_varies(self):
         engine = self.before_this(answer())
@@ -263,7 +256,7 @@ class Compress(Scene):
         bad = []
 
         def ask(i):
-            coding = list(DECODERS)[i % 3]
+            coding = list(DECODERS)[i % 2]
             response = engine.get(headers=[f"Accept-Encoding: {coding}"])
             if response.field("Content-Encoding") and DECODERS[coding](response.body) != TEXT * 5:
                 bad.append(coding)

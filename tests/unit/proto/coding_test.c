@@ -1,5 +1,4 @@
 /* What a coder makes is read back by the library's own decoder, however it was cut, and every allocation may fail. */
-#include <brotli/decode.h>
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <zlib.h>
@@ -35,15 +34,6 @@ static size_t read_back(enum coding coding, size_t length)
         cr_assert(result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR);
         inflateEnd(&stream);
         return sizeof back - stream.avail_out;
-    }
-    if (coding == CODING_BROTLI) {
-        BrotliDecoderState *state = BrotliDecoderCreateInstance(NULL, NULL, NULL);
-        const uint8_t *in = (const uint8_t *)made;
-        uint8_t *out = (uint8_t *)back;
-        size_t left = length, room = sizeof back;
-        cr_assert_neq(BrotliDecoderDecompressStream(state, &left, &in, &room, &out, NULL), BROTLI_DECODER_RESULT_ERROR);
-        BrotliDecoderDestroyInstance(state);
-        return sizeof back - room;
     }
     ZSTD_DCtx *context = ZSTD_createDCtx();
     ZSTD_inBuffer in = { made, length, 0 };
