@@ -1,8 +1,8 @@
 /*
  * coding: content codings (RFC 9110 8.4.1) that content is written in: bytes in, coded bytes out, a step at a time.
  *
- * A coder holds one stream's state: at most CODER_BYTES_MAX of memory from malloc, taken when it is made or with its first steps, and
- * nothing else. Each library is known to one file: coding_gzip.c, coding_zstd.c.
+ * A coder holds one stream's state: memory from malloc, taken when it is made or with its first steps, by windows and tables that are
+ * chosen for it: some 260 KiB for gzip, 380 KiB for zstd. Each library is known to one file: coding_gzip.c, coding_zstd.c.
  * Not br: Debian's libbrotlienc ends the process when an allocation fails.
  */
 #ifndef WEIR_CODING_H
@@ -10,7 +10,6 @@
 
 #include "engine/base/slice.h"
 
-#define CODER_BYTES_MAX (512u * 1024u) /* what windows and tables are chosen for */
 
 #define CODER_ROOM_LEAST 16u          /* with less than 7 zlib would begin a flush again and again */
 

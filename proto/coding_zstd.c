@@ -6,7 +6,7 @@
 #include "proto/coding_way.h"
 
 #define LEVEL 3
-#define WINDOW_LOG 16
+#define WINDOW_LOG 15
 #define TABLE_LOG 14
 
 struct coder_zstd {

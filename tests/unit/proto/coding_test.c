@@ -20,7 +20,7 @@ static void fill_content(void)
     uint32_t x = 2463534242u;
     for (size_t i = 0; i < CONTENT_BYTES; i++) {
         x ^= x << 13, x ^= x >> 17, x ^= x << 5;
-        content[i] = (char)(i / 4096 % 2 ? x : "the quick brown fox "[x % 7 + i % 13]);
+        content[i] = i / 4096 % 2 ? (char)x : "the quick brown fox "[x % 7 + i % 13];
     }
 }
 
