@@ -5,6 +5,7 @@
 #include "engine/front.h"
 #include "engine/listener.h"
 #include "engine/metrics.h"
+#include "engine/refusal.h"
 #include "proto/tls.h"
 
 /* RECEIVE ------------------------------------------------------------------------------------------------------ */
@@ -77,31 +78,17 @@ static enum step_verdict refuse_head(struct exchange *x, enum codec_fault fault)
     return exchange_answer(x, codec_fault_status(fault), codec_fault_word(fault), slice_of_text(codec_fault_sentence(fault)));
 }
 
-/* Other upgrades (h2c) are ignored, as RFC 9110 7.8 lets a server do; a websocket would wait for ever. */
-static bool websocket_wanted(const struct request *request)
-{
-    const struct field *upgrade = fields_find(&request->fields, FIELD_UPGRADE);
-    return upgrade && slice_equal_nocase(slice_trim(field_value(upgrade)), SLICE("websocket"));
-}
-
 /* Requests that are refused whatever the routes say; false: x->step says what happens instead. */
 static bool accept_kind(struct exchange *x)
 {
-    const struct request *request = &x->request;
-    uint64_t cap = x->view->config->limits.body_bytes_max;
-    if (unlikely(request->method == METHOD_CONNECT)) {
-        COUNT(x->worker, upgrade_refused);
-        exchange_answer(x, 501, "upgrade_refused", SLICE("CONNECT is not supported\n"));
-    } else if (unlikely(request->method == METHOD_TRACE))
-        exchange_answer(x, 405, "trace_refused", SLICE("TRACE is not supported\n"));
-    else if (unlikely(request->upgrade) && websocket_wanted(request)) {
-        COUNT(x->worker, upgrade_refused);
-        exchange_answer(x, 501, "upgrade_refused", SLICE("Upgrade to websocket is not supported\n"));
-    } else if (unlikely(cap != 0 && request->framing == FRAMING_LENGTH && request->content_length > cap)) {
-        COUNT(x->worker, body_too_large);
-        exchange_answer(x, 413, "body_too_large", SLICE("The request's content is too large\n"));
-    } else
+    enum refusal refusal = refusal_of(&x->request, x->view->config->limits.body_bytes_max);
+    if (likely(refusal == REFUSAL_NONE))
         return true;
+    if (refusal == REFUSAL_CONTENT)
+        COUNT(x->worker, body_too_large);
+    else if (refusal != REFUSAL_TRACE)
+        COUNT(x->worker, upgrade_refused);
+    exchange_answer(x, refusal_rows[refusal].status, refusal_rows[refusal].why, refusal_rows[refusal].body);
     x->client_keep = false; /* what follows was meant for a tunnel, or is content: it must not be read as a request */
     return false;
 }

@@ -8,6 +8,7 @@
 #include "engine/explain_report.h"
 #include "engine/front.h"
 #include "engine/hash_key.h"
+#include "engine/refusal.h"
 #include "engine/sticky.h"
 #include "engine/policy/transform.h"
 #include "proto/h1_parse.h"
@@ -158,23 +159,14 @@ static bool parse(struct explanation *e)
     return refuse_fault(e, verdict == H1_BAD ? fault : FAULT_CUT);
 }
 
-/* What exchange_request.c refuses whatever the routes say. */
+/* Whatever the routes say. */
 static bool accept_kind(struct explanation *e)
 {
-    const struct request *request = &e->request;
-    const struct field *upgrade = fields_find(&request->fields, FIELD_UPGRADE);
-    uint64_t cap = e->config->limits.body_bytes_max;
-    if (request->method == METHOD_CONNECT)
-        end_with(e, EXPLAIN_REFUSED, 501, "upgrade_refused", "CONNECT is not supported");
-    else if (request->method == METHOD_TRACE)
-        end_with(e, EXPLAIN_REFUSED, 405, "trace_refused", "TRACE is not supported");
-    else if (request->upgrade && upgrade && slice_equal_nocase(slice_trim(field_value(upgrade)), SLICE("websocket")))
-        end_with(e, EXPLAIN_REFUSED, 501, "upgrade_refused", "Upgrade to websocket is not supported");
-    else if (cap != 0 && request->framing == FRAMING_LENGTH && request->content_length > cap)
-        end_with(e, EXPLAIN_REFUSED, 413, "body_too_large", "the request's content is too large");
-    else
-        return true;
-    return false;
+    enum refusal refusal = refusal_of(&e->request, e->config->limits.body_bytes_max);
+    const struct refusal_row *row = &refusal_rows[refusal];
+    if (refusal != REFUSAL_NONE)
+        end_with(e, EXPLAIN_REFUSED, row->status, row->why, row->sentence);
+    return refusal == REFUSAL_NONE;
 }
 
 /* Of a listener that does not ask the routes; false then. */

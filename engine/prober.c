@@ -377,7 +377,6 @@ static void begin(struct probe *probe)
     struct loop *loop = loop_of(probe);
     if (probe->server->address.socket_bytes == 0) { /* its name does not resolve: that is no result, and it is down anyway (health.unresolved) */
         schedule_next(probe);
-        serve_line(probe->prober);
         return;
     }
     probe->begun_ns = loop->now_ns;

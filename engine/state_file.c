@@ -102,7 +102,7 @@ static bool read_up(struct slice word, bool *up)
 static bool read_mark(struct slice rest, struct state_server *server)
 {
     uint64_t marks = 0, failures = 0;
-    bool well = read_number(next_word(&rest), SLICE("ms="), UINT32_MAX, &server->marked_ms) &&
+    bool well = read_number(next_word(&rest), SLICE("ms="), STATE_MARK_MS_MAX, &server->marked_ms) &&
                 read_number(next_word(&rest), SLICE("marks="), 64, &marks) &&
                 read_number(next_word(&rest), SLICE("failures="), UINT32_MAX, &failures) && rest.length == 0;
     server->marks = (uint32_t)marks;

@@ -26,6 +26,7 @@
 #define STATE_BYTES_MAX (4u * 1024u * 1024u)
 #define STATE_SERVERS_MAX 16384u
 #define STATE_WARNINGS_MAX 20u
+#define STATE_MARK_MS_MAX (2u * 86400000u) /* back-off-max is a day at most, and spread */
 #define STATE_HEALTH_AGE_S 600 /* checks and marks that are older say nothing any more */
 
 /* What one line says of one server; a server may have several. */
