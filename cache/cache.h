@@ -1,0 +1,134 @@
+/*
+ * cache: one home: a share of the process's cache memory with the objects whose keys belong there, found, stored, evicted and purged.
+ *
+ * A home is single-threaded code: its owner (engine/) holds the home's lock around each call that takes the cache, and never across
+ * anything that waits. Time is an argument. Memory is a region given at the start: nothing else is ever allocated, so that the budget is
+ * exact; what does not fit evicts others, and when nothing can be evicted (all is held) storing fails and serving goes on.
+ *
+ * Objects: object.h. Flights: one request to the origin for a key, which others wait for.
+ */
+#ifndef WEIR_CACHE_CACHE_H
+#define WEIR_CACHE_CACHE_H
+
+#include "cache/key.h"
+#include "cache/object.h"
+
+#define CACHE_REGION_LEAST (1024u * 1024u)
+#define CACHE_REGION_MOST (1ull << 32) /* offsets in it have 32 bits */
+
+struct cache;
+
+/*
+ * Makes a home out of `memory`, page aligned, bytes a multiple of 64 KiB within the limits above. Everything, struct cache and its
+ * tables too, is inside. NULL: bytes out of range.
+ */
+struct cache *cache_new(void *memory, size_t bytes, const uint64_t seed[2]);
+
+/* Finding ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * The object that the request selects (the newest of several, RFC 9111 4.1), with a reference; NULL: none. *other_variants: some are stored under
+ * the same key that it does not select. A use is counted for eviction. Purges that concern it were applied.
+ */
+struct object *cache_find(struct cache *cache, const struct cache_key *key, const struct request *request, bool *other_variants);
+void cache_ref(struct object *object); /* a further one */
+void cache_unref(struct cache *cache, struct object *object);
+
+/* Storing ------------------------------------------------------------------------------------------------------ */
+
+struct cache_new {
+    struct cache_key key;
+    struct slice vary;
+    const struct cache_rule *rule;   /* which fields are dropped, and its tags */
+    const struct response *response; /* head; for freshening: fields are as to be stored */
+    struct cache_policy policy;
+    uint64_t length;                 /* of the content; BODY_LENGTH_UNKNOWN */
+    bool no_body;                    /* an answer to HEAD */
+    uint64_t sequence;               /* cache_sequence() when the origin was asked */
+    int64_t now_s;
+};
+/*
+ * An object that is not yet to be found, being filled, with one reference for the caller. With a known length all room is taken at once.
+ * NULL and *e: ERR_CAP (larger than the rule or a quarter of the home allows), ERR_MEMORY (no room can be made).
+ */
+struct object *cache_begin(struct cache *cache, const struct cache_new *what, enum err *e);
+/* Where the next content goes: at least one byte, *room of them; NULL: no room can be made, or above the rule's size. No lock is needed while a known length lasts, but may be held. */
+char *cache_room(struct cache *cache, struct object *object, uint64_t bytes_max, uint32_t *room);
+/* bytes were written there: readers may see them. Needs no lock. */
+void cache_filled(struct object *object, uint32_t bytes);
+/*
+ * All content is there: it can be found from now on, and replaces those of the same key that its request would have selected. False: a purge that came
+ * after `sequence` concerns it, or its length is not what was said: it is not stored (those who read it already may go on).
+ */
+bool cache_complete(struct cache *cache, struct object *object);
+/* No more comes. The caller still gives its reference back. */
+void cache_break(struct cache *cache, struct object *object);
+
+/*
+ * RFC 9111 4.3.4: a 304 came for the object: a new one with its content and the fields of `what` takes its place; NULL (and the old stays): no room, or a
+ * purge concerns it. With a reference for the caller. RFC 9111 4.3.5 (HEAD) too.
+ */
+struct object *cache_freshen(struct cache *cache, struct object *old, const struct cache_new *what);
+
+/* Not to be found any more (RFC 9111 4.4): all variants under the URL part of the key. Answers how many. */
+struct purge_count {
+    uint64_t objects, bytes;
+};
+
+/* Purging ------------------------------------------------------------------------------------------------------ */
+
+enum purge_kind { PURGE_URL, PURGE_PREFIX, PURGE_HOST, PURGE_TAG, PURGE_ALL };
+struct purge {
+    enum purge_kind kind;
+    bool soft;         /* mark stale, do not remove */
+    struct slice text; /* URL: the URL part of a key; PREFIX: scheme LF authority LF path's beginning; HOST: authority; TAG: the tag */
+};
+/*
+ * In force when it returns: nothing stored or asked for before can be found any more. In constant time but for URL (variants under it): objects are taken out
+ * as they are met and by cache_sweep. Counts what is concerned; for PREFIX the count is only complete when the sweep has passed (cache_swept).
+ */
+void cache_purge(struct cache *cache, const struct purge *purge, struct purge_count *count);
+uint64_t cache_sequence(const struct cache *cache);
+/* Looks at up to `objects` objects for purges that are in force. True: more is to be done. What prefix purges met is in counts->. */
+bool cache_sweep(struct cache *cache, uint32_t objects);
+/* The prefix purge with that sequence has met all: *count is complete. */
+bool cache_swept(const struct cache *cache, uint64_t sequence, struct purge_count *count);
+
+/* Flights ------------------------------------------------------------------------------------------------------ */
+
+struct flight_waiter {
+    struct flight_waiter *next;
+};
+struct flight {
+    struct slice key;
+    uint64_t url_hash;
+    uint64_t sequence;     /* of purges when it began */
+    struct object *object; /* once the response's head is known and may be stored: a reference */
+    bool closed;           /* a purge concerns it: nobody joins any more */
+    struct flight_waiter *first, **tail; /* who wait for the head; the owner's to walk */
+    struct flight *next;
+};
+/* One under way that the request may join: its head is not known, or its object would be selected. NULL: none. */
+struct flight *flight_find(struct cache *cache, const struct cache_key *key, const struct request *request);
+struct flight *flight_begin(struct cache *cache, const struct cache_key *key); /* NULL: no room, or too many */
+void flight_wait(struct flight *flight, struct flight_waiter *waiter);
+bool flight_leave(struct flight *flight, struct flight_waiter *waiter); /* false: it does not wait there */
+void flight_take_off(struct cache *cache, struct flight *flight, struct object *object); /* the head is known: takes a reference */
+/* Over: it cannot be found any more. The waiters that are left are the caller's to wake: answers the first. */
+struct flight_waiter *flight_end(struct cache *cache, struct flight *flight);
+
+/* Seeing ------------------------------------------------------------------------------------------------------- */
+
+struct cache_numbers {
+    uint64_t bytes_max, bytes;  /* of the region; used, with all tables */
+    uint64_t objects, flights;
+    uint64_t inserted, evicted, evicted_bytes, refused; /* since the start */
+    uint64_t purged;
+};
+struct cache_numbers cache_numbers(const struct cache *cache);
+/* All variants under the URL part of a key, newest first, with a reference each; at most `cap`; answers how many there are. */
+uint32_t cache_list(struct cache *cache, const struct cache_key *key, struct object **objects, uint32_t cap);
+bool cache_contains(const struct cache *cache, const void *address); /* in its region */
+char *cache_base(struct cache *cache);
+
+#endif
