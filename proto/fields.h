@@ -45,9 +45,7 @@
     X(FIELD_SERVER,              "server")                  \
     X(FIELD_USER_AGENT,          "user-agent")              \
     X(FIELD_REFERER,             "referer")                 \
-    X(FIELD_ACCEPT,              "accept")                  \
     X(FIELD_ACCEPT_ENCODING,     "accept-encoding")         \
-    X(FIELD_ACCEPT_LANGUAGE,     "accept-language")         \
     X(FIELD_AUTHORIZATION,       "authorization")           \
     X(FIELD_COOKIE,              "cookie")                  \
     X(FIELD_SET_COOKIE,          "set-cookie")              \
@@ -69,7 +67,18 @@
     X(FIELD_CONTENT_MD5,         "content-md5")             \
     X(FIELD_DIGEST,              "digest")                  \
     X(FIELD_CONTENT_DIGEST,      "content-digest")          \
-    X(FIELD_REPR_DIGEST,         "repr-digest")
+    X(FIELD_REPR_DIGEST,         "repr-digest")             \
+    X(FIELD_CONTENT_LOCATION,    "content-location")        \
+    X(FIELD_IF_MATCH,            "if-match")                \
+    X(FIELD_IF_NONE_MATCH,       "if-none-match")           \
+    X(FIELD_IF_MODIFIED_SINCE,   "if-modified-since")       \
+    X(FIELD_IF_UNMODIFIED_SINCE, "if-unmodified-since")     \
+    X(FIELD_IF_RANGE,            "if-range")                \
+    X(FIELD_CDN_CACHE_CONTROL,   "cdn-cache-control")       \
+    X(FIELD_SURROGATE_CONTROL,   "surrogate-control")       \
+    X(FIELD_SURROGATE_KEY,       "surrogate-key")           \
+    X(FIELD_CACHE_TAG,           "cache-tag")               \
+    X(FIELD_CACHE_STATUS,        "cache-status")
 /* clang-format on */
 
 #define FIELD_AS_ENUM(id, name) id,

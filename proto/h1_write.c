@@ -390,35 +390,3 @@ void h1_write_answer(struct h1_writer *w, const struct h1_answer *answer, const 
     if (!answer->head_only && !no_content)
         h1_put(w, answer->body);
 }
-
-/* Dates -------------------------------------------------------------------------------------------------------- */
-
-static void put_two(char *at, int64_t value)
-{
-    at[0] = (char)('0' + value / 10 % 10);
-    at[1] = (char)('0' + value % 10);
-}
-
-/* Days to civil date after Howard Hinnant's public-domain algorithm. */
-void http_date(char out[HTTP_DATE_BYTES], int64_t unix_seconds)
-{
-    static const char weekdays[] = "ThuFriSatSunMonTueWed", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    int64_t seconds = unix_seconds < 0 ? 0 : unix_seconds;
-    int64_t days = seconds / 86400, left = seconds % 86400;
-    int64_t z = days + 719468, era = z / 146097, day_of_era = z - era * 146097;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    int64_t mp = (5 * day_of_year + 2) / 153;
-    int64_t day = day_of_year - (153 * mp + 2) / 5 + 1;
-    int64_t month = mp < 10 ? mp + 3 : mp - 9;
-    int64_t year = year_of_era + era * 400 + (month <= 2);
-    memcpy(out, "Thu, 01 Jan 1970 00:00:00 GMT", HTTP_DATE_BYTES);
-    memcpy(out, weekdays + 3 * (days % 7), 3);
-    put_two(out + 5, day);
-    memcpy(out + 8, months + 3 * (month - 1), 3);
-    put_two(out + 12, year / 100);
-    put_two(out + 14, year % 100);
-    put_two(out + 17, left / 3600);
-    put_two(out + 20, left / 60 % 60);
-    put_two(out + 23, left % 60);
-}

@@ -10,6 +10,7 @@
 
 #include "proto/codec.h"
 #include "proto/coding.h"
+#include "proto/http_date.h"
 
 struct h1_writer {
     char *at;
@@ -85,9 +86,5 @@ struct h1_answer {
 };
 void h1_write_answer(struct h1_writer *w, const struct h1_answer *answer, const struct request *request,
                      const struct forwarding *forwarding, const struct h1_response_plan *plan);
-
-/* Writes the 29 bytes of an IMF-fixdate (RFC 9110 5.6.7) for seconds since 1970, UTC. */
-#define HTTP_DATE_BYTES 29u
-void http_date(char out[HTTP_DATE_BYTES], int64_t unix_seconds);
 
 #endif

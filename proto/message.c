@@ -22,6 +22,11 @@ const char *method_name(enum method method)
     return methods[method].name.at;
 }
 
+bool method_is_safe(enum method method)
+{
+    return methods[method].safe;
+}
+
 bool method_is_idempotent(enum method method)
 {
     return methods[method].idempotent;

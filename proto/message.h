@@ -31,6 +31,7 @@ enum method { METHOD_ROWS(METHOD_AS_ENUM) METHODS };
 /* METHOD_OTHER for a token not in the table. Methods are case-sensitive (RFC 9110 9.1). */
 enum method method_of(struct slice token);
 const char *method_name(enum method method);
+bool method_is_safe(enum method method); /* of METHOD_OTHER nothing is known: false */
 bool method_is_idempotent(enum method method);
 
 /* How the end of the content is found (RFC 9112 6.3). */
