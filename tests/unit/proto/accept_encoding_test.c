@@ -69,3 +69,91 @@ Test(accept_encoding, several_fields_are_one_list)
     cr_assert_eq(chosen("gzip;q=0.5", "zstd;q=0.6"), CODING_ZSTD);
     cr_assert_eq(chosen("gzip", "br;q=x"), CODING_IDENTITY);
 }
+
+/* The normal form ---------------------------------------------------------------------------------------------- */
+
+static const char *normal(const char *first, const char *second)
+{
+    static char out[ACCEPT_ENCODING_NORMAL_BYTES + 1];
+    static struct fields fields;
+    struct slice form;
+    fields = (struct fields){ 0 };
+    if (first)
+        cr_assert_eq(fields_add(&fields, SLICE("Accept-Encoding"), slice_of_text(first)), ERR_OK);
+    if (second)
+        cr_assert_eq(fields_add(&fields, SLICE("Accept-Encoding"), slice_of_text(second)), ERR_OK);
+    enum err e = accept_encoding_normalise(&fields, out, &form);
+    if (e != ERR_OK)
+        return e == ERR_NONE ? "none" : "malformed";
+    out[form.length] = '\0';
+    return out;
+}
+
+static void becomes(const char *value, const char *form)
+{
+    cr_expect_str_eq(normal(value, NULL), form, "%s: %s", value, normal(value, NULL));
+}
+
+Test(accept_encoding_normal, what_browsers_send_is_one_form_each)
+{
+    becomes("gzip, deflate, br, zstd", "br,gzip,zstd");
+    becomes("zstd,br;q=1.0, GZIP ,deflate", "br,gzip,zstd");
+    becomes("gzip, deflate", "gzip");
+    becomes("x-gzip", "gzip");
+    cr_assert_str_eq(normal("gzip", "br"), "br,gzip");
+}
+
+Test(accept_encoding_normal, order_of_liking_stays_and_weights_go)
+{
+    becomes("gzip;q=0.5, br;q=0.9", "br>gzip");
+    becomes("gzip;q=0.1, br;q=0.2, zstd;q=0.2", "br,zstd>gzip");
+    becomes("br;q=0.5, gzip", "gzip>br");
+    becomes("*", "*");
+    becomes("gzip, *;q=0.3", "gzip>*");
+}
+
+Test(accept_encoding_normal, identity_counts_where_it_is_not_liked_least)
+{
+    becomes("identity", "");
+    becomes("", "");
+    becomes("gzip, identity;q=0.5", "gzip");
+    becomes("gzip, identity;q=0.5, *;q=0", "gzip");
+    becomes("gzip;q=0.5, identity", "identity>gzip");
+    becomes("gzip, identity", "gzip,identity");
+    becomes("*;q=0.5, identity;q=0.1", "*>identity");
+}
+
+Test(accept_encoding_normal, what_is_refused_counts_where_its_absence_would_not_say_it)
+{
+    becomes("gzip, identity;q=0", "gzip,!identity");
+    becomes("gzip, *;q=0", "gzip,!identity");
+    becomes("*;q=0", "!identity");
+    becomes("br;q=0, gzip", "gzip");
+    becomes("br;q=0, *", "*,!br");
+    becomes("*;q=0.1, br;q=0.9, gzip;q=0.8, identity;q=0.7, zstd;q=0.6", "br>gzip>identity>zstd>*");
+    becomes("*, br;q=0, gzip;q=0, identity;q=0, zstd;q=0", "*,!br,!gzip,!identity,!zstd");
+}
+
+Test(accept_encoding_normal, nothing_is_guessed)
+{
+    cr_assert_str_eq(normal(NULL, NULL), "none");
+    becomes("gzip;q=2", "malformed");
+    becomes("gzip;q=0, gzip", "malformed");
+    becomes("gzip, x-gzip;q=0", "malformed");
+    becomes("gzip, gzip", "gzip");
+}
+
+Test(accept_encoding_normal, a_coding_that_was_not_asked_for_is_not_explained)
+{
+    static const struct { const char *value, *coding; bool explained; } rows[] = {
+        { "gzip", "gzip", true }, { "gzip", "X-GZIP", true }, { "gzip", "", true }, { "gzip", "identity", true }, { "gzip", "br", false },
+        { "gzip;q=0", "gzip", false }, { "*", "zstd", true }, { "*", "*", false }, { "deflate", "deflate", false }, { "gzip, br", "gzip, br", false },
+        { "gzip;q=9", "gzip", false },
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        static struct fields fields;
+        fields = (struct fields){ 0 };
+        cr_assert_eq(fields_add(&fields, SLICE("Accept-Encoding"), slice_of_text(rows[i].value)), ERR_OK);
+        cr_expect_eq(accept_encoding_explains(&fields, slice_of_text(rows[i].coding)), rows[i].explained, "%s: %s", rows[i].value, rows[i].coding);
+    }
+}
