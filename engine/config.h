@@ -255,6 +255,15 @@ static inline bool config_pool_queues(const struct config_pool *pool)
     return limited;
 }
 
+/* `cache` at the top; memory_bytes == 0: no route has a cache and the section is not there. */
+struct config_cache {
+    uint64_t memory_bytes;       /* for all stored responses with everything about them; default 256 MiB where a route has a cache */
+    struct network *purge_from;  /* whose PURGE requests are honoured, on routes with a cache; none: nobody's */
+    uint32_t purge_from_count;
+};
+#define CACHE_MEMORY_USUAL (256ull << 20)
+#define CACHE_HOME_LEAST (1ull << 20) /* of each worker */
+
 enum log_format { LOG_JSON, LOG_COMBINED };
 enum log_level { LOG_ERROR, LOG_WARN, LOG_NOTICE, LOG_INFO, LOG_DEBUG };
 
@@ -280,6 +289,7 @@ struct config {
     struct config_log log;
     struct config_tls tls;
     struct config_dns dns;
+    struct config_cache cache;
     struct slice state_file;      /* empty: none */
     struct network *trusted_proxies;
     uint32_t trusted_proxy_count;

@@ -16,8 +16,7 @@
 #define EDIT_BYTES_MAX 4096u /* of one message: a head with them still fits where heads are written */
 #define ANSWER_EDITS_MAX 64u /* of an answer of our own, beside the fields it has anyway */
 
-/* Where a key of a map stands, else the map. */
-static struct place key_place(const struct node *map, const char *key)
+struct place key_place(const struct node *map, const char *key)
 {
     for (const struct node_child *child = map->kind == NODE_MAP ? map->first : NULL; child; child = child->next) {
         if (slice_equal(child->key->text, slice_of_text(key)))
@@ -433,7 +432,7 @@ void finish_redirect(struct decoder *decoder, const struct node *node, void *tar
 static void check_own_answer(struct decoder *decoder, const struct node *node, const struct route *route)
 {
     struct place place = key_place(node, node_find(node, "response-headers") ? "response-headers" : "respond");
-    static const char *const for_origins[] = { "rewrite", "request-headers", "compress" };
+    static const char *const for_origins[] = { "rewrite", "request-headers", "compress", "cache" };
     for (size_t i = 0; i < ARRAY_LENGTH(for_origins); i++) {
         if (node_find(node, for_origins[i]))
             problem_help(problem_error(decoder->reporter, key_place(node, for_origins[i]), "'%s' does nothing without 'pool'",
@@ -589,8 +588,30 @@ static void warn_of_unreachable_routes(struct decoder *decoder)
     }
 }
 
+/* Where some route has a cache there is memory for it, whether the top says how much or not. */
+static void settle_cache(struct config *config)
+{
+    bool cached = false;
+    for (uint32_t i = 0; i < config->route_count && !cached; i++)
+        cached = config->routes[i].cache.on;
+    if (cached && config->cache.memory_bytes == 0)
+        config->cache.memory_bytes = CACHE_MEMORY_USUAL;
+}
+
+static void check_cache_memory(struct decoder *decoder)
+{
+    const struct config *config = decoder->config;
+    const struct node *cache = node_find(decoder->root, "cache");
+    if (config->cache.memory_bytes && config->workers > config->cache.memory_bytes / CACHE_HOME_LEAST)
+        problem_help(problem_error(decoder->reporter, cache ? key_place(cache, "memory") : (struct place){ 0 },
+                                   "the cache's memory is too small for %u workers", config->workers),
+                     "each has a part of its own, of at least 1 MiB");
+}
+
 void config_check(struct decoder *decoder)
 {
+    settle_cache(decoder->config);
+    check_cache_memory(decoder);
     check_listeners(decoder);
     check_server_total(decoder);
     check_route_names(decoder);

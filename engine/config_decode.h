@@ -34,6 +34,7 @@ void decode_statuses(struct decoder *decoder, const struct row *row, const struc
 void decode_hash_key(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_address(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_words(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_texts(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_lower_texts(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_networks(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_name_servers(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
@@ -47,6 +48,13 @@ void decode_fields(struct decoder *decoder, const struct row *row, const struct 
 void decode_location(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_edits(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_remove(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+
+/* Of a route's cache: config_decode_cache.c. */
+void decode_cache_key(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_ttls(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+
+/* Where a key of a map stands, else the map. */
+struct place key_place(const struct node *map, const char *key);
 
 /* The text of a scalar. False, and told, when it is none or says nothing. subject: the row's word. */
 bool decode_scalar(struct decoder *decoder, const char *subject, const struct node *node, struct slice *text);
@@ -70,6 +78,7 @@ void finish_respond(struct decoder *decoder, const struct node *node, void *targ
 void finish_redirect(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_rewrite(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_compress(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_route_cache(struct decoder *decoder, const struct node *node, void *target, uint64_t given); /* config_decode_cache.c */
 void finish_match(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_edits(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 

@@ -22,6 +22,7 @@ struct number_type {
 static const struct number_type number_types[ROW_TYPES] = {
     [TYPE_COUNT] = { value_read_count, value_write_count },
     [TYPE_DURATION] = { value_read_milliseconds, value_write_milliseconds },
+    [TYPE_SECONDS] = { value_read_seconds, value_write_seconds },
     [TYPE_MICROSECONDS] = { value_read_microseconds, value_write_microseconds },
     [TYPE_SIZE] = { value_read_size, value_write_size },
     [TYPE_PERCENT] = { value_read_percent, value_write_percent },
@@ -178,7 +179,15 @@ void decode_words(struct decoder *decoder, const struct row *row, const struct n
         take_word(decoder, row, item, out);
 }
 
-static void take_lower_text(struct decoder *decoder, const struct row *row, const struct node *node, struct slice *name)
+static void make_lower(struct slice text)
+{
+    for (size_t i = 0; i < text.length; i++) {
+        char *c = (char *)(uintptr_t)text.at + i;
+        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c);
+    }
+}
+
+static void take_text(struct decoder *decoder, const struct row *row, const struct node *node, struct slice *name)
 {
     struct slice text;
     if (!decode_scalar(decoder, row->word, node, &text))
@@ -189,13 +198,9 @@ static void take_lower_text(struct decoder *decoder, const struct row *row, cons
         return;
     }
     *name = decode_copy(decoder, text);
-    for (size_t i = 0; i < name->length; i++) {
-        char *c = (char *)(uintptr_t)name->at + i;
-        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c | 0x20 : *c);
-    }
 }
 
-void decode_lower_texts(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+void decode_texts(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
 {
     uint32_t count = node_items(node), taken = 0;
     if (node->kind == NODE_MAP || count < row->least || count > row->most) {
@@ -203,14 +208,23 @@ void decode_lower_texts(struct decoder *decoder, const struct row *row, const st
                       row_type_noun(row->type));
         return;
     }
-    struct slice *names = decode_take(decoder, count, sizeof *names);
-    if (!names)
+    struct slice *texts = decode_take(decoder, count, sizeof *texts);
+    if (!texts)
         return;
     const struct node_child *child = NULL;
     for (const struct node *item; (item = node_next(node, &child));)
-        take_lower_text(decoder, row, item, &names[taken++]);
-    memcpy(row_member(row, target), &names, sizeof names);
+        take_text(decoder, row, item, &texts[taken++]);
+    memcpy(row_member(row, target), &texts, sizeof texts);
     memcpy((char *)target + row->count_offset, &count, sizeof count);
+}
+
+void decode_lower_texts(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    struct slice *texts;
+    decode_texts(decoder, row, node, target);
+    memcpy(&texts, row_member(row, target), sizeof texts);
+    for (uint32_t i = 0; i < row_items(row, target); i++)
+        make_lower(texts[i]);
 }
 
 void decode_text(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
@@ -387,8 +401,7 @@ static void decode_network(struct decoder *decoder, const struct row *row, const
 
 void decode_networks(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
 {
-    struct config *config = target;
-    uint32_t count = node_items(node);
+    uint32_t count = node_items(node), taken = 0;
     if (node->kind == NODE_MAP || count < row->least || count > row->most) {
         problem_error(decoder->reporter, node->place, "'%s' is a list of 1 to %u networks", row->word, (unsigned)row->most);
         return;
@@ -396,10 +409,11 @@ void decode_networks(struct decoder *decoder, const struct row *row, const struc
     struct network *networks = decode_take(decoder, count, sizeof *networks);
     if (!networks)
         return;
-    config->trusted_proxies = networks;
     const struct node_child *child = NULL;
     for (const struct node *item; (item = node_next(node, &child));)
-        decode_network(decoder, row, item, &networks[config->trusted_proxy_count++]);
+        decode_network(decoder, row, item, &networks[taken++]);
+    memcpy(row_member(row, target), &networks, sizeof networks);
+    memcpy((char *)target + row->count_offset, &count, sizeof count);
 }
 
 static void decode_name_server(struct decoder *decoder, const struct row *row, const struct node *node, struct address *address)

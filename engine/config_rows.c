@@ -228,7 +228,7 @@ static const struct row route_rows[] = {
     { .word = "request-headers", .type = TYPE_SECTION, MEMBER(route, request_edits), .section = &section_request_edits },
     { .word = "response-headers", .type = TYPE_SECTION, MEMBER(route, response_edits), .section = &section_response_edits },
     { .word = "compress", .type = TYPE_SECTION, MEMBER(route, compress), .section = &section_compress },
-    { .word = "cache", .type = TYPE_LATER, .doc = "the cache" },
+    { .word = "cache", .type = TYPE_SECTION, MEMBER(route, cache), .section = &section_route_cache },
     { .word = "limit", .type = TYPE_LATER, .doc = "rate limiting" },
     { .word = "waf", .type = TYPE_LATER, .doc = "the request filter" },
     { .word = "websocket", .type = TYPE_LATER, .doc = "WebSocket" },
@@ -350,6 +350,7 @@ static const struct row top_rows[] = {
     { .word = "log", .type = TYPE_SECTION, MEMBER(config, log), .section = &section_log },
     { .word = "tls", .type = TYPE_SECTION, MEMBER(config, tls), .section = &section_tls },
     { .word = "dns", .type = TYPE_SECTION, MEMBER(config, dns), .section = &section_dns },
+    { .word = "cache", .type = TYPE_SECTION, MEMBER(config, cache), .section = &section_cache },
     { .word = "state-file", .type = TYPE_TEXT, MEMBER(config, state_file), .check = value_check_file,
       .doc = "Where changes of servers by command (weir server), drained servers and their health are written by a graceful stop and by "
              "weir server save, and read at the start." },
@@ -371,7 +372,6 @@ static const struct row top_rows[] = {
       .usual = "auto", .reload = RELOAD_RESTART,
       .doc = "Of TCP sockets. system: what the system has chosen. auto: the same, but cubic on loopback, where pacing costs up to twice "
              "the CPU time. Or the kernel's name of an algorithm." },
-    { .word = "cache", .type = TYPE_LATER, .doc = "the cache" },
     { .word = "limit", .type = TYPE_LATER, .doc = "rate limiting" },
     { .word = "waf", .type = TYPE_LATER, .doc = "the request filter" },
     { .word = "zero-copy", .type = TYPE_LATER, .doc = "the choice of zero-copy movers" },

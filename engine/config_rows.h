@@ -17,6 +17,7 @@
     X(TYPE_FLAG, "true or false")                     \
     X(TYPE_COUNT, "number")                           \
     X(TYPE_DURATION, "duration")                      \
+    X(TYPE_SECONDS, "duration of whole seconds")      \
     X(TYPE_MICROSECONDS, "duration in us")            \
     X(TYPE_SIZE, "size")                              \
     X(TYPE_PERCENT, "percentage")                     \
@@ -46,6 +47,11 @@
     X(TYPE_WORDS, "words")                            \
     X(TYPE_SERVER_NAMES, "host names")                \
     X(TYPE_MEDIA_TYPES, "media types")                \
+    X(TYPE_FIELD_NAMES, "field names")                \
+    X(TYPE_GLOBS, "names or patterns")                \
+    X(TYPE_TAGS, "tags")                              \
+    X(TYPE_CACHE_KEY, "parts of the key")             \
+    X(TYPE_TTLS, "statuses with durations")           \
     X(TYPE_SECTION, "keys")                           \
     X(TYPE_LIST, "list")                              \
     X(TYPE_NAMED, "names with keys")                  \
@@ -106,6 +112,7 @@ extern const struct section section_pool, section_server; /* config_rows_pool.c 
 extern const struct section section_retry, section_hedge, section_breakers, section_sticky; /* config_rows_failure.c */
 extern const struct section section_listener_tls, section_certificate, section_pool_tls, section_tls; /* config_rows_tls.c */
 extern const struct section section_check; /* config_rows_health.c */
+extern const struct section section_cache, section_route_cache; /* config_rows_cache.c */
 
 /* The row of a section with this word, NULL when there is none; its bit in `given`. */
 const struct row *section_row(const struct section *section, struct slice word);

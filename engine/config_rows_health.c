@@ -149,15 +149,6 @@ const struct section section_check = {
 
 /* What they say together ------------------------------------------------------------------------------------------ */
 
-static struct place key_place(const struct node *map, const char *key)
-{
-    for (const struct node_child *child = map->kind == NODE_MAP ? map->first : NULL; child; child = child->next) {
-        if (slice_equal(child->key->text, slice_of_text(key)))
-            return child->key->place;
-    }
-    return map->place;
-}
-
 /* A check is nobody's request, so there is nothing that a placeholder could stand for. */
 static bool has_placeholder(const struct field_edit *edit)
 {

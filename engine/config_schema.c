@@ -67,6 +67,11 @@ static void schema_duration(const struct row *row, struct text *out)
     schema_pattern(row, "^[0-9]+ *(ms|s|m|h|d)$", out);
 }
 
+static void schema_seconds(const struct row *row, struct text *out)
+{
+    schema_pattern(row, "^[0-9]+ *(s|m|h|d)$", out);
+}
+
 static void schema_microseconds(const struct row *row, struct text *out)
 {
     schema_pattern(row, "^[0-9]+ *us$", out);
@@ -143,6 +148,20 @@ static void schema_statuses(const struct row *row, struct text *out)
                 (unsigned long long)row->most, ONE_STATUS);
 }
 
+/* May be empty: the path alone is the key then. */
+static void schema_cache_key(const struct row *row, struct text *out)
+{
+    static const char *const part = "{\"type\":\"string\",\"pattern\":\"^(query|(param|header|cookie):.+)$\"}";
+    text_format(out, "\"anyOf\":[%s,{\"type\":\"array\",\"maxItems\":%llu,\"items\":%s}]", part, (unsigned long long)row->most, part);
+}
+
+static void schema_ttls(const struct row *row, struct text *out)
+{
+    text_format(out, "\"type\":\"object\",\"minProperties\":1,\"maxProperties\":%llu,\"additionalProperties\":false,"
+                     "\"patternProperties\":{\"^[2-5][0-9]{2}(-[2-5][0-9]{2})?$\":{\"type\":\"string\",\"pattern\":\"^[0-9]+ *(s|m|h|d)$\"}}",
+                (unsigned long long)row->most);
+}
+
 static void schema_hash_key(const struct row *row, struct text *out)
 {
     (void)row;
@@ -211,6 +230,7 @@ static schema_function *const schema_functions[ROW_TYPES] = {
     [TYPE_FLAG] = schema_flag,
     [TYPE_COUNT] = schema_count,
     [TYPE_DURATION] = schema_duration,
+    [TYPE_SECONDS] = schema_seconds,
     [TYPE_MICROSECONDS] = schema_microseconds,
     [TYPE_SIZE] = schema_size,
     [TYPE_PERCENT] = schema_percent,
@@ -240,6 +260,11 @@ static schema_function *const schema_functions[ROW_TYPES] = {
     [TYPE_WORDS] = schema_words,
     [TYPE_SERVER_NAMES] = schema_texts,
     [TYPE_MEDIA_TYPES] = schema_texts,
+    [TYPE_FIELD_NAMES] = schema_texts,
+    [TYPE_GLOBS] = schema_texts,
+    [TYPE_TAGS] = schema_texts,
+    [TYPE_CACHE_KEY] = schema_cache_key,
+    [TYPE_TTLS] = schema_ttls,
     [TYPE_SECTION] = schema_nested,
     [TYPE_LIST] = schema_list,
     [TYPE_NAMED] = schema_named,
@@ -324,6 +349,7 @@ static void manual_bounds(const struct row *row, struct text *out)
     static void (*const writers[ROW_TYPES])(uint64_t value, char text[VALUE_TEXT_BYTES]) = {
         [TYPE_COUNT] = value_write_count,
         [TYPE_DURATION] = value_write_milliseconds,
+        [TYPE_SECONDS] = value_write_seconds,
         [TYPE_MICROSECONDS] = value_write_microseconds,
         [TYPE_SIZE] = value_write_size,
         [TYPE_PERCENT] = value_write_percent,

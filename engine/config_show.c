@@ -185,6 +185,7 @@ static void show_key(struct emitter *e, const struct row *row)
 static void (*const number_writers[ROW_TYPES])(uint64_t value, char out[VALUE_TEXT_BYTES]) = {
     [TYPE_COUNT] = value_write_count,
     [TYPE_DURATION] = value_write_milliseconds,
+    [TYPE_SECONDS] = value_write_seconds,
     [TYPE_MICROSECONDS] = value_write_microseconds,
     [TYPE_SIZE] = value_write_size,
     [TYPE_PERCENT] = value_write_percent,
@@ -235,7 +236,7 @@ static void show_words(struct emitter *e, const struct row *row, const void *tar
     emit_close(e, ']');
 }
 
-static void show_lower_texts(struct emitter *e, const struct row *row, const void *target)
+static void show_texts(struct emitter *e, const struct row *row, const void *target)
 {
     const struct slice *names;
     uint32_t count = row_items(row, target);
@@ -267,14 +268,16 @@ static void show_address(struct emitter *e, const struct row *row, const void *t
 
 static void show_networks(struct emitter *e, const struct row *row, const void *target)
 {
-    const struct config *config = target;
+    const struct network *networks;
+    uint32_t count = row_items(row, target);
     char text[VALUE_TEXT_BYTES];
-    if (config->trusted_proxy_count == 0)
+    memcpy(&networks, row_member_const(row, target), sizeof networks);
+    if (count == 0)
         return;
     show_key(e, row);
     emit_open(e, '[');
-    for (uint32_t i = 0; i < config->trusted_proxy_count; i++) {
-        value_write_network(&config->trusted_proxies[i], text);
+    for (uint32_t i = 0; i < count; i++) {
+        value_write_network(&networks[i], text);
         emit_item(e);
         emit_text(e, slice_of_text(text));
     }
@@ -335,6 +338,44 @@ static void show_hash_key(struct emitter *e, const struct row *row, const void *
              pool->hash_name.length ? pool->hash_name.at : "");
     show_key(e, row);
     emit_text(e, slice_of_text(text));
+}
+
+/* An empty list is not the default: it is written. */
+static void show_cache_key(struct emitter *e, const struct row *row, const void *target)
+{
+    static const char *const words[] = { "query", "param:", "header:", "cookie:" };
+    const struct cache_rule *rule = target;
+    show_key(e, row);
+    if (rule->key_count == 0) {
+        emit_bare(e, "[]", true);
+        return;
+    }
+    emit_open(e, '[');
+    for (uint32_t i = 0; i < rule->key_count; i++) {
+        char text[300];
+        const struct cache_key_part *part = &rule->key[i];
+        snprintf(text, sizeof text, "%s%.*s", words[part->kind], (int)part->name.length, part->name.length ? part->name.at : "");
+        emit_item(e);
+        emit_text(e, slice_of_text(text));
+    }
+    emit_close(e, ']');
+}
+
+static void show_ttls(struct emitter *e, const struct row *row, const void *target)
+{
+    const struct cache_rule *rule = target;
+    char status[VALUE_TEXT_BYTES], duration[VALUE_TEXT_BYTES];
+    if (rule->ttl_count == 0)
+        return;
+    show_key(e, row);
+    emit_open(e, '{');
+    for (uint32_t i = 0; i < rule->ttl_count; i++) {
+        value_write_status_range(rule->ttls[i].low, rule->ttls[i].high, status);
+        value_write_seconds(rule->ttls[i].seconds, duration);
+        emit_key(e, slice_of_text(status));
+        emit_bare(e, duration, false);
+    }
+    emit_close(e, '}');
 }
 
 static void show_pool(struct emitter *e, const struct row *row, const void *target)
@@ -539,6 +580,7 @@ static show_function *const show_functions[ROW_TYPES] = {
     [TYPE_FLAG] = show_flag,
     [TYPE_COUNT] = show_number,
     [TYPE_DURATION] = show_number,
+    [TYPE_SECONDS] = show_number,
     [TYPE_MICROSECONDS] = show_number,
     [TYPE_SIZE] = show_number,
     [TYPE_PERCENT] = show_number,
@@ -566,8 +608,13 @@ static show_function *const show_functions[ROW_TYPES] = {
     [TYPE_EDIT_ADD] = show_edits,
     [TYPE_EDIT_REMOVE] = show_remove,
     [TYPE_WORDS] = show_words,
-    [TYPE_SERVER_NAMES] = show_lower_texts,
-    [TYPE_MEDIA_TYPES] = show_lower_texts,
+    [TYPE_SERVER_NAMES] = show_texts,
+    [TYPE_MEDIA_TYPES] = show_texts,
+    [TYPE_FIELD_NAMES] = show_texts,
+    [TYPE_GLOBS] = show_texts,
+    [TYPE_TAGS] = show_texts,
+    [TYPE_CACHE_KEY] = show_cache_key,
+    [TYPE_TTLS] = show_ttls,
     [TYPE_SECTION] = show_nested,
     [TYPE_LIST] = show_list,
     [TYPE_NAMED] = show_named,

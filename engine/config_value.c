@@ -21,6 +21,9 @@ static const struct unit millisecond_units[] = {
     { SLICE("d"), 86400000, true }, { SLICE("h"), 3600000, true }, { SLICE("m"), 60000, true },
     { SLICE("s"), 1000, true },     { SLICE("ms"), 1, true },
 };
+static const struct unit second_units[] = {
+    { SLICE("d"), 86400, true }, { SLICE("h"), 3600, true }, { SLICE("m"), 60, true }, { SLICE("s"), 1, true },
+};
 static const struct unit microsecond_units[] = { { SLICE("us"), 1, true } };
 static const struct unit percent_units[] = { { SLICE("%"), 1, true } };
 static const struct unit size_units[] = {
@@ -91,6 +94,21 @@ const char *value_read_milliseconds(struct slice text, uint64_t *value)
 void value_write_milliseconds(uint64_t value, char out[VALUE_TEXT_BYTES])
 {
     write_units(value, millisecond_units, ARRAY_LENGTH(millisecond_units), out);
+}
+
+const char *value_read_seconds(struct slice text, uint64_t *value)
+{
+    static const struct unit_complaints complaints = {
+        "this duration is a whole number of seconds, minutes, hours or days: 5s, 1m, 1h, 2d",
+        "the unit is missing: s, m, h or d",
+        "the number is too large",
+    };
+    return read_units(text, second_units, ARRAY_LENGTH(second_units), &complaints, value);
+}
+
+void value_write_seconds(uint64_t value, char out[VALUE_TEXT_BYTES])
+{
+    write_units(value, second_units, ARRAY_LENGTH(second_units), out);
 }
 
 const char *value_read_microseconds(struct slice text, uint64_t *value)
@@ -333,6 +351,21 @@ const char *value_check_media_pattern(struct slice text)
 {
     if (value_check_media_type(text) || text.length > 127 || memchr(text.at, ';', text.length) || memchr(text.at, ' ', text.length))
         return "it looks like text/*, application/json or application/*+xml, without parameters";
+    return NULL;
+}
+
+const char *value_check_name_pattern(struct slice text)
+{
+    if (text.length == 0 || text.length > 128 || !is_printable_ascii(text) || memchr(text.at, '=', text.length) ||
+        memchr(text.at, '&', text.length) || memchr(text.at, ';', text.length) || memchr(text.at, ',', text.length))
+        return "it is a name, * being any run and ? any one character: utm_*; without spaces, '=', '&', ';' and ','";
+    return NULL;
+}
+
+const char *value_check_tag(struct slice text)
+{
+    if (text.length == 0 || text.length > 128 || !is_printable_ascii(text) || memchr(text.at, ',', text.length))
+        return "a tag has at most 128 characters, none of them a space or a comma";
     return NULL;
 }
 

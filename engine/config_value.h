@@ -15,6 +15,7 @@
 
 const char *value_read_count(struct slice text, uint64_t *value);
 const char *value_read_milliseconds(struct slice text, uint64_t *value); /* 250ms 5s 1m 1h 2d */
+const char *value_read_seconds(struct slice text, uint64_t *value);      /* 5s 1m 1h 2d */
 const char *value_read_microseconds(struct slice text, uint64_t *value); /* 30us */
 const char *value_read_size(struct slice text, uint64_t *value);         /* 512B 64KiB 10MB */
 const char *value_read_percent(struct slice text, uint64_t *value);      /* 20% 125 % */
@@ -26,6 +27,7 @@ const char *value_read_network(struct slice text, struct network *network);
 
 void value_write_count(uint64_t value, char out[VALUE_TEXT_BYTES]);
 void value_write_milliseconds(uint64_t value, char out[VALUE_TEXT_BYTES]);
+void value_write_seconds(uint64_t value, char out[VALUE_TEXT_BYTES]);
 void value_write_microseconds(uint64_t value, char out[VALUE_TEXT_BYTES]);
 void value_write_size(uint64_t value, char out[VALUE_TEXT_BYTES]);
 void value_write_percent(uint64_t value, char out[VALUE_TEXT_BYTES]);
@@ -58,6 +60,8 @@ const char *value_check_pseudonym(struct slice text);    /* received-by of Via, 
 const char *value_check_authority(struct slice text);    /* host or host:port */
 const char *value_check_media_type(struct slice text);
 const char *value_check_media_pattern(struct slice text); /* a glob for them */
+const char *value_check_name_pattern(struct slice text);  /* a glob for names of cookies and of parameters of a query */
+const char *value_check_tag(struct slice text);           /* of stored responses */
 const char *value_check_path(struct slice text);         /* canonical (uri.h) */
 const char *value_check_target(struct slice text);       /* of a health check: path with an optional query */
 const char *value_check_socket_path(struct slice text);

@@ -9,6 +9,7 @@
 #ifndef WEIR_ROUTE_H
 #define WEIR_ROUTE_H
 
+#include "cache/rule.h"
 #include "engine/policy/compress.h"
 #include "proto/message.h"
 
@@ -64,6 +65,7 @@ struct route {
     struct field_edits request_edits;
     struct field_edits response_edits;
     struct compress_rule compress;
+    struct cache_rule cache;
 };
 
 /* The first of routes that matches, or NULL. */

@@ -55,7 +55,7 @@ static void check_number(const struct section *section, const struct row *row, v
 {
     (void)section;
     (void)argument;
-    bool number = row->type == TYPE_COUNT || row->type == TYPE_DURATION || row->type == TYPE_MICROSECONDS || row->type == TYPE_SIZE ||
+    bool number = row->type == TYPE_COUNT || row->type == TYPE_DURATION || row->type == TYPE_SECONDS || row->type == TYPE_MICROSECONDS || row->type == TYPE_SIZE ||
                   row->type == TYPE_PERCENT || row->type == TYPE_HUNDREDTHS || row->type == TYPE_MODE;
     if (!number)
         return;

@@ -171,6 +171,19 @@ Test(config_diff, a_pool_that_moves_in_the_file_changes_nothing)
             ERR_OK, "");
 }
 
+#define CACHED(cache) LISTENERS POOL "routes: [ { name: a, pool: app" cache " } ]\n"
+
+Test(config_diff, the_cache)
+{
+    changes(BASE, BASE "cache: {}\n", ERR_OK, "cache: added\n");
+    changes(CACHED(""), CACHED(", cache: {}"), ERR_OK, "cache: added\nroute a changed\n");
+    changes(CACHED(", cache: {}"), CACHED(""), ERR_OK, "cache: removed\nroute a changed\n");
+    changes(CACHED(", cache: {}"), CACHED(", cache: { key: [] }"), ERR_OK, "route a changed\n");
+    changes(CACHED(", cache: {}"), CACHED(", cache: {}") "cache: { memory: 256MiB }\n", ERR_OK, "");
+    changes(BASE "cache: {}\n", BASE "cache: { memory: 1GiB, purge-from: \"::1\" }\n", ERR_REFUSED,
+            "cache.memory: 256MiB -> 1GiB needs a restart\ncache.purge-from: changed\n");
+}
+
 #define ROUTES(list) LISTENERS POOL "routes: [ " list ", { pool: app } ]\n"
 #define ROUTE_A "{ name: a, match: { path: /a }, pool: app }"
 #define ROUTE_B "{ name: b, match: { path: /b }, pool: app }"

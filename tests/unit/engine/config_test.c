@@ -176,12 +176,68 @@ Test(config, the_file_of_the_design_is_taken_as_it_stands)
     cr_assert_eq(first->action, ROUTE_POOL);
     cr_assert(slice_equal(config->pools[first->pool].name, SLICE("assets")));
     cr_assert(slice_equal(first->strip_prefix, SLICE("/assets")));
+    cr_assert(first->cache.on);
+    cr_assert_not(config->routes[1].cache.on);
     cr_assert_eq(first->paths[0].kind, PATH_PREFIX);
     cr_assert(slice_equal(config->pools[config->routes[1].pool].name, SLICE("app")));
     cr_assert(slice_equal(config->pools[0].servers[2].address.text, SLICE("unix:/run/app.sock")));
     cr_assert_eq(config->pools[0].check.interval_ms, 2000);
     cr_assert_eq(config->pools[1].balance, BALANCE_CONSISTENT_HASH);
     cr_assert_eq(config->pools[1].servers[0].weight, 2);
+    config_free(config);
+    whole_release(file);
+}
+
+Test(config, what_an_empty_cache_says)
+{
+    struct config *config = must_parse(SLICE(LISTENERS POOL "routes: [ { pool: app, cache: {} } ]\n"));
+    const struct cache_rule *rule = &config->routes[0].cache;
+    cr_assert(rule->on && rule->heuristic && rule->status_field && rule->client_no_cache && rule->collapse);
+    cr_assert_not(rule->store_set_cookie);
+    cr_assert_eq(rule->key_count, 1);
+    cr_assert_eq(rule->key[0].kind, CACHE_KEY_QUERY);
+    cr_assert_eq(rule->ttl_count + rule->tag_count + rule->ignore_query_count + rule->bypass_cookie_count + rule->bypass_field_count, 0);
+    cr_assert_eq(rule->stale_while_revalidate_s + rule->stale_if_error_s + rule->default_ttl_s, 0);
+    cr_assert_eq(rule->object_bytes_max, 64u << 20);
+    cr_assert_eq(config->cache.memory_bytes, 256u << 20);
+    cr_assert_eq(config->cache.purge_from_count, 0);
+    config_free(config);
+    config = must_parse(SLICE(LISTENERS RESPOND));
+    cr_assert_not(config->routes[0].cache.on);
+    cr_assert_eq(config->cache.memory_bytes, 0);
+    config_free(config);
+}
+
+Test(config, the_cache_of_the_full_file)
+{
+    struct slice file = read_whole("tests/cases/full.yaml");
+    struct config *config = must_parse(file);
+    const struct cache_rule *rule = &config->routes[0].cache;
+    cr_assert_eq(rule->key_count, 3);
+    cr_assert_eq(rule->key[0].kind, CACHE_KEY_QUERY);
+    cr_assert_eq(rule->key[1].kind, CACHE_KEY_HEADER);
+    cr_assert(slice_equal(rule->key[1].name, SLICE("X-Country")));
+    cr_assert_eq(rule->key[2].kind, CACHE_KEY_COOKIE);
+    cr_assert(slice_equal(rule->key[2].name, SLICE("Variant")));
+    cr_assert_eq(rule->ignore_query_count, 2);
+    cr_assert(slice_equal(rule->ignore_query[1], SLICE("fbclid")));
+    cr_assert_eq(rule->ttl_count, 4);
+    cr_assert_eq(rule->ttls[0].low, 200);
+    cr_assert_eq(rule->ttls[0].seconds, 600);
+    cr_assert_eq(rule->ttls[1].low, 301);
+    cr_assert_eq(rule->ttls[1].high, 308);
+    cr_assert_eq(rule->ttls[3].seconds, 0);
+    cr_assert_eq(rule->default_ttl_s, 90);
+    cr_assert_eq(rule->stale_while_revalidate_s, 30);
+    cr_assert_eq(rule->stale_if_error_s, 86400);
+    cr_assert(slice_equal(rule->bypass_cookies[1], SLICE("wp_*")));
+    cr_assert(slice_equal(rule->bypass_fields[0], SLICE("x-preview")));
+    cr_assert(slice_equal(rule->ignore_vary[0], SLICE("user-agent")));
+    cr_assert(slice_equal(rule->tags[1], SLICE("site:1")));
+    cr_assert(rule->store_set_cookie);
+    cr_assert_not(rule->heuristic || rule->client_no_cache || rule->collapse || rule->status_field);
+    cr_assert_eq(config->cache.memory_bytes, 64u << 20);
+    cr_assert_eq(config->cache.purge_from_count, 2);
     config_free(config);
     whole_release(file);
 }
