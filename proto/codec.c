@@ -40,16 +40,6 @@ static const uint64_t not_nameable = BIT(FIELD_HOST) | BIT(FIELD_CONTENT_LENGTH)
 /* Each option is looked for among all fields: thousands of them would cost more than all the rest of a request. */
 #define CONNECTION_OPTIONS_MAX 32u
 
-static bool is_token(struct slice s)
-{
-    for (size_t i = 0; i < s.length; i++) {
-        unsigned char c = (unsigned char)s.at[i];
-        if (c <= ' ' || c >= 0x7f || memchr("\"(),/:;<=>?@[\\]{}", c, 17))
-            return false;
-    }
-    return s.length > 0;
-}
-
 static void mark_named(struct fields *fields, struct slice name, enum field_id id)
 {
     for (unsigned i = 0; i < fields->count; i++) {
@@ -64,7 +54,7 @@ static enum codec_fault mark_listed(struct fields *fields, struct slice value, u
     struct slice name;
     while (slice_next_element(&value, &name)) {
         enum field_id id = field_id_of(name);
-        if (++*options > CONNECTION_OPTIONS_MAX || !is_token(name) || (not_nameable >> id & 1))
+        if (++*options > CONNECTION_OPTIONS_MAX || !field_is_token(name) || (not_nameable >> id & 1))
             return FAULT_CONNECTION;
         if (!(hop_by_hop >> id & 1) && !slice_equal_nocase(name, SLICE("close")))
             mark_named(fields, name, id);

@@ -112,6 +112,16 @@ const char *field_id_name(enum field_id id)
     return names[id].at;
 }
 
+bool field_is_token(struct slice s)
+{
+    for (size_t i = 0; i < s.length; i++) {
+        unsigned char c = (unsigned char)s.at[i];
+        if (c <= ' ' || c >= 0x7f || memchr("\"(),/:;<=>?@[\\]{}", c, 17))
+            return false;
+    }
+    return s.length > 0;
+}
+
 const struct field *fields_find(const struct fields *fields, enum field_id id)
 {
     if (!fields_have(fields, id))

@@ -121,6 +121,9 @@ const char *field_id_name(enum field_id id);
  */
 enum field_id field_id_received(struct slice name, uint8_t *flags);
 
+/* A token (RFC 9110 5.6.2), as every name is. */
+bool field_is_token(struct slice text);
+
 /* The same name, without case, '_' and '-' being one. */
 bool field_names_alike(struct slice a, struct slice b);
 
