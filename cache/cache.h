@@ -24,6 +24,9 @@ struct cache;
  */
 struct cache *cache_new(void *memory, size_t bytes, const uint64_t seed[2]);
 
+/* The memory may be used for something else. Whoever still holds an object of it has made a mistake. */
+void cache_release(struct cache *cache);
+
 /* Finding ------------------------------------------------------------------------------------------------------ */
 
 /*
@@ -101,8 +104,9 @@ struct flight_waiter {
 };
 struct flight {
     struct slice key;
-    uint64_t url_hash;
-    uint64_t sequence;     /* of purges when it began */
+    uint32_t url_length;   /* of it, the URL part */
+    uint64_t url_hash, key_hash;
+    uint64_t sequence;     /* of purges when it began: struct cache_new wants it */
     struct object *object; /* once the response's head is known and may be stored: a reference */
     bool closed;           /* a purge concerns it: nobody joins any more */
     struct flight_waiter *first, **tail; /* who wait for the head; the owner's to walk */
