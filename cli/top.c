@@ -63,11 +63,20 @@ static bool read_server(struct server_sample *s, const char *line)
     return names && sscanf(names, "%64s %259[^\n]", s->pool, s->address) == 2;
 }
 
+static bool read_cache(struct cache_sample *c, const char *line)
+{
+    return sscanf(line, "cache %llu %llu %llu %llu %llu %llu %llu %llu", &c->hits, &c->misses, &c->passed, &c->stale, &c->objects, &c->bytes,
+                  &c->bytes_max, &c->evicted) == 8;
+}
+
 void top_read_line(struct sample *sample, const char *line)
 {
     unsigned number;
     struct worker_sample w;
     struct server_sample s;
+    struct cache_sample c;
+    if (read_cache(&c, line))
+        sample->cache = c;
     if (sscanf(line, "engine %llu %llu", &sample->uptime_ms, &sample->generation) == 2)
         return;
     if (sscanf(line, "worker %u %llu %llu %llu %llu %llu %llu", &number, &w.requests, &w.clients, &w.in_flight, &w.cpu_us, &w.sent_bytes, &w.errors) == 7 &&
@@ -91,6 +100,7 @@ static int take_sample(const struct options *options, struct sample *sample, cha
         return code;
     }
     sample->worker_count = sample->server_count = 0;
+    sample->cache = (struct cache_sample){ 0 };
     sample->at = seconds_now();
     for (char *line = answer.text, *end; line && *line; line = end ? end + 1 : NULL) {
         end = strchr(line, '\n');
@@ -198,7 +208,7 @@ static struct worker_sample sum_of(const struct sample *sample)
 /* Cores get what servers leave, and at least a third of the screen; what does not fit is in the sum. */
 static unsigned room_for_workers(const struct sample *now, const struct screen *screen)
 {
-    int left = screen->rows - screen->used, spare = left - 4 - (int)now->server_count, third = left / 3;
+    int left = screen->rows - screen->used, spare = left - 4 - (now->cache.bytes_max ? 3 : 0) - (int)now->server_count, third = left / 3;
     if (!screen->live)
         return now->worker_count;
     return (unsigned)(spare > third ? spare : third > 1 ? third : 1);
@@ -278,6 +288,22 @@ static void show_servers(const struct sample *now, const struct sample *before, 
     }
 }
 
+static void show_cache(const struct cache_sample *now, const struct cache_sample *before, double seconds, struct screen *screen)
+{
+    double hits = rate(now->hits, before->hits, seconds);
+    double all = hits + rate(now->misses, before->misses, seconds) + rate(now->passed, before->passed, seconds);
+    char share[32] = "-";
+    if (now->bytes_max == 0)
+        return;
+    if (all > 0)
+        snprintf(share, sizeof share, "%.1f", 100 * hits / all);
+    put_line(screen, "%s", "");
+    put_line(screen, "%-8s %10s %10s %10s %10s %10s %10s %10s", "cache", "hit/s", "hit %", "miss/s", "pass/s", "stale/s", "objects", "MiB");
+    put_line(screen, "%-8s %10.0f %10s %10.0f %10.0f %10.0f %10llu %10.1f of %.0f, %.0f evicted/s", "", hits, share,
+             rate(now->misses, before->misses, seconds), rate(now->passed, before->passed, seconds), rate(now->stale, before->stale, seconds),
+             now->objects, (double)now->bytes / (1 << 20), (double)now->bytes_max / (1 << 20), rate(now->evicted, before->evicted, seconds));
+}
+
 void top_show(const struct sample *now, const struct sample *before, struct screen screen)
 {
     double seconds = now->at - before->at;
@@ -285,6 +311,7 @@ void top_show(const struct sample *now, const struct sample *before, struct scre
     put_line(&screen, "weir: up %llu s, configuration %llu%s", now->uptime_ms / 1000, now->generation, screen.live ? "; q leaves" : "");
     put_line(&screen, "%s", "");
     show_workers(now, before, seconds, &screen);
+    show_cache(&now->cache, &before->cache, seconds, &screen);
     put_line(&screen, "%s", "");
     show_servers(now, before, seconds, &screen);
     if (screen.live && screen.used < screen.rows)

@@ -23,9 +23,15 @@ struct server_sample {
     unsigned long long buckets[TOP_BUCKETS];
 };
 
+/* All zero where there is no cache: it has some memory otherwise. */
+struct cache_sample {
+    unsigned long long hits, misses, passed, stale, objects, bytes, bytes_max, evicted;
+};
+
 struct sample {
     double at; /* seconds */
     unsigned long long uptime_ms, generation;
+    struct cache_sample cache;
     unsigned worker_count, server_count;
     struct worker_sample workers[TOP_WORKERS];
     struct server_sample servers[TOP_SERVERS];

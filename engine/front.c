@@ -263,12 +263,22 @@ static bool in_network(const uint8_t address[16], const struct network *network)
     return (address[whole] & mask) == (network->address[whole] & mask);
 }
 
-bool front_trusts(const struct config *config, const uint8_t address[16])
+static bool in_networks(const uint8_t address[16], const struct network *networks, uint32_t count)
 {
-    for (uint32_t i = 0; i < config->trusted_proxy_count; i++)
-        if (in_network(address, &config->trusted_proxies[i]))
+    for (uint32_t i = 0; i < count; i++)
+        if (in_network(address, &networks[i]))
             return true;
     return false;
+}
+
+bool front_trusts(const struct config *config, const uint8_t address[16])
+{
+    return in_networks(address, config->trusted_proxies, config->trusted_proxy_count);
+}
+
+bool front_may_purge(const struct config *config, const uint8_t address[16])
+{
+    return in_networks(address, config->cache.purge_from, config->cache.purge_from_count);
 }
 
 void front_name(struct conn *client)

@@ -22,6 +22,8 @@ void front_name(struct conn *client);
 
 /* True for the address (IPv4 as v4-mapped IPv6) of a listed proxy. */
 bool front_trusts(const struct config *config, const uint8_t address[16]);
+/* Likewise, of one whose PURGE requests are honoured (cache.purge-from). */
+bool front_may_purge(const struct config *config, const uint8_t address[16]);
 
 /* Sends what is queued and ends the connection (conn_finish), and counts it out. */
 void front_finish(struct conn *client, bool linger);

@@ -10,6 +10,7 @@
 
 #include "engine/certificates.h"
 #include "engine/listener.h"
+#include "engine/stats.h"
 #include "engine/sticky.h"
 
 /* Records ------------------------------------------------------------------------------------------------------ */
@@ -19,6 +20,7 @@ void registry_init(struct registry *registry, uint32_t worker_count, uint64_t se
     registry->worker_count = worker_count;
     map_init(&registry->servers, RECORDS_MAX, seed0, seed1);
     map_init(&registry->pools, RECORDS_MAX, seed1, seed0);
+    map_init(&registry->routes, RECORDS_MAX, seed0 ^ seed1, seed1);
 }
 
 static void record_free(struct server_record *record)
@@ -35,6 +37,13 @@ static void pool_record_free(struct pool_record *record)
     free(record);
 }
 
+static void route_record_free(struct route_record *record)
+{
+    free((char *)(uintptr_t)record->name.at);
+    free(record->counters);
+    free(record);
+}
+
 void registry_release(struct registry *registry)
 {
     struct map_entry *entry;
@@ -44,8 +53,12 @@ void registry_release(struct registry *registry)
     cursor = 0;
     while ((entry = map_next(&registry->pools, &cursor)))
         pool_record_free(entry->value);
+    cursor = 0;
+    while ((entry = map_next(&registry->routes, &cursor)))
+        route_record_free(entry->value);
     map_release(&registry->servers);
     map_release(&registry->pools);
+    map_release(&registry->routes);
 }
 
 static struct slice copy_of(struct slice text)
@@ -107,6 +120,36 @@ static struct pool_record *pool_record_for(struct registry *registry, struct sli
     return record;
 }
 
+static struct route_record *route_record_for(struct registry *registry, struct slice name)
+{
+    struct route_record *record = map_find(&registry->routes, name);
+    if (record)
+        return record;
+    record = calloc(1, sizeof *record);
+    if (!record)
+        return NULL;
+    record->name = copy_of(name);
+    record->counters = zeroed_lines(registry->worker_count * sizeof *record->counters);
+    if (!record->name.at || !record->counters || map_add(&registry->routes, record->name, record) != ERR_OK) {
+        route_record_free(record);
+        return NULL;
+    }
+    return record;
+}
+
+static bool find_route_records(struct registry *registry, struct generation *generation)
+{
+    const struct config *config = generation->config;
+    for (uint32_t i = 0; i < config->route_count; i++) {
+        if (!config->routes[i].cache.on)
+            continue;
+        generation->route_records[i] = route_record_for(registry, config->routes[i].name);
+        if (!generation->route_records[i])
+            return false;
+    }
+    return true;
+}
+
 /* See RECORDS_KEPT. What an operator said of a server is not forgotten. */
 static bool may_be_forgotten(const struct registry *registry, const struct server_record *record)
 {
@@ -162,7 +205,7 @@ static bool find_records(struct registry *registry, struct generation *generatio
             note_arrival(registry, generation, generation->records[p][s]);
         }
     }
-    return true;
+    return find_route_records(registry, generation);
 }
 
 static void leave_records(struct generation *generation)
@@ -286,8 +329,10 @@ static bool allocate(struct generation *generation, uint32_t worker_count)
     generation->shared_fds = descriptors(config->listener_count);
     generation->records = calloc(config->pool_count + 1u, sizeof *generation->records);
     generation->pool_records = calloc(config->pool_count + 1u, sizeof *generation->pool_records);
+    generation->route_records = calloc(config->route_count + 1u, sizeof *generation->route_records);
     generation->letters = calloc(worker_count, sizeof *generation->letters);
-    if (!generation->listen_fds || !generation->shared_fds || !generation->records || !generation->pool_records || !generation->letters)
+    if (!generation->listen_fds || !generation->shared_fds || !generation->records || !generation->pool_records || !generation->route_records ||
+        !generation->letters)
         return false;
     for (uint32_t w = 0; w < worker_count; w++)
         if (!(generation->listen_fds[w] = descriptors(config->listener_count)))
@@ -309,6 +354,7 @@ static void free_parts(struct generation *generation)
     free(generation->shared_fds);
     free(generation->records);
     free(generation->pool_records);
+    free(generation->route_records);
     free(generation->letters);
     free(generation);
 }

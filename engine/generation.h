@@ -8,7 +8,7 @@
  * workers have said so.
  *
  * Records of servers (struct server_record: health, counters) are kept by "pool/address", so that they survive reloads and a server that
- * comes back; RECORDS_MAX caps them.
+ * comes back; RECORDS_MAX caps them. So are those of routes with a cache (struct route_record), by name.
  *
  * A generation may be derived from the one before: the same text with other servers, because a name has other addresses or a command said so
  * (changes.c). It takes certificates, keys and the access log over as they are open, and reads nothing.
@@ -32,6 +32,7 @@ struct exchange;
 struct listener_tls;
 struct sticky_pool;
 struct probe;
+struct route_counters;
 struct ticket_keys_file;
 struct tls_context;
 struct tls_session;
@@ -85,6 +86,12 @@ struct pool_record {
     uint64_t judge_due_ms; /* outliers.c; 0: its servers are not compared */
 };
 
+/* Process-wide per route with a cache, by name. */
+struct route_record {
+    struct slice name;                /* own memory */
+    struct route_counters *counters; /* one per worker */
+};
+
 struct generation {
     struct config *config;
     struct registry *registry; /* whose records it has */
@@ -94,6 +101,7 @@ struct generation {
     int *shared_fds;                 /* [listener]: unix sockets opened for this generation, -1 otherwise */
     struct server_record ***records; /* [pool][server] */
     struct pool_record **pool_records;
+    struct route_record **route_records; /* [route]; NULL: it has no cache */
     struct listener_tls **listener_tls; /* [listener], certificates.h; NULL: plain text */
     bool has_tls;                       /* any of the two */
     struct tls_context **pool_tls;      /* [pool], a reference each; NULL: plain text */
@@ -176,6 +184,7 @@ struct view {
 struct registry {
     struct map servers; /* key -> struct server_record */
     struct map pools;   /* name -> struct pool_record */
+    struct map routes;  /* name -> struct route_record */
     uint8_t sticky_secret[32]; /* for pools whose configuration names none */
     struct tls_tickets *tickets; /* not owned; NULL: sessions are not resumed */
     uint32_t worker_count;

@@ -79,6 +79,8 @@ struct server_process {
     struct timer ticket_turn; /* while they are random */
     uint32_t ticket_turn_ms;  /* how often; 0: they come from a file */
 
+    uint64_t homes_bytes; /* that shared.homes were made with */
+
     struct timer deadline; /* of draining */
     uint64_t started_ms;
     int64_t started_unix, loaded_unix;
@@ -115,6 +117,9 @@ void reload_names_settled(struct server_process *process);
 /* reload.c: SIGHUP; and when the workers have ended, a reload that they had not all prepared is answered and forgotten. */
 void reload_on_signal(struct server_process *process);
 void reload_at_end(struct server_process *process);
+
+/* server.c: before a generation of that configuration is made, the cache's memory if it wants some and there is none yet. False: why. */
+bool must_use server_prepare_homes(struct server_process *process, const struct config *config, char why[256]);
 
 /* tickets.c: with a random key, before the first generation; then what each generation that is in force says. */
 enum err must_use tickets_start(struct server_process *process);

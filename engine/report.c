@@ -49,6 +49,35 @@ void report_metrics(const struct stats_view *view, struct text *text, struct tex
     text_add(json, SLICE("}"));
 }
 
+double report_hit_ratio(uint64_t hits, uint64_t misses, uint64_t passed)
+{
+    uint64_t all = hits + misses + passed;
+    return all ? 100 * (double)hits / (double)all : 0;
+}
+
+void report_bytes(uint64_t bytes, char out[32])
+{
+    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+    size_t unit = 0;
+    double value = (double)bytes;
+    for (; value >= 1024 && unit + 1 < ARRAY_LENGTH(units); unit++)
+        value /= 1024;
+    snprintf(out, 32, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+}
+
+static void cache_line(const struct stats_view *view, struct text *text)
+{
+    const struct worker_stats *total = &view->total;
+    char used[32], most[32];
+    if (view->cache.homes == 0)
+        return;
+    report_bytes(view->cache.bytes, used);
+    report_bytes(view->cache.bytes_max, most);
+    text_format(text, "cache           %llu hits (%.1f %%), %llu misses, %llu passed; %llu objects, %s of %s\n", get(&total->cache_hits),
+                report_hit_ratio(counter_get(&total->cache_hits), counter_get(&total->cache_misses), counter_get(&total->cache_passed)),
+                get(&total->cache_misses), get(&total->cache_passed), (unsigned long long)view->cache.objects, used, most);
+}
+
 void report_status(const struct stats_view *view, struct text *text, struct text *json)
 {
     const struct worker_stats *total = &view->total;
@@ -66,6 +95,7 @@ void report_status(const struct stats_view *view, struct text *text, struct text
                 get(&total->responses_2xx), get(&total->responses_3xx), get(&total->responses_4xx), get(&total->responses_5xx),
                 (unsigned long long)latency_quantile(total->latency, 0.5), (unsigned long long)latency_quantile(total->latency, 0.99),
                 up, view->server_count, get(&total->retries), get(&total->blocks), get(&total->allocations));
+    cache_line(view, text);
     text_add(json, SLICE("{"));
     put_string(json, "version", slice_of_text(view->version));
     put_string(json, "config", view->config_file);
@@ -74,6 +104,8 @@ void report_status(const struct stats_view *view, struct text *text, struct text
                 view->server_count, up);
 #define STATS_AS_JSON(name, kind, help) text_format(json, ",\"" #name "\":%llu", get(&total->name));
     STATS_ROWS(STATS_AS_JSON)
+#define CACHE_AS_JSON(name, kind, help) text_format(json, ",\"cache_" #name "\":%llu", (unsigned long long)view->cache.name);
+    CACHE_ROWS(CACHE_AS_JSON)
     text_add(json, SLICE("}"));
 }
 
@@ -168,6 +200,22 @@ static void server_sample(const struct server_view *server, struct text *text)
     text_format(text, " %.*s %.*s\n", (int)server->pool.length, server->pool.at, (int)server->address.length, server->address.at);
 }
 
+/* Nothing as text where there is no cache. */
+static void cache_sample(const struct stats_view *view, struct text *text, struct text *json)
+{
+    const struct worker_stats *total = &view->total;
+    const struct cache_view *cache = &view->cache;
+    if (cache->homes)
+        text_format(text, "cache %llu %llu %llu %llu %llu %llu %llu %llu\n", get(&total->cache_hits), get(&total->cache_misses), get(&total->cache_passed),
+                    get(&total->cache_stale), (unsigned long long)cache->objects, (unsigned long long)cache->bytes, (unsigned long long)cache->bytes_max,
+                    (unsigned long long)cache->evicted);
+    text_format(json, "],\"cache\":{\"homes\":%u,\"hits\":%llu,\"misses\":%llu,\"passed\":%llu,\"stale\":%llu", cache->homes, get(&total->cache_hits),
+                get(&total->cache_misses), get(&total->cache_passed), get(&total->cache_stale));
+#define CACHE_AS_SAMPLE(name, kind, help) text_format(json, ",\"" #name "\":%llu", (unsigned long long)cache->name);
+    CACHE_ROWS(CACHE_AS_SAMPLE)
+    text_add(json, SLICE("}"));
+}
+
 void report_top(const struct stats_view *view, struct text *text, struct text *json)
 {
     text_format(text, "engine %llu %llu %u %u\n", (unsigned long long)view->uptime_ms, (unsigned long long)view->generation, view->worker_count, view->server_count);
@@ -179,7 +227,8 @@ void report_top(const struct stats_view *view, struct text *text, struct text *j
         text_format(json, "%s{\"requests\":%llu,\"clients\":%llu,\"in_flight\":%llu,\"cpu_us\":%llu,\"sent_bytes\":%llu,\"responses_5xx\":%llu}", i ? "," : "",
                     get(&worker->requests), get(&worker->clients), get(&worker->in_flight), get(&worker->cpu_us), get(&worker->client_sent_bytes), get(&worker->responses_5xx));
     }
-    text_add(json, SLICE("],\"servers\":["));
+    cache_sample(view, text, json);
+    text_add(json, SLICE(",\"servers\":["));
     for (uint32_t i = 0; i < view->server_count; i++) {
         server_sample(&view->servers[i], text);
         if (i)

@@ -11,6 +11,7 @@
 
 #include "engine/base/random.h"
 #include "engine/control.h"
+#include "engine/homes.h"
 #include "engine/outliers.h"
 #include "engine/process.h"
 #include "engine/prober.h"
@@ -218,6 +219,38 @@ static void view_server(struct server_process *process, uint32_t p, uint32_t s, 
         add_counters(&out->counters, &record->counters[w]);
 }
 
+static void view_routes(struct server_process *process, struct stats_view *view)
+{
+    const struct config *config = server_config(process);
+    for (uint32_t i = 0; i < config->route_count; i++) {
+        const struct route_record *record = process->generation->route_records[i];
+        if (!record)
+            continue;
+        struct route_view *out = &view->routes[view->route_count++];
+        *out = (struct route_view){ .name = record->name };
+        for (uint32_t w = 0; w < process->worker_count; w++) {
+#define ROUTE_COUNTER_AS_SUM(name, help) counter_add(&out->counters.name, counter_get(&record->counters[w].name));
+            ROUTE_COUNTER_ROWS(ROUTE_COUNTER_AS_SUM)
+        }
+    }
+}
+
+static void view_cache(struct server_process *process, struct cache_view *out)
+{
+    struct homes *homes = process->shared.homes;
+    if (!homes)
+        return;
+    struct cache_numbers numbers = homes_numbers(homes);
+    out->homes = homes->count;
+#define CACHE_AS_COPY(name, kind, help) out->name = numbers.name;
+    CACHE_ROWS(CACHE_AS_COPY)
+}
+
+static void *lines_of_memory(size_t bytes)
+{
+    return aligned_alloc(CACHE_LINE, (bytes + CACHE_LINE) / CACHE_LINE * CACHE_LINE);
+}
+
 enum err server_stats(struct server_process *process, struct stats_view *view)
 {
     const struct config *config = server_config(process);
@@ -231,8 +264,9 @@ enum err server_stats(struct server_process *process, struct stats_view *view)
     };
     size_t bytes = process->worker_count * sizeof *view->workers;
     view->workers = FAULT("stats") ? NULL : aligned_alloc(CACHE_LINE, bytes);
-    view->servers = aligned_alloc(CACHE_LINE, (servers * sizeof *view->servers + CACHE_LINE) / CACHE_LINE * CACHE_LINE);
-    if (!view->workers || !view->servers) {
+    view->servers = lines_of_memory(servers * sizeof *view->servers);
+    view->routes = lines_of_memory(config->route_count * sizeof *view->routes);
+    if (!view->workers || !view->servers || !view->routes) {
         server_stats_release(view);
         return ERR_MEMORY;
     }
@@ -244,6 +278,8 @@ enum err server_stats(struct server_process *process, struct stats_view *view)
     for (uint32_t p = 0; p < config->pool_count; p++)
         for (uint32_t s = 0; s < config->pools[p].server_count; s++)
             view_server(process, p, s, &view->servers[view->server_count++]);
+    view_routes(process, view);
+    view_cache(process, &view->cache);
     return ERR_OK;
 }
 
@@ -251,7 +287,37 @@ void server_stats_release(struct stats_view *view)
 {
     free(view->workers);
     free(view->servers);
+    free(view->routes);
     *view = (struct stats_view){ 0 };
+}
+
+/* The cache's memory -------------------------------------------------------------------------------------------- */
+
+/*
+ * Homes stay until the end, with what they hold, also while no route has a cache: a reload that brings one back finds them. Workers look for
+ * them for a route with a cache only, hence not before they have its generation.
+ */
+bool server_prepare_homes(struct server_process *process, const struct config *config, char why[256])
+{
+    uint64_t bytes = config->cache.memory_bytes;
+    if (bytes == 0 || bytes == process->homes_bytes)
+        return true;
+    if (process->homes_bytes) {
+        snprintf(why, 256, "cache.memory is another than at the first route with a cache: that needs a restart");
+        return false;
+    }
+    if (bytes / CACHE_REGION_LEAST < process->worker_count) {
+        snprintf(why, 256, "cache.memory is too small: %u workers want at least %u MiB", process->worker_count, process->worker_count);
+        return false;
+    }
+    struct homes *homes = FAULT("homes") ? NULL : homes_new(bytes, process->worker_count);
+    if (!homes) {
+        snprintf(why, 256, "no memory for a cache of %llu bytes", (unsigned long long)bytes);
+        return false;
+    }
+    process->homes_bytes = bytes;
+    atomic_store_explicit(&process->shared.homes, homes, memory_order_release);
+    return true;
 }
 
 /* Starting ----------------------------------------------------------------------------------------------------- */
@@ -332,6 +398,8 @@ static enum err prepare(struct server_process *process, struct config *config, c
         return e;
     if (!open_signals(process))
         return ERR_SYSTEM;
+    if (!server_prepare_homes(process, config, why))
+        return ERR_MEMORY;
     process->generation = generation_new(&process->registry, config, NULL, why);
     if (process->generation) {
         servers_apply_state(process);
@@ -434,6 +502,8 @@ static void release(struct server_process *process)
     servers_forget_state(process);
     tickets_end(process);
     registry_release(&process->registry);
+    if (process->shared.homes)
+        homes_free(process->shared.homes);
     loop_release(&process->loop);
     if (process->signal_fd > 0)
         close(process->signal_fd);

@@ -11,6 +11,12 @@ static const struct row rows[] = { STATS_ROWS(STATS_AS_ROW) };
 #define SERVER_AS_ROW(name, text) { #name, "counter", text, offsetof(struct server_counters, name) },
 static const struct row server_rows[] = { SERVER_COUNTER_ROWS(SERVER_AS_ROW) };
 
+#define ROUTE_AS_ROW(name, text) { #name, "counter", text, offsetof(struct route_counters, name) },
+static const struct row route_rows[] = { ROUTE_COUNTER_ROWS(ROUTE_AS_ROW) };
+
+#define CACHE_AS_ROW(name, kind, help) { #name, #kind, help, offsetof(struct cache_view, name) },
+static const struct row cache_rows[] = { CACHE_ROWS(CACHE_AS_ROW) };
+
 static const struct row server_gauges[] = {
     { "open", "gauge", "connections open, kept ones included", offsetof(struct server_counters, open) },
     { "idle", "gauge", "connections kept for the next request", offsetof(struct server_counters, idle) },
@@ -102,6 +108,30 @@ static void pool_row(const struct stats_view *view, const struct row *row, struc
     }
 }
 
+static void route_row(const struct stats_view *view, const struct row *row, struct text *out)
+{
+    head(out, "weir_route_cache_", row);
+    for (uint32_t i = 0; i < view->route_count; i++) {
+        text_format(out, "weir_route_cache_%s_total{route=\"", row->name);
+        put_label(out, view->routes[i].name);
+        text_format(out, "\"} %llu\n", (unsigned long long)value_at(&view->routes[i].counters, row->offset));
+    }
+}
+
+/* Where there is a cache. */
+static void cache(const struct stats_view *view, struct text *out)
+{
+    for (size_t i = 0; view->cache.homes && i < ARRAY_LENGTH(cache_rows); i++) {
+        const char *suffix = cache_rows[i].kind[0] == 'c' ? "_total" : "";
+        uint64_t value;
+        memcpy(&value, (const char *)&view->cache + cache_rows[i].offset, sizeof value);
+        head(out, "weir_cache_", &cache_rows[i]);
+        text_format(out, "weir_cache_%s%s %llu\n", cache_rows[i].name, suffix, (unsigned long long)value);
+    }
+    for (size_t i = 0; view->route_count && i < ARRAY_LENGTH(route_rows); i++)
+        route_row(view, &route_rows[i], out);
+}
+
 static void server_states(const struct stats_view *view, struct text *out)
 {
     text_add(out, SLICE("# HELP weir_server_up 1 when requests may go there\n# TYPE weir_server_up gauge\n"));
@@ -157,5 +187,6 @@ void stats_prometheus(const struct stats_view *view, struct text *out)
     for (size_t i = 0; i < ARRAY_LENGTH(server_rows); i++)
         pool_row(view, &server_rows[i], out);
     server_states(view, out);
+    cache(view, out);
     histograms(view, out);
 }

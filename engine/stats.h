@@ -67,6 +67,16 @@
     X(compress_taken_bytes, counter, "bytes of content that were compressed")                          \
     X(compress_made_bytes, counter, "bytes that became of them")                                       \
     X(coders_refused,      counter, "responses left as they are: too many were being compressed, or no memory") \
+    X(cache_hits,          counter, "requests answered from the cache")                                \
+    X(cache_misses,        counter, "requests on routes with a cache that went to an origin, to store its answer if it may be") \
+    X(cache_stale,         counter, "of the hits, those answered with a stale response")               \
+    X(cache_validated,     counter, "stored responses that an origin confirmed (304)")                 \
+    X(cache_collapsed,     counter, "requests that waited for the response to another one")            \
+    X(cache_passed,        counter, "requests on routes with a cache that went past it")               \
+    X(cache_stored,        counter, "responses stored")                                                \
+    X(cache_refused,       counter, "responses not stored for want of room")                           \
+    X(cache_hit_bytes,     counter, "bytes of content sent from the cache")                            \
+    X(cache_background,    counter, "requests that renewed what is stored while it was served stale")  \
     X(log_drops,           counter, "access log lines dropped")                                        \
     X(blocks,              gauge,   "receive and send blocks in use")                                  \
     X(allocations,         counter, "chunks of memory mapped or allocated since the start: stands still after warm-up") \
@@ -85,6 +95,42 @@ struct worker_stats {
     _Atomic uint64_t latency[LATENCY_BUCKETS];    /* whole exchange; buckets as in upstream.h */
     _Atomic uint64_t latency_us_sum;
 } __attribute__((aligned(CACHE_LINE)));
+
+/* Of a route with a cache, by one worker. name, help. */
+/* clang-format off */
+#define ROUTE_COUNTER_ROWS(X)                                            \
+    X(hits,   "requests answered from the cache, stale ones too")        \
+    X(misses, "requests that went to an origin, to store its answer if it may be") \
+    X(passed, "requests that went past the cache")                       \
+    X(stale,  "requests answered with a stale response")
+/* clang-format on */
+#define ROUTE_COUNTER_AS_MEMBER(name, help) _Atomic uint64_t name;
+struct route_counters {
+    ROUTE_COUNTER_ROWS(ROUTE_COUNTER_AS_MEMBER)
+} __attribute__((aligned(CACHE_LINE)));
+
+/* A route with a cache over all workers. */
+struct route_view {
+    struct slice name;
+    struct route_counters counters; /* sums */
+};
+
+/* The cache's memory at one moment: sums over the homes (cache/cache.h: struct cache_numbers). name, kind, help */
+/* clang-format off */
+#define CACHE_ROWS(X)                                                                   \
+    X(bytes,         gauge,   "memory that stored responses take, with all tables")     \
+    X(bytes_max,     gauge,   "memory that they may take")                              \
+    X(objects,       gauge,   "responses stored")                                       \
+    X(flights,       gauge,   "requests to origins that others may wait for")           \
+    X(evicted,       counter, "stored responses that made room for others")             \
+    X(evicted_bytes, counter, "bytes of these")                                         \
+    X(purged,        counter, "stored responses that were purged")
+/* clang-format on */
+#define CACHE_AS_MEMBER(name, kind, help) uint64_t name;
+struct cache_view {
+    uint32_t homes; /* 0: there is no cache */
+    CACHE_ROWS(CACHE_AS_MEMBER)
+};
 
 /* One server over all workers, gathered by the control thread (server.h fills it). */
 struct server_view {
@@ -117,11 +163,14 @@ struct stats_view {
     struct worker_stats total;
     struct server_view *servers;
     uint32_t server_count;
+    struct route_view *routes; /* with a cache */
+    uint32_t route_count;
+    struct cache_view cache;
     struct slice config_file;
     bool draining;
 };
 
-/* Prometheus text format 0.0.4: all of it; names weir_<row>_total or weir_<row>, labels worker, pool, server, reason, le. */
+/* Prometheus text format 0.0.4: all of it; names weir_<row>_total or weir_<row>, labels worker, pool, server, route, reason, le. */
 void stats_prometheus(const struct stats_view *view, struct text *out);
 
 #endif

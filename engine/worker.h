@@ -33,12 +33,14 @@ struct send_vectors {
 
 /* Shared by all workers; relaxed atomics. */
 struct worker;
+struct homes;
 struct process_shared {
     _Atomic uint64_t clients;    /* for limits.connections */
     _Atomic uint64_t handshakes; /* for limits.handshakes */
     _Atomic bool draining;
     _Atomic uint64_t borrows;          /* letters that are out (borrow.h): no loop ends before they are answered */
     _Atomic(struct worker **) workers; /* once all have started; NULL before */
+    _Atomic(struct homes *) homes;     /* homes.h; there before any route with a cache is, and until the end. NULL: no such route was ever there */
 } __attribute__((aligned(CACHE_LINE)));
 
 /* A place under a cap that holds for the process, exactly and at every moment; cap 0: none. The caller gives it back with place_return. */
@@ -128,6 +130,9 @@ void worker_end(struct worker *worker);                      /* closes everythin
 void worker_flush_later(struct worker *worker, struct conn *conn);
 struct slice worker_date(struct worker *worker);
 #define COUNT(worker, row) counter_add(&(worker)->stats->row, 1)
+/* Of the exchange's route, which has a cache: a row of ROUTE_COUNTER_ROWS. */
+#define COUNT_ROUTE(x, row)                                                                                            \
+    counter_add(&(x)->view->generation->route_records[(x)->route - (x)->view->config->routes]->counters[(x)->worker->loop.number].row, 1)
 #define COUNT_BYTES(worker, row, n) counter_add(&(worker)->stats->row, (n))
 
 #endif

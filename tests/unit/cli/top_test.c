@@ -45,6 +45,16 @@ Test(top, reads_what_the_engine_writes)
     cr_expect_eq(now.servers[0].buckets[3], 4);
 }
 
+Test(top, shows_the_cache_where_there_is_one)
+{
+    read_lines(&before, 1, "engine 1000 3 1 0\nworker 0 10 2 1 500 4096 1\ncache 100 20 4 1 7 1048576 67108864 0\n");
+    read_lines(&now, 3, "engine 3000 3 1 0\nworker 0 10 2 1 500 4096 1\ncache 180 30 14 1 9 3145728 67108864 2\n");
+    cr_assert_eq(now.cache.objects, 9);
+    expect_says(shown(false, 24, 80), "        40       80.0          5          5          0          9        3.0 of 64, 1 evicted/s\n");
+    read_lines(&now, 3, "engine 3000 3 1 0\nworker 0 10 2 1 500 4096 1\ncache 180 30\n");
+    expect_says_not(shown(false, 24, 80), "cache");
+}
+
 /* As long as a configuration may make them. */
 Test(top, reads_the_longest_names)
 {
