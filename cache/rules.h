@@ -3,6 +3,14 @@
  *
  * Times are seconds since 1970 (UTC) where a field speaks of them and where ages are counted. Nothing here holds state: what a
  * stored response needs later is in struct cache_policy, which the object keeps (object.h).
+ *
+ * Where the RFC leaves a choice, or this cache departs from it:
+ * - Requests: unless rule->client_no_cache, no client can make this cache ask the origin: no-cache, no-store, max-age, min-fresh and Pragma of a request
+ *   are not looked at. max-stale, stale-if-error and only-if-cached ask for less, not more, and always count.
+ * - Statuses understood (5.2.2.3): 200 203 204 300 301 302 303 307 308 403 404 405 410 414 451 500 501 502 503 504. Of others the answer is stored too when it
+ *   says how long it is fresh, but not with must-understand. Some speak of one message, its sender or its condition, not of the resource, and are never stored,
+ *   whatever they or the rule say: 1xx 206 304 400 401 407 408 411 412 413 415 416 417 421 422 425 426 428 429 431 505 511 (RFC 6585 forbids four of them).
+ * - Heuristic freshness (4.2.2) is for 200 203 204 300 301 308 404 405 410 414 451 501, and what says public.
  */
 #ifndef WEIR_CACHE_RULES_H
 #define WEIR_CACHE_RULES_H
@@ -11,7 +19,7 @@
 #include "proto/cache_control.h"
 #include "proto/message.h"
 
-/* What a stored response's own words come to. Plain values: it is copied and written to disk as it is. */
+/* What a stored response's own words come to. Plain values: it is copied and written to disk as it is. Seconds are at most CACHE_SECONDS_MAX. */
 struct cache_policy {
     int64_t date_s;        /* of its Date, or when it was received */
     int64_t received_s;    /* response_time of RFC 9111 4.2.3 */
@@ -52,7 +60,8 @@ const char *cache_reason_word(enum cache_reason reason);
 
 /*
  * Before anything is looked up: may this request be answered from the store, and may its answer be stored? Only GET and HEAD without
- * content, of a route whose rule is on, that no bypass condition names. CACHE_REASON_NONE: yes.
+ * content, of a route whose rule is on, that no bypass condition names and that wants no other protocol (Upgrade). Its Cache-Control: no-store counts
+ * with rule->client_no_cache. CACHE_REASON_NONE: yes.
  */
 enum cache_reason cache_request_reason(const struct cache_rule *rule, const struct request *request);
 
@@ -60,11 +69,20 @@ enum cache_reason cache_request_reason(const struct cache_rule *rule, const stru
  * May this final response to that request be stored (RFC 9111 3)? CACHE_REASON_NONE: yes, and *policy is filled in. sent_s, received_s: when the
  * request was sent and the head came. Takes the targeted fields into account: CDN-Cache-Control (RFC 9213), then Surrogate-Control, else
  * Cache-Control and Expires. The edits of the route on the response do not count: what the origin says does.
+ *
+ * Of a response that a 304 freshened, give the stored head with the fields of the 304 put in (cache_field_updates): then *policy is the new one.
+ * A lifetime of the rule (ttls, default_ttl_s) begins when the response came, whatever its Age. One of ttls stands before all that the response says of
+ * freshness, no-cache without names included; it does not overrule no-store, private, Vary: *, and the need to ask for stale ones (must-revalidate).
+ * Set-Cookie is no reason where private or no-cache names it: then the origin has thought of it, and it is not stored.
+ * With lifetime 0 a response is stored if it can be validated (ETag, Last-Modified) or used stale for a while, else CACHE_REASON_LIFETIME.
  */
 enum cache_reason cache_store_reason(const struct cache_rule *rule, const struct request *request, const struct response *response,
                                      int64_t sent_s, int64_t received_s, struct cache_policy *policy);
 
-/* True for a field of the response that is not to be stored with it: hop-by-hop, those that private="" and no-cache="" name, Set-Cookie, and Age. */
+/*
+ * True for a field of the response that is not to be stored with it (RFC 9111 3.1): hop-by-hop, those that private="" and no-cache="" name, Set-Cookie, Trailer,
+ * Proxy-Authentication-Info, and Age. Surrogate-Control is stored, since a 304 may leave it out and then it still governs; it is not to be sent to clients.
+ */
 bool cache_field_is_dropped(const struct cache_rule *rule, const struct response *response, const struct field *field);
 
 uint32_t cache_age(const struct cache_policy *policy, int64_t now_s); /* current_age, RFC 9111 4.2.3 */
@@ -77,27 +95,34 @@ enum cache_use {
 };
 /* The stored response was selected for this request: how may it be used now? Counts the request's directives if the rule says so. */
 enum cache_use cache_use_of(const struct cache_rule *rule, const struct cache_policy *policy, const struct request *request, int64_t now_s);
-/* The origin failed, or answered 500, 502, 503 or 504: may it be used all the same (stale-if-error, or nothing forbids a stale one: RFC 9111 4.2.4)? */
+/* The same when the object was purged softly: FRESH and STALE become REVALIDATE where stale-while-revalidate allows it, else VALIDATE. */
+enum cache_use cache_use_purged(const struct cache_policy *policy, enum cache_use use);
+/*
+ * The origin failed, or answered 500, 502, 503 or 504: may it be used all the same? Not if the request says no-cache and that counts. If it is fresh; if it is stale within stale-if-error (RFC 5861 4: of the response, else
+ * the rule's; or of the request), or within the request's max-stale. Never against must-revalidate and its like or no-cache (RFC 9111 4.2.4). That RFC would allow any
+ * stale one to a cache that is cut off from the origin; here the rule says how long, and 0 means no.
+ */
 bool cache_use_on_error(const struct cache_rule *rule, const struct cache_policy *policy, const struct request *request, int64_t now_s);
 
-/* Cache-Control: only-if-cached in the request, and it counts (RFC 9111 5.2.1.7): 504 when nothing stored will do. */
+/* Cache-Control: only-if-cached in the request (RFC 9111 5.2.1.7; it always counts): 504 when nothing stored will do. */
 bool cache_only_if_cached(const struct cache_rule *rule, const struct request *request);
 
 /*
- * 304 (RFC 9111 4.3.4, 3.2): is `field` of the 304 to replace the stored ones of its name? Not hop-by-hop, not Content-Length, Content-Encoding,
- * Content-Type, Content-Range, and not what describes the stored content.
+ * 304 (RFC 9111 4.3.4, 3.2), or a HEAD's answer (4.3.5): is `field` of `response` to replace the stored ones of its name? Not what is not stored, not Content-Length,
+ * Content-Encoding, Content-Type, Content-Range, Content-MD5, Digest, Content-Digest and Repr-Digest, which describe the stored content.
  */
 bool cache_field_updates(const struct cache_rule *rule, const struct response *response, const struct field *field);
 
-/* An unsafe method was answered without error: what the URI and the answer's Location and Content-Location of the same origin name is invalid (RFC 9111 4.4). */
+/* An unsafe method, or one that is not known, was answered without error (2xx, 3xx): what the URI and the answer's Location and Content-Location of the same origin name is invalid (RFC 9111 4.4). */
 bool cache_invalidates(const struct request *request, unsigned status);
 
 /*
- * The value of Cache-Status (RFC 9211) that this cache adds. All slices are plain tokens of ours but `key`, which is not said. out: at least
- * CACHE_STATUS_BYTES. Answers its length.
+ * The value of Cache-Status (RFC 9211) that this cache adds: to be sent as a further field line behind those that came. `forward` and `detail` are words
+ * of ours, tokens of at most 24 bytes. Of `name` 60 bytes are said. With `hit`, fwd and what belongs to it are not said (2.1, 2.2); collapsed and stored
+ * are said only with fwd. Answers the length.
  */
 struct cache_status {
-    struct slice name;   /* of this cache: a token, or it is written as a string */
+    struct slice name;   /* of this cache: a token, or it is written as a string, with ? for what cannot stand in one */
     bool hit;
     const char *forward; /* fwd=: "uri-miss", "vary-miss", "stale", "bypass", "method", "request", "partial"; NULL: none */
     unsigned forward_status; /* fwd-status=; 0: not said */
