@@ -1,8 +1,11 @@
 /*
- * A free block holds its links itself; `map` says where free blocks begin and how long they are, so that looking at a neighbour touches one byte
- * of a table and not cold memory. Taking removes one block that is long enough and gives back its end, which splits it on the way.
+ * A free run holds its links and its length itself, the length also at its end. `map` says where free runs begin and end, so that looking at a neighbour
+ * touches one byte of a table and not cold memory, unless it is free.
  *
- * Under AddressSanitizer what is free is poisoned but for the links.
+ * A buddy allocator was tried first. A store's runs are of all lengths, those of one site are alike, and the blocks of powers of two that a freed run
+ * falls into are not what the next one of its length needs: a quarter of the memory stood empty. Here it fits again as it is.
+ *
+ * Under AddressSanitizer what is free is poisoned but for the links and lengths.
  */
 #include "cache/pages.h"
 
@@ -10,8 +13,14 @@
 
 #include "engine/base/check.h"
 
-struct free_block {
-    struct free_block *next, *previous;
+#define EXACT 8u     /* classes in a power of two */
+#define OWN_CLASS 8u /* runs of the wanted length's own class that are looked at when no longer class has one */
+
+enum { BEGINS = 1, ENDS = 2 };
+
+struct free_run {
+    struct free_run *next, *previous;
+    uint32_t units;
 };
 
 #ifdef __SANITIZE_ADDRESS__
@@ -34,69 +43,163 @@ static inline void *unit_at(const struct pages *pages, uint32_t unit)
     return pages->base + (size_t)unit * PAGES_UNIT;
 }
 
-/* The smallest order with so many units. */
-static inline unsigned order_up(uint32_t units)
+/* The length that a free run says at its end. */
+static inline uint32_t *length_before(const struct pages *pages, uint32_t unit)
 {
-    return units <= 1 ? 0 : 32u - (unsigned)__builtin_clz(units - 1);
+    return (uint32_t *)(void *)((char *)unit_at(pages, unit) - 8);
 }
 
-static void put(struct pages *pages, uint32_t unit, unsigned order)
+/* Classes ------------------------------------------------------------------------------------------------------- */
+
+static inline unsigned class_of(uint32_t units)
 {
-    struct free_block *block = unit_at(pages, unit);
-    block->previous = NULL;
-    block->next = pages->free[order];
-    if (block->next)
-        block->next->previous = block;
-    pages->free[order] = block;
-    pages->filled_orders |= 1u << order;
-    pages->map[unit] = (uint8_t)(order + 1);
+    if (units < EXACT)
+        return units;
+    unsigned power = 31u - (unsigned)__builtin_clz(units);
+    return (power - 2) * EXACT + (units >> (power - 3) & (EXACT - 1));
 }
 
-static void take_off(struct pages *pages, uint32_t unit, unsigned order)
+/* The first class all of whose runs are long enough. */
+static inline unsigned class_above(uint32_t units)
 {
-    struct free_block *block = unit_at(pages, unit);
-    if (block->previous)
-        block->previous->next = block->next;
-    else
-        pages->free[order] = block->next;
-    if (block->next)
-        block->next->previous = block->previous;
-    if (!pages->free[order])
-        pages->filled_orders &= ~(1u << order);
-    pages->map[unit] = 0;
+    if (units < 2 * EXACT)
+        return class_of(units);
+    unsigned power = 31u - (unsigned)__builtin_clz(units);
+    return class_of(units + (1u << (power - 3)) - 1);
 }
 
-/* A block becomes free: one with its neighbours as long as they are. */
-static void put_joined(struct pages *pages, uint32_t unit, unsigned order)
+/* The next that has runs; PAGES_CLASSES: none. */
+static unsigned filled_from(const struct pages *pages, unsigned class)
 {
-    while (order + 1 < PAGES_ORDERS) {
-        uint32_t neighbour = unit ^ (1u << order);
-        if (neighbour >= pages->units || pages->map[neighbour] != order + 1)
-            break;
-        take_off(pages, neighbour, order);
-        POISON(unit_at(pages, neighbour), sizeof(struct free_block));
-        unit &= ~(1u << order);
-        order++;
+    for (unsigned word = class / 64; word < PAGES_CLASSES / 64; word++) {
+        uint64_t bits = pages->filled[word];
+        if (word == class / 64)
+            bits &= ~0ull << class % 64;
+        if (bits)
+            return word * 64 + (unsigned)__builtin_ctzll(bits);
     }
-    UNPOISON(unit_at(pages, unit), sizeof(struct free_block));
-    put(pages, unit, order);
+    return PAGES_CLASSES;
 }
 
-/* Any run of units is a few blocks. */
-static void put_run(struct pages *pages, uint32_t unit, uint32_t count)
+static unsigned longest_filled(const struct pages *pages)
 {
-    pages->free_units += count;
-    while (count) {
-        unsigned order = 31u - (unsigned)__builtin_clz(count);
-        unsigned aligned = unit ? (unsigned)__builtin_ctz(unit) : PAGES_ORDERS - 1;
-        if (order > aligned)
-            order = aligned;
-        if (order > PAGES_ORDERS - 1)
-            order = PAGES_ORDERS - 1;
-        put_joined(pages, unit, order);
-        unit += 1u << order;
-        count -= 1u << order;
+    for (unsigned word = PAGES_CLASSES / 64; word--;)
+        if (pages->filled[word])
+            return word * 64 + 63 - (unsigned)__builtin_clzll(pages->filled[word]);
+    return PAGES_CLASSES;
+}
+
+/* Free runs ----------------------------------------------------------------------------------------------------- */
+
+static void hang(struct pages *pages, uint32_t unit, uint32_t units)
+{
+    struct free_run *run = unit_at(pages, unit);
+    unsigned class = class_of(units);
+    UNPOISON(run, sizeof *run);
+    UNPOISON(length_before(pages, unit + units), 8);
+    *run = (struct free_run){ .next = pages->free[class], .units = units };
+    *length_before(pages, unit + units) = units;
+    if (run->next)
+        run->next->previous = run;
+    pages->free[class] = run;
+    pages->filled[class / 64] |= 1ull << class % 64;
+    pages->map[unit] |= BEGINS;
+    pages->map[unit + units - 1] |= ENDS;
+}
+
+static void take_off(struct pages *pages, struct free_run *run)
+{
+    uint32_t unit = unit_of(pages, run);
+    unsigned class = class_of(run->units);
+    *(run->previous ? &run->previous->next : &pages->free[class]) = run->next;
+    if (run->next)
+        run->next->previous = run->previous;
+    if (!pages->free[class])
+        pages->filled[class / 64] &= ~(1ull << class % 64);
+    pages->map[unit] &= (uint8_t)~BEGINS;
+    pages->map[unit + run->units - 1] &= (uint8_t)~ENDS;
+}
+
+/* Becomes one with its free neighbours. */
+static void hang_joined(struct pages *pages, uint32_t unit, uint32_t units)
+{
+    if (unit + units < pages->units && pages->map[unit + units] & BEGINS) {
+        struct free_run *behind = unit_at(pages, unit + units);
+        uint32_t more = behind->units;
+        take_off(pages, behind);
+        POISON(behind, sizeof *behind);
+        units += more;
     }
+    if (unit > 0 && pages->map[unit - 1] & ENDS) {
+        uint32_t more = *length_before(pages, unit);
+        take_off(pages, unit_at(pages, unit - more));
+        POISON(length_before(pages, unit), 8);
+        unit -= more;
+        units += more;
+    }
+    hang(pages, unit, units);
+}
+
+/* Taking -------------------------------------------------------------------------------------------------------- */
+
+static struct free_run *search(const struct pages *pages, uint32_t units)
+{
+    unsigned own = class_of(units), class = filled_from(pages, class_above(units));
+    struct free_run *run = pages->free[own];
+    if (class < PAGES_CLASSES && !(run && run->units >= units))
+        return pages->free[class];
+    for (unsigned looked = 0; run && run->units < units; run = run->next)
+        if (++looked == OWN_CLASS)
+            return NULL;
+    return run;
+}
+
+/* The run's beginning; the rest stays free. */
+static void *take_from(struct pages *pages, struct free_run *run, uint32_t units)
+{
+    uint32_t unit = unit_of(pages, run), left = run->units - units;
+    take_off(pages, run);
+    pages->free_units -= units;
+    if (left)
+        hang(pages, unit + units, left);
+    UNPOISON(run, (size_t)units * PAGES_UNIT);
+    return run;
+}
+
+void *pages_take(struct pages *pages, size_t bytes)
+{
+    if (bytes == 0 || bytes > PAGES_RUN_MOST || FAULT("pages"))
+        return NULL;
+    uint32_t units = (uint32_t)(pages_rounded(bytes) / PAGES_UNIT);
+    struct free_run *run = search(pages, units);
+    return run ? take_from(pages, run, units) : NULL;
+}
+
+void *pages_take_some(struct pages *pages, size_t bytes, size_t least, size_t *got)
+{
+    bytes = size_min(bytes, PAGES_RUN_MOST);
+    void *taken = pages_take(pages, bytes);
+    *got = (size_t)pages_rounded(bytes);
+    if (taken)
+        return taken;
+    unsigned class = longest_filled(pages);
+    if (class == PAGES_CLASSES)
+        return NULL;
+    struct free_run *run = pages->free[class];
+    *got = size_min((size_t)run->units * PAGES_UNIT, *got);
+    return *got < least ? NULL : take_from(pages, run, (uint32_t)(*got / PAGES_UNIT));
+}
+
+/* Giving -------------------------------------------------------------------------------------------------------- */
+
+void pages_give(struct pages *pages, void *at, size_t bytes)
+{
+    uint32_t unit = unit_of(pages, at), units = (uint32_t)(pages_rounded(bytes) / PAGES_UNIT);
+    MUST(units > 0 && unit_at(pages, unit) == at && unit + units <= pages->units &&
+         units <= pages->units - pages->free_units);
+    POISON(at, (size_t)units * PAGES_UNIT);
+    pages->free_units += units;
+    hang_joined(pages, unit, units);
 }
 
 size_t pages_map_bytes(size_t bytes)
@@ -106,57 +209,16 @@ size_t pages_map_bytes(size_t bytes)
 
 void pages_init(struct pages *pages, void *memory, size_t bytes, uint8_t *map)
 {
-    MUST((uintptr_t)memory % PAGES_UNIT == 0);
-    *pages = (struct pages){ .base = memory, .map = map, .units = (uint32_t)(bytes / PAGES_UNIT) };
+    MUST((uintptr_t)memory % PAGES_UNIT == 0 && bytes >= PAGES_UNIT);
+    memset(pages, 0, sizeof *pages);
+    pages->base = memory;
+    pages->map = map;
+    pages->units = pages->free_units = (uint32_t)(bytes / PAGES_UNIT);
     memset(map, 0, pages->units);
-    put_run(pages, 0, pages->units);
+    hang(pages, 0, pages->units);
 }
 
 void pages_release(struct pages *pages)
 {
     UNPOISON(pages->base, (size_t)pages->units * PAGES_UNIT);
-}
-
-/* The block of that order or a longer one, `units` of it; the rest stays free. */
-static void *take_from(struct pages *pages, unsigned order, uint32_t units)
-{
-    struct free_block *block = pages->free[order];
-    uint32_t unit = unit_of(pages, block);
-    take_off(pages, unit, order);
-    pages->free_units -= 1u << order;
-    put_run(pages, unit + units, (1u << order) - units);
-    UNPOISON(block, (size_t)units * PAGES_UNIT);
-    return block;
-}
-
-void *pages_take(struct pages *pages, size_t bytes)
-{
-    uint32_t units = (uint32_t)(pages_rounded(bytes) / PAGES_UNIT);
-    if (bytes == 0 || bytes > PAGES_RUN_MOST || FAULT("pages"))
-        return NULL;
-    uint32_t orders = pages->filled_orders >> order_up(units) << order_up(units);
-    return orders ? take_from(pages, (unsigned)__builtin_ctz(orders), units) : NULL;
-}
-
-void *pages_take_some(struct pages *pages, size_t bytes, size_t least, size_t *got)
-{
-    bytes = size_min(bytes, PAGES_RUN_MOST);
-    void *run = pages_take(pages, bytes);
-    if (run) {
-        *got = (size_t)pages_rounded(bytes);
-        return run;
-    }
-    if (!pages->filled_orders)
-        return NULL;
-    unsigned order = 31u - (unsigned)__builtin_clz(pages->filled_orders);
-    *got = size_min((size_t)PAGES_UNIT << order, (size_t)pages_rounded(bytes));
-    return *got < least ? NULL : take_from(pages, order, (uint32_t)(*got / PAGES_UNIT));
-}
-
-void pages_give(struct pages *pages, void *at, size_t bytes)
-{
-    uint32_t unit = unit_of(pages, at), count = (uint32_t)(pages_rounded(bytes) / PAGES_UNIT);
-    MUST(unit + count <= pages->units && unit_at(pages, unit) == at && count <= pages->units - pages->free_units);
-    POISON(at, (size_t)count * PAGES_UNIT);
-    put_run(pages, unit, count);
 }

@@ -1,9 +1,9 @@
 /*
  * pages: the memory of a home, given out in runs.
  *
- * A run is a whole number of units that stand one after the other. Inside it is a buddy allocator: free memory is in blocks of 2^order units, a
- * block's neighbour of the same order is found by one bit of its place, and two free neighbours become one. What a run does not need of its
- * block goes back at once, so a run wastes less than a unit. Taking and giving cost a number of steps that depends on the orders only.
+ * A run is a whole number of units that stand one after the other. What is free is in runs as well, as long as can be: a run that is given back becomes
+ * one with its free neighbours. Free runs hang in classes by their length, eight to each power of two and exact below sixteen units (TLSF: Masmano,
+ * Ripoll, Crespo, Real, 2004); a take looks for the shortest class that has one. Both cost a fixed number of steps.
  *
  * What is free is known exactly. Fragmentation shows only in how long the longest run is: who can do with several takes what pages_take_some has.
  */
@@ -13,17 +13,17 @@
 #include "engine/base/base.h"
 
 #define PAGES_UNIT 256u
-#define PAGES_ORDERS 13u
-#define PAGES_RUN_MOST (PAGES_UNIT << (PAGES_ORDERS - 1)) /* bytes: 1 MiB */
-#define PAGES_GRAIN 64u /* what a short reference counts in */
+#define PAGES_RUN_MOST (1024u * 1024u) /* bytes that are taken at once */
+#define PAGES_GRAIN 64u                /* what a short reference counts in */
+#define PAGES_CLASSES 192u             /* for 2^24 units and more */
 
-struct free_block;
+struct free_run;
 struct pages {
-    char *base;    /* of the first unit */
-    uint8_t *map;  /* a byte per unit: 1 + order where a free block begins, else 0 */
+    char *base;   /* of the first unit */
+    uint8_t *map; /* a byte per unit: does a free run begin, or end, there? */
     uint32_t units, free_units;
-    uint32_t filled_orders; /* a bit per order that has free blocks */
-    struct free_block *free[PAGES_ORDERS];
+    uint64_t filled[PAGES_CLASSES / 64]; /* a bit per class that has runs */
+    struct free_run *free[PAGES_CLASSES];
 };
 
 /* How many bytes of map so many bytes of memory need. */
@@ -37,7 +37,7 @@ void pages_release(struct pages *pages);
 static inline uint64_t pages_rounded(uint64_t bytes) { return (bytes + PAGES_UNIT - 1) / PAGES_UNIT * PAGES_UNIT; }
 /* A run of at least `bytes` (at most PAGES_RUN_MOST) bytes, its content undefined; NULL: no run is long enough. */
 void *pages_take(struct pages *pages, size_t bytes);
-/* A run of `bytes` if there is one, else the longest there is, if it has `least` bytes. *got is a multiple of the unit. NULL: none. */
+/* A run of `bytes` if there is one, else about the longest there is, if it has `least` bytes. *got is a multiple of the unit. NULL: none. */
 void *pages_take_some(struct pages *pages, size_t bytes, size_t least, size_t *got);
 /* Gives back a run, or the end of one: `at` stands at a unit's start. `bytes` as when it was taken. */
 void pages_give(struct pages *pages, void *at, size_t bytes);

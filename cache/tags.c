@@ -4,7 +4,7 @@
 
 #include "engine/base/check.h"
 
-#define SLAB_BYTES 1024u /* of one order, so that a record's slab is found by its place */
+#define SLAB_BYTES 1024u
 #define SLAB_TAGS ((SLAB_BYTES - PAGES_GRAIN) / PAGES_GRAIN)
 #define BYTES_PER_BUCKET 4096u
 #define SHARE_MOST 16u /* records take at most so much of the region: one part in ... */
@@ -47,9 +47,9 @@ struct tag *tags_find(const struct tags *tags, uint64_t hash)
 
 /* Slabs -------------------------------------------------------------------------------------------------------- */
 
-static struct tag_slab *slab_of(const struct tags *tags, struct tag *tag)
+static struct tag_slab *slab_of(struct tag *tag)
 {
-    return (struct tag_slab *)(void *)((char *)tag - (size_t)((char *)tag - tags->pages->base) % SLAB_BYTES);
+    return (struct tag_slab *)(void *)((char *)tag - (size_t)(tag->number + 1) * PAGES_GRAIN);
 }
 
 static void link_slab(struct tags *tags, struct tag_slab *slab)
@@ -89,15 +89,17 @@ static struct tag *take(struct tags *tags)
     slab->free &= slab->free - 1;
     if (!slab->free)
         unlink_slab(tags, slab);
-    return (struct tag *)(void *)((char *)slab + (number + 1) * PAGES_GRAIN);
+    struct tag *tag = (struct tag *)(void *)((char *)slab + (size_t)(number + 1) * PAGES_GRAIN);
+    tag->number = number;
+    return tag;
 }
 
 static void give(struct tags *tags, struct tag *tag)
 {
-    struct tag_slab *slab = slab_of(tags, tag);
+    struct tag_slab *slab = slab_of(tag);
     if (!slab->free)
         link_slab(tags, slab);
-    slab->free |= 1u << ((size_t)((char *)tag - (char *)slab) / PAGES_GRAIN - 1);
+    slab->free |= 1u << tag->number;
     if (slab->free != (1u << SLAB_TAGS) - 1)
         return;
     unlink_slab(tags, slab);
@@ -115,7 +117,7 @@ struct tag *tags_get(struct tags *tags, uint64_t hash)
     if (!tag)
         return NULL;
     uint32_t *bucket = &tags->buckets[hash & tags->mask];
-    *tag = (struct tag){ .hash = hash, .next = *bucket };
+    *tag = (struct tag){ .hash = hash, .next = *bucket, .number = tag->number };
     *bucket = pages_reference(tags->pages, tag);
     tags->records++;
     return tag;

@@ -21,6 +21,7 @@ struct tag {
     uint32_t objects; /* that refer to it, those too that a purge concerns and that were not met yet */
     uint64_t live, bytes; /* of those that its last hard purge does not concern */
     struct purged purged;
+    uint32_t number; /* in its slab */
 };
 
 struct tag_slab;

@@ -1,0 +1,204 @@
+#include "tests/unit/cache/fixture.h"
+
+#include "cache/shard.h"
+
+static bool store_number(const struct world *world, unsigned number, uint64_t length)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/%u", number);
+    return stored(world, &(struct how){ .path = path, .length = length, .salt = number });
+}
+
+static bool found_number(const struct world *world, unsigned number)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/%u", number);
+    return found(world, path);
+}
+
+Test(eviction, makes_room_for_what_comes)
+{
+    struct world world = world_new(MIB);
+    for (unsigned i = 0; i < 5000; i++)
+        cr_assert(store_number(&world, i, 2000));
+    struct cache_numbers numbers = cache_numbers(world.cache);
+    cr_assert_gt(numbers.objects, 250);
+    cr_assert_eq(numbers.objects + numbers.evicted, 5000);
+    cr_assert_leq(numbers.bytes, numbers.bytes_max);
+    cr_assert(found_number(&world, 4999));
+    world_free(&world);
+}
+
+Test(eviction, a_scan_leaves_what_is_used)
+{
+    struct world world = world_new(MIB);
+    for (unsigned i = 0; i < 100; i++)
+        cr_assert(store_number(&world, i, 2000));
+    for (unsigned i = 0; i < 100; i++)
+        cr_assert(found_number(&world, i));
+    for (unsigned i = 1000; i < 20000; i++)
+        cr_assert(store_number(&world, i, 2000));
+    unsigned left = 0;
+    for (unsigned i = 0; i < 100; i++)
+        left += found_number(&world, i);
+    cr_assert_geq(left, 95, "%u of 100 are left", left);
+    world_free(&world);
+}
+
+Test(eviction, who_comes_back_soon_is_no_newcomer)
+{
+    struct world world = world_new(MIB);
+    unsigned next = 1000;
+    for (unsigned i = 0; i < 600; i++)
+        cr_assert(store_number(&world, next++, 2000));
+    cr_assert(store_number(&world, 1, 2000));
+    while (found_number(&world, 1) == false)
+        cr_assert(store_number(&world, 1, 2000));
+    world_free(&world);
+}
+
+Test(eviction, passes_over_what_is_held)
+{
+    struct world world = world_new(MIB);
+    struct object *held[50];
+    char path[32];
+    for (unsigned i = 0; i < 50; i++) {
+        snprintf(path, sizeof path, "/%u", i);
+        held[i] = store(&world, &(struct how){ .path = path, .length = 5000, .salt = i });
+    }
+    for (unsigned i = 1000; i < 3000; i++)
+        cr_assert(store_number(&world, i, 3000));
+    for (unsigned i = 0; i < 50; i++) {
+        cr_assert(!atomic_load(&held[i]->gone));
+        check_content(held[i], i);
+        cache_unref(world.cache, held[i]);
+    }
+    world_free(&world);
+}
+
+Test(eviction, a_large_object_takes_many_small_ones_places)
+{
+    struct world world = world_new(4 * MIB);
+    for (unsigned i = 0; i < 4000; i++)
+        cr_assert(store_number(&world, i, 1500));
+    cr_assert(stored(&world, &(struct how){ .path = "/large", .length = 200000, .salt = 1 }));
+    struct object *object = find_of(&world, "a.example", "/large", &get_request);
+    check_content(object, 1);
+    cache_unref(world.cache, object);
+    world_free(&world);
+}
+
+/* Any order of operations, with room for a part of it only ------------------------------------------------------- */
+
+#define PATHS 400u
+#define HELD 24u
+
+struct hold {
+    struct object *object;
+    uint64_t salt;
+    bool filling, unknown;
+    uint64_t length;
+};
+static struct hold holds[HELD];
+static uint64_t newest_salt[PATHS]; /* of the path's last complete response; 0: none, or purged */
+
+static uint64_t any_length(void)
+{
+    return random_below(1u << random_below(19));
+}
+
+static void start_fill(const struct world *world, struct hold *hold, unsigned path)
+{
+    static uint64_t salt;
+    char text[32];
+    enum err e;
+    snprintf(text, sizeof text, "/%u", path);
+    *hold = (struct hold){
+        .salt = ++salt * PATHS + path, .unknown = random_below(2), .length = any_length(), .filling = true
+    };
+    hold->object = begin(
+        world, &(struct how){ .path = text, .length = hold->length, .unknown_length = hold->unknown, .tags = "x" }, &e);
+    cr_assert(hold->object || e == ERR_MEMORY || (e == ERR_CAP && hold->length > MIB / 4));
+}
+
+static void finish(const struct world *world, struct hold *hold)
+{
+    hold->filling = false;
+    if (atomic_load(&hold->object->body->filled) == hold->length && cache_complete(world->cache, hold->object))
+        newest_salt[hold->salt % PATHS] = hold->salt;
+    else
+        cache_break(world->cache, hold->object);
+}
+
+static void step_hold(const struct world *world, struct hold *hold)
+{
+    if (!hold->object) {
+        start_fill(world, hold, (unsigned)random_below(PATHS));
+    } else if (hold->filling) {
+        uint64_t filled = atomic_load(&hold->object->body->filled);
+        uint64_t until = random_below(4) ? hold->length : filled + random_below(hold->length - filled + 1);
+        if (!fill(world, hold->object, hold->salt, until, 1 + (uint32_t)random_below(100000)) || until == hold->length)
+            finish(world, hold);
+    } else {
+        check_content(hold->object, hold->salt);
+        cache_unref(world->cache, hold->object);
+        hold->object = NULL;
+    }
+}
+
+/* What is found is the newest there was; with luck it is still there. */
+static bool look(const struct world *world, unsigned path, struct hold *hold)
+{
+    char text[32];
+    snprintf(text, sizeof text, "/%u", path);
+    struct object *object = find_of(world, "a.example", text, &get_request);
+    if (!object)
+        return false;
+    cr_assert_neq(newest_salt[path], 0);
+    check_content(object, newest_salt[path]);
+    if (hold->object)
+        cache_unref(world->cache, object);
+    else
+        *hold =
+            (struct hold){ .object = object, .salt = newest_salt[path], .length = atomic_load(&object->body->length) };
+    return true;
+}
+
+Test(eviction, content_is_never_wrong_and_memory_never_lost)
+{
+    struct world world = world_new(MIB);
+    unsigned hits = 0;
+    seed_take("eviction.content_is_never_wrong_and_memory_never_lost");
+    for (unsigned step = 0; step < 20000; step++) {
+        struct hold *hold = &holds[random_below(HELD)];
+        unsigned what = (unsigned)random_below(1000);
+        if (what < 600) {
+            step_hold(&world, hold);
+        } else if (what < 990) {
+            hits += look(&world, (unsigned)(random_below(PATHS) * random_below(PATHS) / PATHS), hold);
+        } else if (what < 998) {
+            char url[64];
+            unsigned path = (unsigned)random_below(PATHS);
+            snprintf(url, sizeof url, "http\na.example\n/%u\n\n", path);
+            purge(&world, PURGE_URL, url, false);
+            newest_salt[path] = 0;
+        } else {
+            purge(&world, random_below(2) ? PURGE_ALL : PURGE_TAG, "x", false);
+            memset(newest_salt, 0, sizeof newest_salt);
+        }
+        if (random_below(10) == 0)
+            cache_sweep(world.cache, 100);
+        struct cache_numbers numbers = cache_numbers(world.cache);
+        cr_assert(numbers.bytes >= world.empty_bytes && numbers.bytes <= numbers.bytes_max);
+    }
+    cr_assert_gt(hits, 100);
+    cr_assert_gt(cache_numbers(world.cache).evicted, 100);
+    for (unsigned i = 0; i < HELD; i++)
+        if (holds[i].object)
+            cache_unref(world.cache, holds[i].object);
+    purge(&world, PURGE_ALL, "", false);
+    while (cache_sweep(world.cache, 100))
+        ;
+    cr_assert_eq(cache_numbers(world.cache).bytes, world.empty_bytes);
+    world_free(&world);
+}
