@@ -91,6 +91,11 @@ struct block *block_at(struct block_pool *pool, uint32_t index)
 void block_free(struct block *block)
 {
     struct block_pool *pool = block->pool;
+    if (unlikely(!pool)) {
+        struct lent_block *lent = CONTAINER_OF(block, struct lent_block, block);
+        lent->gone(lent);
+        return;
+    }
     MUST(pool->taken > 0);
     block->next_free = pool->free_head;
     pool->free_head = block->index + 1;

@@ -12,6 +12,8 @@
  * back-pressure, never a reason to grow. Appending few bytes copies them behind the last span when this chain is the
  * sole owner of that block and there is room, so a peer that dribbles cannot fill a chain with nearly empty blocks.
  *
+ * A lent block stands for memory that no pool has: content of the cache, which several workers send from.
+ *
  * Nothing here is thread safe: a pool, its blocks and chains belong to one worker. Cost: no allocation after
  * block_pool_init. Failure: block_take answers NULL when `cap` blocks are out.
  */
@@ -27,7 +29,7 @@
 struct block_pool;
 
 struct block {
-    struct block_pool *pool;
+    struct block_pool *pool; /* NULL: a lent block */
     char *data;          /* BLOCK_BYTES, page aligned */
     uint32_t references; /* 0: on the free list */
     uint32_t used;       /* bytes written by whoever appends; appending behind `used` is safe only at references == 1 */
@@ -66,6 +68,19 @@ void block_pool_trim(struct block_pool *pool, uint32_t keep, uint32_t most);
 
 struct block *block_at(struct block_pool *pool, uint32_t index);
 void block_free(struct block *block); /* the last reference went; use block_unref */
+
+/*
+ * Somebody else's memory as a block: spans may point anywhere into it (offsets count from `data`, up to 4 GiB), nothing is ever appended to it
+ * (`used` stays 0). `gone` runs when the last reference went.
+ */
+struct lent_block {
+    struct block block;
+    void (*gone)(struct lent_block *lent);
+};
+static inline void lent_block_init(struct lent_block *lent, char *data, void (*gone)(struct lent_block *lent))
+{
+    *lent = (struct lent_block){ .block = { .data = data, .references = 1 }, .gone = gone };
+}
 
 static inline struct block *block_ref(struct block *block)
 {
