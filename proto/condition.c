@@ -4,43 +4,30 @@
 
 /* Lines of a field -------------------------------------------------------------------------------------------- */
 
-static bool has_name(const struct field *field, struct slice name)
-{
-    return field->name_length == name.length && slice_equal_nocase(field_name(field), name);
-}
-
-/* The one place that knows how these fields are found: the first line after `from` (NULL: of all). */
-static const struct field *next_line(const struct fields *fields, struct slice name, const struct field *from)
+/* The first line after `from` (NULL: of all). */
+static const struct field *next_line(const struct fields *fields, enum field_id id, const struct field *from)
 {
     for (const struct field *field = from ? from + 1 : fields->list; field < fields->list + fields->count; field++)
-        if (has_name(field, name))
+        if (field->id == id)
             return field;
     return NULL;
 }
 
-static const struct slice if_match = SLICE("if-match"), if_none_match = SLICE("if-none-match"), if_range = SLICE("if-range"),
-                          if_modified_since = SLICE("if-modified-since"), if_unmodified_since = SLICE("if-unmodified-since");
-
-static bool is_there(const struct fields *fields, struct slice name)
-{
-    return next_line(fields, name, NULL) != NULL;
-}
-
 /* The value of a field that has one line only; false also when it has several. */
-static bool only_value(const struct fields *fields, struct slice name, struct slice *value)
+static bool only_value(const struct fields *fields, enum field_id id, struct slice *value)
 {
-    const struct field *field = next_line(fields, name, NULL);
-    if (!field || next_line(fields, name, field))
+    const struct field *field = next_line(fields, id, NULL);
+    if (!field || next_line(fields, id, field))
         return false;
     *value = field_value(field);
     return true;
 }
 
 /* A date that counts: one line, an HTTP-date. */
-static bool date_of(const struct fields *fields, struct slice name, int64_t *seconds)
+static bool date_of(const struct fields *fields, enum field_id id, int64_t now_s, int64_t *seconds)
 {
     struct slice value;
-    return only_value(fields, name, &value) && http_date_parse(value, seconds);
+    return only_value(fields, id, &value) && http_date_parse(value, now_s, seconds) == ERR_OK;
 }
 
 /* Entity tags -------------------------------------------------------------------------------------------------- */
@@ -100,12 +87,12 @@ static bool next_tag(struct slice *rest, struct slice *tag)
 }
 
 /* Is the stored tag among those of the field? "*" alone names whatever there is (13.1.1, 13.1.2). */
-static bool names_stored(const struct fields *fields, struct slice name, struct slice etag, bool (*match)(struct slice, struct slice))
+static bool names_stored(const struct fields *fields, enum field_id id, struct slice etag, bool (*match)(struct slice, struct slice))
 {
     struct slice value, tag;
-    if (only_value(fields, name, &value) && slice_equal(value, SLICE("*")))
+    if (only_value(fields, id, &value) && slice_equal(value, SLICE("*")))
         return true;
-    for (const struct field *line = NULL; (line = next_line(fields, name, line));) {
+    for (const struct field *line = NULL; (line = next_line(fields, id, line));) {
         struct slice rest = field_value(line);
         while (next_tag(&rest, &tag))
             if (match(etag, tag))
@@ -120,16 +107,16 @@ static bool names_stored(const struct fields *fields, struct slice name, struct 
 static bool is_failed(const struct fields *fields, const struct validators *stored)
 {
     int64_t since;
-    if (is_there(fields, if_match))
-        return !names_stored(fields, if_match, stored->etag, etags_match_strong);
-    return stored->modified_s >= 0 && date_of(fields, if_unmodified_since, &since) && stored->modified_s > since;
+    if (fields_have(fields, FIELD_IF_MATCH))
+        return !names_stored(fields, FIELD_IF_MATCH, stored->etag, etags_match_strong);
+    return stored->modified_s >= 0 && date_of(fields, FIELD_IF_UNMODIFIED_SINCE, stored->date_s, &since) && stored->modified_s > since;
 }
 
 /* RFC 9111 4.3.2: the date stands in for a Last-Modified that there is not. */
 static bool is_older(const struct fields *fields, const struct validators *stored)
 {
     int64_t since, modified = stored->modified_s >= 0 ? stored->modified_s : stored->date_s;
-    return modified >= 0 && date_of(fields, if_modified_since, &since) && modified <= since;
+    return modified >= 0 && date_of(fields, FIELD_IF_MODIFIED_SINCE, stored->date_s, &since) && modified <= since;
 }
 
 enum condition condition_of(const struct request *request, const struct validators *stored, unsigned status)
@@ -140,8 +127,8 @@ enum condition condition_of(const struct request *request, const struct validato
         return CONDITION_NONE;
     if (is_failed(fields, stored))
         return CONDITION_FAILED;
-    if (is_there(fields, if_none_match)) { /* then If-Modified-Since does not count (13.1.3) */
-        if (!names_stored(fields, if_none_match, stored->etag, etags_match_weak))
+    if (fields_have(fields, FIELD_IF_NONE_MATCH)) { /* then If-Modified-Since does not count (13.1.3) */
+        if (!names_stored(fields, FIELD_IF_NONE_MATCH, stored->etag, etags_match_weak))
             return CONDITION_NONE;
         return safe_read ? CONDITION_NOT_MODIFIED : CONDITION_FAILED;
     }
@@ -150,18 +137,18 @@ enum condition condition_of(const struct request *request, const struct validato
 
 bool condition_is_for_origin(const struct request *request)
 {
-    return is_there(&request->fields, if_match) || is_there(&request->fields, if_unmodified_since);
+    return fields_have(&request->fields, FIELD_IF_MATCH) || fields_have(&request->fields, FIELD_IF_UNMODIFIED_SINCE);
 }
 
 bool condition_if_range(const struct request *request, const struct validators *stored)
 {
     struct slice value;
     int64_t seconds;
-    if (!is_there(&request->fields, if_range))
+    if (!fields_have(&request->fields, FIELD_IF_RANGE))
         return true;
-    if (!only_value(&request->fields, if_range, &value))
+    if (!only_value(&request->fields, FIELD_IF_RANGE, &value))
         return false;
-    if (!http_date_parse(value, &seconds))
+    if (http_date_parse(value, stored->date_s, &seconds) != ERR_OK)
         return etags_match_strong(value, stored->etag);
     return stored->modified_s >= 0 && seconds == stored->modified_s && stored->date_s - stored->modified_s >= CONDITION_STRONG_S;
 }
@@ -179,7 +166,7 @@ static const uint64_t metadata = BIT(FIELD_CONTENT_TYPE) | BIT(FIELD_CONTENT_ENC
 /* Names without an id. Not all of "Content-": Content-Location and Content-Security-Policy stay. */
 static bool is_other_metadata(const struct field *field)
 {
-    return has_name(field, SLICE("content-language")) || has_name(field, SLICE("content-disposition"));
+    return slice_equal_nocase(field_name(field), SLICE("content-language")) || slice_equal_nocase(field_name(field), SLICE("content-disposition"));
 }
 
 bool condition_carries(enum stored_answer answer, const struct field *field, bool has_etag)

@@ -329,6 +329,18 @@ static bool varies_already(const struct fields *fields, const struct field_edits
     return false;
 }
 
+static void put_stored(struct h1_writer *w, const struct h1_response_plan *plan)
+{
+    if (plan->framing == FRAMING_LENGTH || plan->send_content_length) {
+        h1_put_literal(w, "Content-Length: ");
+        h1_put_number(w, plan->content_length);
+        h1_put_literal(w, "\r\n");
+    }
+    h1_put_literal(w, "Age: ");
+    h1_put_number(w, plan->age_s);
+    h1_put_literal(w, "\r\n");
+}
+
 void h1_write_response(struct h1_writer *w, const struct response *response, const struct request *request,
                        const struct forwarding *forwarding, const struct h1_response_plan *plan)
 {
@@ -340,9 +352,15 @@ void h1_write_response(struct h1_writer *w, const struct response *response, con
         skip |= BIT(FIELD_STRICT_TRANSPORT_SECURITY); /* the operator's word counts, and the first one only (RFC 6797 8.1) */
     if (unlikely(plan->coding != CODING_IDENTITY))
         skip |= H1_CODED_AWAY;
+    if (unlikely(plan->stored))
+        skip |= BIT(FIELD_AGE) | BIT(FIELD_CONTENT_LENGTH);
     put_status_line(w, response->status, response->reason);
     put_received(w, &response->fields, skip, edits);
     if (!response->interim) {
+        if (unlikely(plan->stored))
+            put_stored(w, plan);
+        if (unlikely(plan->cache_status.length))
+            h1_put_field(w, SLICE("Cache-Status"), plan->cache_status);
         if (plan->date.length && !fields_have(&response->fields, FIELD_DATE))
             h1_put_field(w, SLICE("Date"), plan->date);
         if (forwarding->hsts.length)
