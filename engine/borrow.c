@@ -1,7 +1,7 @@
 /*
  * The end of workers: a letter to a loop that has ended would be lost with its descriptor. So who asks first counts itself in
- * `borrows` and then looks whether the process is draining; a worker that is told to end, which is after `draining` was
- * set, stops its loop only when it finds `borrows` at 0. Both are sequentially consistent, so one of the two sees the other.
+ * `letters` and then looks whether the process is draining; a worker that is told to end, which is after `draining` was
+ * set, stops its loop only when it finds `letters` at 0. Both are sequentially consistent, so one of the two sees the other.
  */
 #include "engine/borrow.h"
 
@@ -138,10 +138,10 @@ static void patience_ended(struct timer *timer, uint64_t now_ms)
 /* Before anything is sent: see above. */
 static bool may_ask(struct process_shared *shared)
 {
-    atomic_fetch_add(&shared->borrows, 1);
+    atomic_fetch_add(&shared->letters, 1);
     if (!atomic_load(&shared->draining))
         return true;
-    atomic_fetch_sub(&shared->borrows, 1);
+    atomic_fetch_sub(&shared->letters, 1);
     return false;
 }
 
@@ -207,7 +207,7 @@ static void returned(struct letter *letter, struct loop *here)
         timer_cancel(&here->wheel, &borrow->timer);
     origin->borrowing--;
     put_back(borrow);
-    atomic_fetch_sub(&worker->shared->borrows, 1);
+    atomic_fetch_sub(&worker->shared->letters, 1);
     if (x)
         go_on(x, conn);
     else if (conn)

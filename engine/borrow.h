@@ -11,7 +11,7 @@
  * would keep all others' requests in the queue.
  *
  * A struct borrow belongs to the worker that asks, which has BORROWS_MAX of them; while the letter is at the lender it is the lender's, but for the
- * members that say so. Each letter is answered exactly once, and no worker's loop ends before that: `borrows` of struct process_shared
+ * members that say so. Each letter is answered exactly once, and no worker's loop ends before that: `letters` of struct process_shared
  * counts those that are out, and none is sent once `draining` is set. See borrow.c.
  */
 #ifndef WEIR_BORROW_H

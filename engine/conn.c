@@ -299,6 +299,11 @@ bool conn_send(struct conn *conn, struct send_vectors *vectors)
         settle(conn);
         return true;
     }
+    if (unlikely(conn->sink)) {
+        chain_clear(out);
+        conn->events->drained(conn);
+        return true;
+    }
     if (op_armed(&conn->send) || chain_empty(out)) {
         if (conn->state == CONN_FINISHING && !op_armed(&conn->send) && !conn_unsent(conn) && !conn->shut)
             finish_sending(conn);

@@ -105,6 +105,7 @@ struct conn {
     bool truncated;       /* the peer ended without TLS's close_notify */
     bool shaking;         /* on the worker's list of handshakes */
     bool linger;          /* CONN_FINISHING: after what is queued, FIN and the peer's rest, not just the end */
+    bool sink;            /* a client that is not there: takes everything, and has no socket (exchange_fetch.c) */
     bool fd_closed;       /* CONN_CLOSING: the descriptor's number was given back ahead of the last completion */
     const struct conn_events *events;
     struct worker *worker;

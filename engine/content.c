@@ -170,6 +170,13 @@ static bool has_room(const struct content_move *move)
     return conn_room(move->to) >= SPANS_PER_RUN;
 }
 
+static void skip(struct content_move *move, struct slice *data)
+{
+    size_t bytes = (size_t)u64_min(*move->skip, data->length);
+    *move->skip -= bytes;
+    *data = slice_of(data->at + bytes, data->length - bytes);
+}
+
 enum content_verdict content_move(struct content_move *move)
 {
     struct conn *from = move->from;
@@ -185,12 +192,16 @@ enum content_verdict content_move(struct content_move *move)
         enum h1_body_step step = h1_body_next(move->body, run.at, run.length, &used, &data, &move->fault);
         if (step == H1_BODY_BAD)
             return CONTENT_BAD;
+        if (unlikely(move->skip != NULL))
+            skip(move, &data);
         if (data.length) {
             *move->moved += data.length;
             if (unlikely(move->bytes_max && *move->moved > move->bytes_max))
                 return CONTENT_LARGE;
             if (unlikely(put_run(move, block, data) != ERR_OK))
                 return CONTENT_MEMORY;
+            if (unlikely(move->tee != NULL))
+                move->tee(move->tee_argument, data);
         }
         if (used)
             conn_consume(from, used);

@@ -23,6 +23,9 @@ struct content_move {
     uint64_t *moved;                /* content bytes are added */
     uint64_t bytes_max;             /* 0: none; more is CONTENT_LARGE */
     enum codec_fault fault;         /* why CONTENT_BAD */
+    void (*tee)(void *argument, struct slice data); /* gets a copy of the content as it goes out, without its framing; NULL: nobody */
+    void *tee_argument;
+    uint64_t *skip;                 /* so much of the content is thrown away first, and counted down; NULL: none */
     struct content_coder *coder;    /* content goes coded, in chunks, and `moved` counts what is made; NULL: as it is */
 };
 

@@ -83,6 +83,8 @@ static enum content_verdict code_once(struct content_move *move)
     if (made == 0)
         block_unref(room.block);
     else {
+        if (unlikely(move->tee != NULL))
+            move->tee(move->tee_argument, slice_of(w.at + CHUNK_SIZE_DIGITS + 2, made));
         frame_chunk(&w, made);
         if (!conn_write_end(move->to, &w, &room))
             return CONTENT_MEMORY;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "engine/back.h"
+#include "engine/caching.h"
 #include "engine/front.h"
 #include "engine/metrics.h"
 #include "engine/socket.h"
@@ -80,7 +81,7 @@ static void total_timeout(struct timer *timer, uint64_t now_ms)
     exchange_run(x);
 }
 
-static struct exchange *exchange_new(struct conn *client)
+struct exchange *exchange_new(struct conn *client)
 {
     struct worker *worker = client->worker;
     struct exchange *x = slab_take(&worker->exchanges);
@@ -100,9 +101,11 @@ static struct exchange *exchange_new(struct conn *client)
     return x;
 }
 
-static void exchange_free(struct exchange *x)
+void exchange_drop(struct exchange *x)
 {
     struct worker *worker = x->worker;
+    if (unlikely(x->caching != NULL))
+        caching_end(x);
     if (timer_armed(&x->timer))
         timer_cancel(&worker->loop.wheel, &x->timer);
     if (x->head_block)
@@ -135,7 +138,7 @@ bool exchange_begin(struct conn *client)
     enum step_verdict verdict = exchange_receive(x);
     if (verdict == STEP_WAIT) {
         client->exchange = NULL;
-        exchange_free(x);
+        exchange_drop(x);
         return false;
     }
     if (verdict == STEP_NEXT)
@@ -230,6 +233,16 @@ static void leave_pool(struct exchange *x)
     exchange_release_places(x);
 }
 
+static bool off_list(struct exchange **at, const struct exchange *x)
+{
+    while (*at && *at != x)
+        at = &(*at)->next_runnable;
+    if (!*at)
+        return false;
+    *at = x->next_runnable;
+    return true;
+}
+
 enum step_verdict exchange_finish(struct exchange *x)
 {
     struct conn *client = x->client;
@@ -241,18 +254,17 @@ enum step_verdict exchange_finish(struct exchange *x)
     bool reset = x->reset_client;
     bool complete = x->response_done;
     bool more_may_come = !x->request_done || x->request.keep_alive;
-    account(x);
+    bool sink = conn_is_sink(client);
+    if (likely(!sink))
+        account(x);
     leave_pool(x);
     client->exchange = NULL;
-    if (unlikely(x->runnable)) {
-        struct exchange **at = &x->worker->runnable;
-        while (*at && *at != x)
-            at = &(*at)->next_runnable;
-        if (*at)
-            *at = x->next_runnable;
-    }
-    exchange_free(x);
-    if (!complete || reset)
+    if (unlikely(x->runnable) && !off_list(&x->worker->runnable, x))
+        off_list(&x->worker->running, x);
+    exchange_drop(x);
+    if (unlikely(sink))
+        sink_close(client);
+    else if (!complete || reset)
         front_close(client, reset);
     else
         front_next(client, keep, more_may_come);
@@ -272,6 +284,8 @@ enum step_verdict exchange_abort(struct exchange *x, const char *why, bool reset
 
 void exchange_client_broken(struct exchange *x)
 {
+    if (unlikely(x->caching != NULL) && x->caching->role == CACHE_FILLING && !conn_is_sink(x->client))
+        caching_split(x); /* the fetch goes on */
     COUNT(x->worker, client_aborts);
     exchange_abort(x, "client_aborts", true);
     exchange_run(x);

@@ -8,11 +8,13 @@
  *
  *   RECEIVE  the request's head is there and well-formed          exchange_request.c
  *   ROUTE    the first matching route decides                     exchange_request.c
+ *   LOOKUP   is it in the store                                   exchange_lookup.c
  *   SELECT   a server of the pool, or a place in its queue        exchange_origin.c, exchange_line.c
  *   ATTACH   a kept connection to it, or a new one                exchange_origin.c
  *   FORWARD  the head goes to the origin                          exchange_origin.c
  *   AWAIT    content goes on to the origin; the response's head   exchange_response.c, exchange_hedge.c
  *   RELAY    content both ways                                    exchange_response.c
+ *   SERVE    the answer comes from the store                      exchange_serve.c
  *   REPLY    an answer of the engine's own                        exchange_reply.c
  *   FINISH   counted, logged, both connections handed on          exchange.c
  *
@@ -36,13 +38,15 @@
 #define EXCHANGE_STEPS(X)             \
     X(STEP_RECEIVE, exchange_receive) \
     X(STEP_ROUTE,   exchange_route)   \
+    X(STEP_LOOKUP,  exchange_lookup)  \
     X(STEP_SELECT,  exchange_select)  \
     X(STEP_ATTACH,  exchange_attach)  \
     X(STEP_FORWARD, exchange_forward) \
     X(STEP_AWAIT,   exchange_await)   \
     X(STEP_RELAY,   exchange_relay)   \
     X(STEP_FINISH,  exchange_finish)  \
-    X(STEP_REPLY,   exchange_reply)
+    X(STEP_REPLY,   exchange_reply)   \
+    X(STEP_SERVE,   exchange_serve)
 /* clang-format on */
 #define STEP_AS_ENUM(id, function) id,
 enum exchange_step { EXCHANGE_STEPS(STEP_AS_ENUM) STEPS };
@@ -59,6 +63,7 @@ enum relay_mode {
 struct pipe;
 struct metrics_job;
 struct content_coder;
+struct caching;
 
 /* A second server beside a late first one: exchange_hedge.c. */
 struct hedge {
@@ -111,6 +116,7 @@ struct exchange {
     struct view_pool *pool;
     struct member *member;
     struct pipe *pipe;
+    struct caching *caching; /* the route has a cache (caching.h), and LOOKUP was there; NULL otherwise */
     struct content_coder *coder; /* the response's content is coded on its way; NULL: as it is */
     const char *why; /* of an answer that is our own, for the log: a row of stats */
 
@@ -143,6 +149,10 @@ struct exchange {
 
 /* Begins (or goes on with) the request whose bytes are in client->in. False: more bytes are needed, or it was refused a place. */
 bool exchange_begin(struct conn *client);
+
+/* For exchange_fetch.c: one for this client, which is at RECEIVE; and the end of one that nothing has been done with. */
+struct exchange *exchange_new(struct conn *client);
+void exchange_drop(struct exchange *x);
 
 /* Runs steps until one waits or the exchange is over. */
 void exchange_run(struct exchange *x);

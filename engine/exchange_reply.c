@@ -6,6 +6,7 @@
  * taken for a request.
  */
 #include "engine/back.h"
+#include "engine/caching.h"
 #include "engine/content.h"
 #include "engine/exchange.h"
 #include "engine/policy/transform.h"
@@ -22,6 +23,13 @@ enum step_verdict exchange_answer(struct exchange *x, unsigned status, const cha
     exchange_release_places(x);
     if (x->response_begun)
         return exchange_abort(x, why, true);
+    if (unlikely(x->caching != NULL)) {
+        if (caching_saves(x, status))
+            return STEP_NEXT;
+        caching_end_flight(x, status >= 500 ? NEWS_ALONE : NEWS_AGAIN);
+        if (x->caching->fetch)
+            return exchange_abort(x, why, false);
+    }
     x->answer_status = status;
     x->answer_body = body;
     x->answer_type = body.length ? SLICE("text/plain; charset=utf-8") : SLICE_NONE;
@@ -94,6 +102,8 @@ static unsigned answer_fields(struct exchange *x, struct field_edit fields[ANSWE
     add_field(fields, &count, FIELD_SERVER, SLICE("Server"), x->view->config->server_header);
     add_field(fields, &count, FIELD_LOCATION, SLICE("Location"), x->answer_location);
     add_field(fields, &count, FIELD_STRICT_TRANSPORT_SECURITY, SLICE("Strict-Transport-Security"), x->forwarding.hsts);
+    if (unlikely(x->caching != NULL))
+        add_field(fields, &count, FIELD_OTHER, SLICE("Cache-Status"), caching_status(x));
     if (x->answer_status == 405)
         add_field(fields, &count, FIELD_OTHER, SLICE("Allow"), SLICE("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));
     if (x->answer_status == 503)

@@ -1,6 +1,7 @@
 /*
  * RECEIVE and ROUTE: what does the client want, and who decides.
  */
+#include "engine/caching.h"
 #include "engine/exchange.h"
 #include "engine/front.h"
 #include "engine/listener.h"
@@ -156,7 +157,7 @@ static enum step_verdict to_pool(struct exchange *x)
         return exchange_answer(x, 204, NULL, SLICE_NONE);
     if (x->pool->config->total_ms)
         timer_set(&x->worker->loop.wheel, &x->timer, x->worker->loop.now_ms + x->pool->config->total_ms);
-    return exchange_go(x, STEP_SELECT);
+    return exchange_go(x, unlikely(caching_is_on(x)) ? STEP_LOOKUP : STEP_SELECT);
 }
 
 /* The same place, asked for by TLS on its usual port. */

@@ -6,6 +6,7 @@
  * of both sides (RFC 9112 9.3 and 9.6).
  */
 #include "engine/back.h"
+#include "engine/caching.h"
 #include "engine/content.h"
 #include "engine/exchange.h"
 #include "engine/splice.h"
@@ -249,9 +250,17 @@ static enum step_verdict begin_response(struct exchange *x, const struct respons
     count_response(x, response->status);
     if (unlikely(response->status >= 400) && exchange_retries_status(x, response->status))
         return STEP_NEXT;
+    if (unlikely(x->caching != NULL) && caching_head(x, response))
+        return STEP_NEXT;
     plan_response(x, response, &plan);
     if (unlikely(x->route->compress.codings.count))
         plan_coding(x, response, &plan);
+    if (unlikely(x->caching != NULL)) {
+        caching_begin(x, response, &plan);
+        plan.cache_status = caching_status(x);
+        if (x->caching->fetch && !x->caching->filling)
+            return exchange_abort(x, NULL, false); /* it was only for the store */
+    }
     if (unlikely(!write_head(x, response, &plan)))
         return short_of_memory(x);
     x->status = response->status;
@@ -316,6 +325,8 @@ static enum step_verdict response_complete(struct exchange *x)
     if (unlikely(x->pipe != NULL))
         splice_end(x);
     x->response_done = true;
+    if (unlikely(x->caching != NULL))
+        caching_complete(x);
     conn_flush(x->client);
     exchange_release_member(x, exchange_status_outcome(x, x->status));
     return exchange_go(x, STEP_FINISH);
@@ -335,6 +346,18 @@ static enum step_verdict response_waits(struct exchange *x, struct content_move 
     return STEP_WAIT;
 }
 
+/* What of it goes into the store, or was sent from it already. */
+static void use_store(struct exchange *x, struct content_move *move)
+{
+    struct caching *c = x->caching;
+    if (c->filling) {
+        move->tee = caching_content;
+        move->tee_argument = x;
+    }
+    if (c->skip)
+        move->skip = &c->skip;
+}
+
 enum step_verdict exchange_relay(struct exchange *x)
 {
     if (unlikely(!x->request_done) && !exchange_pump_request(x))
@@ -347,14 +370,20 @@ enum step_verdict exchange_relay(struct exchange *x)
         .chunked = x->chunked_out, .trailers = x->request.te_trailers || x->request.version_minor > 0,
         .moved = &x->response_content, .coder = x->coder,
     };
+    if (unlikely(x->caching != NULL))
+        use_store(x, &move);
     enum content_verdict verdict = content_move(&move);
     conn_flush(x->client);
+    if (unlikely(x->caching != NULL))
+        caching_grew(x);
     switch (verdict) {
     case CONTENT_END:
         return response_complete(x);
     case CONTENT_MORE:
         return response_waits(x, &move);
     case CONTENT_FULL:
+        if (unlikely(x->caching != NULL) && caching_is_held_up(x) && caching_split(x))
+            return STEP_NEXT;
         exchange_await_client(x);
         return STEP_WAIT;
     case CONTENT_BAD:

@@ -23,7 +23,8 @@ struct homes {
     size_t home_bytes;
     char *memory;
     uint64_t seed[2]; /* of key hashes */
-    _Atomic uint64_t purges; /* grows after each purge is in force in all homes: what a worker keeps from before is looked up again */
+    _Atomic uint64_t
+        purges; /* grows after each purge, but of URLs, is in force in all homes: what a worker keeps from before is looked up again */
 };
 
 /* bytes are split among at least `workers` homes. NULL: no memory. */
@@ -36,10 +37,15 @@ static inline struct cache *home_enter(struct home *home)
     pthread_mutex_lock(&home->lock);
     return home->cache;
 }
-static inline void home_leave(struct home *home) { pthread_mutex_unlock(&home->lock); }
+static inline void home_leave(struct home *home)
+{
+    pthread_mutex_unlock(&home->lock);
+}
 
-/* In force everywhere when it returns; counts are sums. PURGE_URL goes to the key's home only. Any thread. */
+/* In force everywhere when it returns; counts are sums. Any thread. */
 void homes_purge(struct homes *homes, const struct purge *purge, struct purge_count *count);
+/* The same for PURGE_URL alone, which concerns one home. */
+void homes_purge_url(struct homes *homes, const struct purge *purge, struct purge_count *count);
 struct cache_numbers homes_numbers(struct homes *homes);
 
 #endif

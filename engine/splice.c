@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/back.h"
+#include "engine/caching.h"
 
 struct pipe {
     int out, in; /* read end, write end */
@@ -82,7 +83,8 @@ static void pipe_return(struct pipe_pool *pool, struct pipe *pipe)
 bool splice_begin(struct exchange *x)
 {
     uint64_t left = h1_body_plain_left(&x->response_body);
-    if (left < SPLICE_BYTES_MIN || left == UINT64_MAX || x->chunked_out || x->origin->ended || !x->request_done || x->client->tls || x->origin->tls)
+    if (left < SPLICE_BYTES_MIN || left == UINT64_MAX || x->chunked_out || x->origin->ended || !x->request_done || x->client->tls || x->origin->tls ||
+        (x->caching && (x->caching->filling || x->caching->skip || conn_is_sink(x->client))))
         return false;
     x->pipe = pipe_take(x->worker->pipes);
     if (!x->pipe) {

@@ -12,6 +12,7 @@
 #include "engine/conn_tls.h"
 #include "engine/exchange.h"
 #include "engine/front.h"
+#include "engine/hot.h"
 #include "engine/listener.h"
 #include "engine/race.h"
 #include "engine/splice.h"
@@ -42,11 +43,11 @@ void worker_flush_later(struct worker *worker, struct conn *conn)
 
 static void run_runnable(struct worker *worker)
 {
-    struct exchange *list = worker->runnable;
+    worker->running = worker->runnable;
     worker->runnable = NULL;
-    while (list) {
-        struct exchange *x = list;
-        list = x->next_runnable;
+    while (worker->running) {
+        struct exchange *x = worker->running;
+        worker->running = x->next_runnable;
         x->runnable = false;
         exchange_run(x);
     }
@@ -94,6 +95,8 @@ static void publish(struct worker *worker)
 static void end_of_turn(struct loop *loop)
 {
     struct worker *worker = worker_of(loop);
+    if (unlikely(worker->wakes.first != NULL))
+        wakes_run(worker);
     if (unlikely(worker->runnable != NULL))
         run_runnable(worker);
     if (unlikely(worker->shake_first != NULL))
@@ -128,6 +131,8 @@ static void tick(struct timer *timer, uint64_t now_ms)
         slab_trim(&worker->exchanges);
     worker->exchanges.taken_max = worker->exchanges.taken;
     back_warm(worker);
+    if (worker->hot)
+        hot_tick(worker);
     timer_set(&worker->loop.wheel, timer, now_ms + WORKER_TICK_MS);
 }
 
@@ -162,9 +167,10 @@ static enum err take_memory(struct worker *worker, const struct worker_plan *pla
     map_init(&worker->lines, RECORDS_MAX, loop_random(&worker->loop), loop_random(&worker->loop));
     worker->response = calloc(1, sizeof *worker->response);
     worker->vectors = calloc(1, sizeof *worker->vectors);
+    bool can_wake = wakes_init(&worker->wakes, plan->generation->worker_count);
     worker->pipes = pipe_pool_new();
     worker->log = access_log_new(&worker->loop, &worker->stats->log_drops);
-    if (!worker->response || !worker->vectors || !worker->tls_room.scratch || !worker->pipes || !worker->log)
+    if (!worker->response || !worker->vectors || !worker->tls_room.scratch || !worker->pipes || !worker->log || !can_wake)
         return ERR_MEMORY;
     return ring_buffers_init(&worker->loop.ring, &worker->blocks);
 }
@@ -185,6 +191,7 @@ static enum err start_work(struct worker *worker, const struct worker_plan *plan
 static void release_memory(struct worker *worker)
 {
     pipe_pool_free(worker->pipes);
+    wakes_release(&worker->wakes);
     if (worker->log)
         access_log_free(worker->log);
     free(worker->vectors);
@@ -198,6 +205,7 @@ static void release_memory(struct worker *worker)
     slab_release(&worker->sessions);
     slab_release(&worker->races);
     slab_release(&worker->conns);
+    hot_table_free(worker->hot);
 }
 
 static void *worker_main(void *argument)
@@ -369,7 +377,7 @@ static void close_client(void *object, void *argument)
 {
     (void)argument;
     struct conn *conn = object;
-    if (conn->magic != CONN_MAGIC || !conn->client_side || !conn->client.listener)
+    if (conn->magic != CONN_MAGIC || !conn->client_side || (!conn->client.listener && !conn->sink))
         return;
     if (conn->exchange)
         exchange_client_broken(conn->exchange);
@@ -404,7 +412,7 @@ static void ending(struct timer *timer, uint64_t now_ms)
 {
     struct worker *worker = CONTAINER_OF(timer, struct worker, ticker);
     bool quiet = worker->conns.taken == 0 && worker->races.taken == 0 && worker->listener_count == 0 && access_log_quiet(worker->log);
-    bool awaited = atomic_load(&worker->shared->borrows) > 0; /* here or elsewhere: it takes a turn or two */
+    bool awaited = atomic_load(&worker->shared->letters) > 0; /* here or elsewhere: it takes a turn or two */
     if (!awaited && (quiet || now_ms >= worker->end_ms)) {
         publish(worker);
         worker->loop.stop = true;
@@ -432,6 +440,8 @@ void worker_end(struct worker *worker)
     worker_cut(worker);
     while ((entry = map_next(&worker->origins, &cursor)))
         back_forget(entry->value);
+    if (worker->hot)
+        hot_clear(worker);
     slab_each(&worker->conns, close_any, NULL); /* those that were finishing, or being opened for a shelf */
     access_log_flush(worker->log);
     worker->end_ms = worker->loop.now_ms + WORKER_END_MS;

@@ -18,6 +18,7 @@
 #include "engine/log.h"
 #include "engine/loop.h"
 #include "engine/stats.h"
+#include "engine/wake.h"
 #include "proto/tls.h"
 
 /* Message headers for sends of several spans, used anew each turn. */
@@ -32,13 +33,14 @@ struct send_vectors {
 };
 
 /* Shared by all workers; relaxed atomics. */
-struct worker;
 struct homes;
+struct hot_table;
+struct worker;
 struct process_shared {
     _Atomic uint64_t clients;    /* for limits.connections */
     _Atomic uint64_t handshakes; /* for limits.handshakes */
     _Atomic bool draining;
-    _Atomic uint64_t borrows;          /* letters that are out (borrow.h): no loop ends before they are answered */
+    _Atomic uint64_t letters;          /* between workers, that are out (borrow.h, wake.h): no loop ends before they are taken or answered */
     _Atomic(struct worker **) workers; /* once all have started; NULL before */
     _Atomic(struct homes *) homes;     /* homes.h; there before any route with a cache is, and until the end. NULL: no such route was ever there */
 } __attribute__((aligned(CACHE_LINE)));
@@ -78,6 +80,9 @@ struct worker {
     struct loop *control;
     struct conn *flush_first, **flush_tail;
     struct exchange *runnable; /* to be run next turn (splice budget) */
+    struct exchange *running;  /* what is left of those that are being run */
+    struct wakes wakes;
+    struct hot_table *hot;     /* NULL until the first request of a route with a cache */
     struct listener *listeners; /* list */
     uint32_t listener_count;    /* with those that are leaving */
     struct map origins;         /* key -> struct origin */

@@ -1,0 +1,150 @@
+/*
+ * caching: what an exchange of a route with a cache has to do with the store.
+ *
+ *   exchange_lookup.c  LOOKUP: is it stored, is somebody fetching it, or does this exchange go to the origin for it
+ *   exchange_store.c   what comes of that: the response's head is judged, its content copied into the store, a 304 freshens
+ *   exchange_serve.c   SERVE: answers from the store, also from an object that still grows
+ *   exchange_fetch.c   requests of ours, without a client: a sink stands in its place
+ *
+ * Flights (cache.h) are shared between workers, under the lock of their home: who leads one tells those who wait for its head by writing their `news`
+ * under the lock and waking them (wake.h).
+ *
+ * A leader whose client is slow or leaves is split: the fetch goes on with a sink for a client, and the client's exchange reads what is stored,
+ * as those that wait do. So one slow client holds nobody up.
+ */
+#ifndef WEIR_CACHING_H
+#define WEIR_CACHING_H
+
+#include "engine/exchange.h"
+#include "engine/hot.h"
+#include "proto/h1_write.h"
+#include "proto/range.h"
+
+enum cache_role {
+    CACHE_LOOKING, /* nothing is known yet */
+    CACHE_PASS,    /* neither from the store nor into it */
+    CACHE_WAITING, /* for the head of another's response */
+    CACHE_LEADING, /* goes to the origin for the store; `flight`, if others may wait for it */
+    CACHE_FILLING, /* its response goes into the store */
+    CACHE_SERVING, /* is answered from the store */
+    CACHE_RESUMING /* was, until the object broke: the rest comes from the origin */
+};
+
+/* What the leader has for those who wait. */
+enum flight_news {
+    NEWS_NONE,
+    NEWS_OBJECT, /* it is being stored */
+    NEWS_AGAIN,  /* nobody leads any more: look again */
+    NEWS_ALONE   /* it is not to be shared: each goes to the origin */
+};
+
+/* The parts of a stored response that were asked for. */
+struct parts {
+    struct ranges ranges;
+    struct multipart multipart;
+    unsigned next;
+};
+
+struct caching {
+    struct exchange *exchange;
+    const struct cache_rule *rule;
+    struct cache_key key; /* in the exchange's arena */
+    struct home *home;
+    uint8_t role;        /* enum cache_role */
+    uint8_t reason;      /* enum cache_reason: why it is not stored, or passes */
+    uint8_t rounds;      /* how often it waited */
+    bool validating;     /* the origin is asked whether `hot` still holds */
+    bool validated;      /* and it said so */
+    bool collapsed;      /* waited for another's request */
+    bool stored;         /* what is sent is stored, or being stored */
+    bool hit;            /* served without asking the origin */
+    bool fetch;          /* of ours: nobody is answered */
+    const char *forward; /* Cache-Status' fwd */
+    uint16_t forward_status;
+    uint64_t sequence; /* of purges when the origin was asked */
+    uint64_t purges;   /* homes->purges when it was looked up */
+    int64_t sent_s;
+
+    struct flight *flight;  /* LEADING, FILLING; while WAITING and no news */
+    struct object *filling; /* FILLING: a reference */
+    struct hot *hot;        /* what is served; LEADING: the stored one that needs validation; NULL: none */
+
+    struct flight_waiter waiter; /* WAITING; these four under the home's lock */
+    struct wake wake;
+    uint8_t news;               /* enum flight_news */
+    struct object *news_object; /* a reference */
+    struct timer patience;
+
+    struct hot_reader reader;
+    struct piece *piece; /* SERVING: where it stands */
+    uint32_t piece_at;
+    uint64_t position, end; /* in the content; end BODY_LENGTH_UNKNOWN: as far as it goes */
+    struct parts *parts;    /* SERVING: only these; in the arena. NULL: everything */
+    uint64_t skip;          /* RESUMING: of the origin's content, sent already */
+    char status_text[CACHE_STATUS_BYTES];
+};
+
+/* exchange_lookup.c ------------------------------------------------------------------------------------------- */
+
+/* True for a route with a cache, while there is one: LOOKUP is the next step. */
+bool caching_is_on(const struct exchange *x);
+/* Of the memory of x's arena, without a key; NULL: none is left. */
+struct caching *caching_new(struct exchange *x);
+/* The exchange has done with the store: gives everything back, and tells those who wait for it. */
+void caching_end(struct exchange *x);
+/* Ends the flight, if there is one, with that news for those who wait. */
+void caching_end_flight(struct exchange *x, enum flight_news news);
+/* To those who waited, a list that nobody else has any more; under the home's lock. object: a reference for each is taken; may be NULL. */
+void caching_tell(struct worker *worker, struct flight_waiter *first, enum flight_news news, struct object *object);
+/* It is not to be stored: for a while nobody waits for what has this key. */
+void caching_remember_pass(struct exchange *x);
+/* How the stored object may be used for this request now; counts soft purges. */
+enum cache_use caching_use(const struct caching *c, const struct object *object);
+/* It goes on without the store. */
+enum step_verdict caching_pass(struct exchange *x, enum cache_reason reason);
+/* LEADING: makes the request one for the store: asks for what all who share it may get, and validates c->hot. */
+void caching_shape(struct exchange *x);
+void caching_count_pass(struct exchange *x);
+void caching_count_stale(struct exchange *x);
+/* From the store: takes the hold over. */
+enum step_verdict caching_serve(struct exchange *x, struct hot *hot);
+
+/* exchange_store.c -------------------------------------------------------------------------------------------- */
+
+/* The final response's head, before anything of it is planned. True: it is not to be relayed, x->step says what happens. */
+bool caching_head(struct exchange *x, const struct response *response);
+/* It is going to be relayed as planned: begins to store it, or not. */
+void caching_begin(struct exchange *x, const struct response *response, const struct h1_response_plan *plan);
+/* Content on its way; all of it is there. */
+void caching_content(void *exchange, struct slice data);
+void caching_complete(struct exchange *x);
+/* No more comes: who reads it is told. */
+void caching_break(struct exchange *x);
+/* Others may read it while it comes: they are told of what came in this turn. */
+void caching_grew(struct exchange *x);
+/* Its client takes less than comes, and there is room in the store for all of it, or somebody else wants it. */
+bool caching_is_held_up(const struct exchange *x);
+/* The origin failed, or an error of ours is to be sent: true when the stale object is served in its place (x->step). */
+bool caching_saves(struct exchange *x, unsigned status);
+/* What Cache-Status says of this exchange. */
+struct slice caching_status(struct exchange *x);
+
+/* exchange_invalidate.c: an unsafe request was answered so. */
+void caching_invalidate(struct exchange *x, const struct response *response);
+
+/* exchange_serve.c -------------------------------------------------------------------------------------------- */
+
+/* The response was begun from the origin; the rest comes from what is stored of it, from `position` on. */
+void caching_go_on(struct exchange *x, struct hot *hot, uint64_t position);
+
+/* exchange_fetch.c -------------------------------------------------------------------------------------------- */
+
+/* A request of ours for what x asked for, which leads the flight of `c` (handed over) and validates `stale` (may be NULL; not taken over). False: no memory. */
+bool caching_fetch(struct exchange *x, struct flight *flight, uint64_t sequence, struct hot *stale);
+/* x goes on as a reader of what it fills, and another exchange fetches. False: no memory, nothing changed. */
+bool caching_split(struct exchange *x);
+/* A client that is not there. */
+bool conn_is_sink(const struct conn *client);
+void sink_close(struct conn *sink);
+
+#endif

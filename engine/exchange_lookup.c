@@ -1,0 +1,506 @@
+/*
+ * LOOKUP: the store is asked, and what is not there is fetched by one exchange for all who want it at the same time.
+ *
+ * What only makes sense for its own client (Range, If-*) must not shape what is stored: for such a request a fetch of ours goes to the origin,
+ * without them, and the client's exchange waits for it like any other.
+ */
+#include "engine/caching.h"
+#include "engine/exchange.h"
+
+#define ROUNDS_MAX 4u  /* so often it waits for others before it goes alone */
+#define PASS_MS 10000u /* so long nobody waits for a response that was not to be stored */
+
+/* Beginnings and ends ------------------------------------------------------------------------------------------ */
+
+bool caching_is_on(const struct exchange *x)
+{
+    return x->route->cache.on && x->worker->shared->homes != NULL;
+}
+
+static void news_came(struct wake *wake)
+{
+    struct caching *c = CONTAINER_OF(wake, struct caching, wake);
+    exchange_run(c->exchange);
+}
+
+static void patience_ended(struct timer *timer, uint64_t now_ms);
+
+static void grew(struct hot_reader *reader)
+{
+    struct caching *c = CONTAINER_OF(reader, struct caching, reader);
+    exchange_run(c->exchange);
+}
+
+struct caching *caching_new(struct exchange *x)
+{
+    struct caching *c = arena_take(&x->arena, sizeof *c);
+    if (!c)
+        return NULL;
+    memset(c, 0, offsetof(struct caching, status_text));
+    c->exchange = x;
+    c->rule = &x->route->cache;
+    c->wake.woken = news_came;
+    c->patience.fire = patience_ended;
+    c->reader.grew = grew;
+    c->end = BODY_LENGTH_UNKNOWN;
+    x->caching = c;
+    return c;
+}
+
+static bool make_key(struct exchange *x, struct caching *c)
+{
+    struct homes *homes = x->worker->shared->homes;
+    char *room = arena_take(&x->arena, CACHE_KEY_BYTES_MAX);
+    struct cache_key_context context = {
+        .scheme = x->forwarding.scheme,
+        .pool = x->pool->record->name,
+        .forward_path = x->forwarding.path,
+        .client_trusted = x->forwarding.client_trusted,
+        .seed = { homes->seed[0], homes->seed[1] },
+    };
+    if (!room || cache_key_make(c->rule, &x->request, &context, room, CACHE_KEY_BYTES_MAX, &c->key) != ERR_OK)
+        return false;
+    c->home = homes_of(homes, c->key.url_hash);
+    return true;
+}
+
+void caching_count_pass(struct exchange *x)
+{
+    COUNT(x->worker, cache_passed);
+    COUNT_ROUTE(x, passed);
+}
+
+enum step_verdict caching_pass(struct exchange *x, enum cache_reason reason)
+{
+    struct caching *c = x->caching;
+    c->role = CACHE_PASS;
+    c->reason = (uint8_t)reason;
+    if (!c->forward)
+        c->forward = reason == CACHE_REASON_METHOD ? "method" : reason == CACHE_REASON_NONE ? "uri-miss" : "bypass";
+    caching_count_pass(x);
+    return exchange_go(x, STEP_SELECT);
+}
+
+/* Waiting ------------------------------------------------------------------------------------------------------ */
+
+/* Off the flight, if it still waits there. False: there is news. */
+static bool leave_flight(struct caching *c)
+{
+    struct worker *worker = c->exchange->worker;
+    home_enter(c->home);
+    bool waits = c->news == NEWS_NONE;
+    if (waits)
+        flight_leave(c->flight, &c->waiter);
+    home_leave(c->home);
+    c->flight = NULL;
+    timer_cancel(&worker->loop.wheel, &c->patience);
+    wake_cancel(worker, &c->wake);
+    return waits;
+}
+
+static void drop_object(struct caching *c)
+{
+    if (!c->news_object)
+        return;
+    struct cache *cache = home_enter(c->home);
+    cache_unref(cache, c->news_object);
+    home_leave(c->home);
+    c->news_object = NULL;
+}
+
+static void patience_ended(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    struct caching *c = CONTAINER_OF(timer, struct caching, patience);
+    if (leave_flight(c))
+        c->news = NEWS_ALONE;
+    exchange_run(c->exchange);
+}
+
+/* Under the home's lock. */
+static void wait_for(struct exchange *x, struct flight *flight)
+{
+    struct caching *c = x->caching;
+    c->role = CACHE_WAITING;
+    c->flight = flight;
+    c->news = NEWS_NONE;
+    c->collapsed = true;
+    c->rounds++;
+    flight_wait(flight, &c->waiter);
+}
+
+void caching_tell(struct worker *worker, struct flight_waiter *first, enum flight_news news, struct object *object)
+{
+    while (first) {
+        struct caching *c = CONTAINER_OF(first, struct caching, waiter);
+        first = first->next;
+        c->news = (uint8_t)news;
+        if (object) {
+            cache_ref(object);
+            c->news_object = object;
+        }
+        wake_send(worker, c->exchange->worker, &c->wake);
+    }
+}
+
+void caching_end_flight(struct exchange *x, enum flight_news news)
+{
+    struct caching *c = x->caching;
+    if (!c->flight)
+        return;
+    struct cache *cache = home_enter(c->home);
+    caching_tell(x->worker, flight_end(cache, c->flight), news, NULL);
+    home_leave(c->home);
+    c->flight = NULL;
+}
+
+void caching_end(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    if (c->role == CACHE_WAITING) {
+        leave_flight(c);
+        drop_object(c);
+    }
+    caching_end_flight(x, NEWS_AGAIN);
+    if (c->filling)
+        caching_break(x);
+    hot_forget(&c->reader);
+    if (c->hot)
+        hot_unref(c->hot);
+    x->caching = NULL;
+}
+
+/* Looking ------------------------------------------------------------------------------------------------------ */
+
+enum cache_use caching_use(const struct caching *c, const struct object *object)
+{
+    const struct exchange *x = c->exchange;
+    int64_t now_s = loop_unix_seconds(&x->worker->loop);
+    if (likely(!atomic_load_explicit(&object->stale, memory_order_relaxed)))
+        return cache_use_of(c->rule, &object->policy, &x->request, now_s);
+    struct cache_policy purged = object->policy;
+    uint32_t age_s = cache_age(&purged, now_s);
+    purged.lifetime_s = purged.lifetime_s < age_s ? purged.lifetime_s : age_s;
+    return cache_use_of(c->rule, &purged, &x->request, now_s);
+}
+
+enum step_verdict caching_serve(struct exchange *x, struct hot *hot)
+{
+    struct caching *c = x->caching;
+    if (c->hot)
+        hot_unref(c->hot);
+    c->hot = hot;
+    c->role = CACHE_SERVING;
+    return exchange_go(x, STEP_SERVE);
+}
+
+static void count_hit(struct exchange *x)
+{
+    x->caching->hit = true;
+    COUNT(x->worker, cache_hits);
+    COUNT_ROUTE(x, hits);
+}
+
+void caching_count_stale(struct exchange *x)
+{
+    COUNT(x->worker, cache_stale);
+    COUNT_ROUTE(x, stale);
+}
+
+/* Its own fields would make the response its own. */
+static bool is_partial(const struct request *request)
+{
+    return fields_have(&request->fields, FIELD_RANGE) || fields_have(&request->fields, FIELD_IF_NONE_MATCH) ||
+           fields_have(&request->fields, FIELD_IF_MODIFIED_SINCE) || fields_have(&request->fields, FIELD_IF_MATCH) ||
+           fields_have(&request->fields, FIELD_IF_UNMODIFIED_SINCE) || fields_have(&request->fields, FIELD_IF_RANGE);
+}
+
+static struct hot_pass *pass_of(const struct exchange *x)
+{
+    return &x->worker->hot->passes[(x->caching->key.url_hash >> 8) % HOT_PASSES];
+}
+
+static bool passes_lately(const struct exchange *x)
+{
+    const struct hot_pass *pass = pass_of(x);
+    return unlikely(pass->url_hash == x->caching->key.url_hash && pass->until_ms > x->worker->loop.now_ms);
+}
+
+void caching_remember_pass(struct exchange *x)
+{
+    *pass_of(x) = (struct hot_pass){ x->caching->key.url_hash, x->worker->loop.now_ms + PASS_MS };
+}
+
+static enum step_verdict only_if_cached(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    c->role = CACHE_PASS;
+    c->forward = NULL;
+    return exchange_answer(x, 504, "only_if_cached", SLICE("Nothing stored answers this request\n"));
+}
+
+/* What the home says, with what was taken there under its lock. */
+enum plan { PLAN_SERVE, PLAN_REFRESH, PLAN_JOIN, PLAN_WAIT, PLAN_FETCH, PLAN_LEAD, PLAN_ALONE, PLAN_ONLY };
+
+struct found {
+    struct object *object; /* a reference */
+    struct flight *flight; /* FETCH, REFRESH, LEAD: begun for this exchange; NULL: none could be, or shall */
+};
+
+static enum plan plan_miss(struct exchange *x, struct cache *cache, struct found *found)
+{
+    struct caching *c = x->caching;
+    bool alone = !c->rule->collapse || c->rounds >= ROUNDS_MAX || passes_lately(x);
+    struct flight *flight = alone ? NULL : flight_find(cache, &c->key, &x->request);
+    c->sequence = cache_sequence(cache);
+    if (flight && flight->object) {
+        if (found->object)
+            cache_unref(cache, found->object);
+        found->object = flight->object;
+        cache_ref(found->object);
+        return PLAN_JOIN;
+    }
+    if (flight) {
+        wait_for(x, flight);
+        return PLAN_WAIT;
+    }
+    if (!alone)
+        found->flight = flight_begin(cache, &c->key);
+    if (!is_partial(&x->request))
+        return PLAN_LEAD;
+    if (!found->flight)
+        return PLAN_ALONE;
+    wait_for(x, found->flight);
+    c->collapsed = false;
+    return PLAN_FETCH;
+}
+
+static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct found *found)
+{
+    struct caching *c = x->caching;
+    bool others = false;
+    found->object = cache_find(cache, &c->key, &x->request, &others);
+    enum cache_use use = found->object ? caching_use(c, found->object) : CACHE_USE_VALIDATE;
+    if (use == CACHE_USE_FRESH || use == CACHE_USE_STALE)
+        return PLAN_SERVE;
+    c->forward = found->object ? "stale" : others ? "vary-miss" : "uri-miss";
+    if (cache_only_if_cached(c->rule, &x->request))
+        return PLAN_ONLY;
+    if (use == CACHE_USE_REVALIDATE) {
+        bool asked = flight_find(cache, &c->key, &x->request) != NULL;
+        if (!asked)
+            found->flight = flight_begin(cache, &c->key);
+        c->sequence = cache_sequence(cache);
+        return found->flight ? PLAN_REFRESH : PLAN_SERVE;
+    }
+    if (x->request.method != METHOD_GET)
+        return PLAN_ALONE;
+    return plan_miss(x, cache, found);
+}
+
+static void count_miss(struct exchange *x)
+{
+    COUNT(x->worker, cache_misses);
+    COUNT_ROUTE(x, misses);
+}
+
+static void add_stored(struct exchange *x, enum field_id id, struct slice name)
+{
+    struct caching *c = x->caching;
+    const struct object *object = c->hot->object;
+    for (unsigned i = 0; i < object->field_count; i++)
+        if (object->fields[i].id == id)
+            c->validating |= fields_add(&x->request.fields, name, field_value(&object->fields[i])) == ERR_OK;
+}
+
+/* RFC 9111 4.3.1; and fields that a framework may take for another request are not what everybody's response is made of. */
+void caching_shape(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    struct fields *fields = &x->request.fields;
+    for (unsigned i = 0; i < fields->count; i++)
+        if (cache_field_is_poisonous(c->rule, &fields->list[i]))
+            fields->list[i].flags |= FIELD_HOP_BY_HOP;
+    if (x->forwarding.host.length == 0)
+        x->forwarding.host = c->key.authority; /* as the key says it, whatever this client's spelling */
+    c->sent_s = loop_unix_seconds(&x->worker->loop);
+    c->validating = false;
+    if (!c->hot)
+        return;
+    add_stored(x, FIELD_ETAG, SLICE("If-None-Match"));
+    add_stored(x, FIELD_LAST_MODIFIED, SLICE("If-Modified-Since"));
+}
+
+/* The leader itself: without what would make the response another's than the key says. */
+static enum step_verdict lead(struct exchange *x, struct flight *flight)
+{
+    struct caching *c = x->caching;
+    c->role = CACHE_LEADING;
+    c->flight = flight;
+    caching_shape(x);
+    count_miss(x);
+    return exchange_go(x, STEP_SELECT);
+}
+
+static enum step_verdict fetch_and_wait(struct exchange *x, struct flight *flight, struct hot *stale)
+{
+    struct caching *c = x->caching;
+    if (caching_fetch(x, flight, c->sequence, stale))
+        return STEP_WAIT;
+    leave_flight(c);
+    c->flight = flight;
+    caching_end_flight(x, NEWS_AGAIN);
+    return caching_pass(x, CACHE_REASON_FULL);
+}
+
+static enum step_verdict refresh(struct exchange *x, struct flight *flight, struct hot *hot)
+{
+    struct caching *c = x->caching;
+    if (flight && !caching_fetch(x, flight, c->sequence, hot)) {
+        c->flight = flight;
+        caching_end_flight(x, NEWS_AGAIN);
+    }
+    caching_count_stale(x);
+    c->forward = NULL;
+    count_hit(x);
+    return caching_serve(x, hot);
+}
+
+static enum step_verdict look_in_home(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    struct found found = { 0 };
+    struct cache *cache = home_enter(c->home);
+    enum plan plan = plan_in_home(x, cache, &found);
+    home_leave(c->home);
+    struct hot *hot = found.object ? hot_take(x->worker, c->home, found.object, c->purges) : NULL;
+    if (plan == PLAN_WAIT || plan == PLAN_FETCH)
+        timer_set(&x->worker->loop.wheel, &c->patience, x->worker->loop.now_ms + x->pool->config->first_byte_ms);
+    if (unlikely(found.object && !hot)) {
+        COUNT(x->worker, no_memory);
+        if (plan == PLAN_WAIT || plan == PLAN_FETCH)
+            leave_flight(c);
+        c->flight = found.flight;
+        caching_end_flight(x, NEWS_AGAIN);
+        return caching_pass(x, CACHE_REASON_FULL);
+    }
+    switch (plan) {
+    case PLAN_SERVE:
+    case PLAN_REFRESH:
+        if (plan == PLAN_REFRESH || c->forward)
+            return refresh(x, found.flight, hot);
+        count_hit(x);
+        return caching_serve(x, hot);
+    case PLAN_JOIN:
+        c->collapsed = true;
+        COUNT(x->worker, cache_collapsed);
+        return caching_serve(x, hot);
+    case PLAN_WAIT:
+    case PLAN_FETCH: {
+        enum step_verdict verdict = plan == PLAN_FETCH ? fetch_and_wait(x, found.flight, hot) : STEP_WAIT;
+        if (hot)
+            hot_unref(hot);
+        if (plan == PLAN_FETCH)
+            count_miss(x);
+        else
+            COUNT(x->worker, cache_collapsed);
+        return verdict;
+    }
+    case PLAN_LEAD: c->hot = hot; return lead(x, found.flight);
+    case PLAN_ONLY:
+        if (hot)
+            hot_unref(hot);
+        return only_if_cached(x);
+    case PLAN_ALONE: break;
+    }
+    if (hot)
+        hot_unref(hot);
+    return caching_pass(x, CACHE_REASON_NONE);
+}
+
+static enum step_verdict look(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    c->role = CACHE_LOOKING;
+    c->forward = NULL;
+    c->purges = atomic_load_explicit(&x->worker->shared->homes->purges, memory_order_acquire);
+    struct hot *hot = hot_find(x->worker, &c->key, &x->request);
+    if (likely(hot != NULL)) {
+        enum cache_use use = caching_use(c, hot->object);
+        if (likely(use == CACHE_USE_FRESH || use == CACHE_USE_STALE)) {
+            count_hit(x);
+            return caching_serve(x, hot);
+        }
+        hot_unref(hot);
+    }
+    return look_in_home(x);
+}
+
+/* What the leader found is what the waiting request selects, too? (RFC 9111 4.1) */
+static enum step_verdict take_object(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    struct object *object = c->news_object;
+    if (object->vary.length && !cache_vary_matches(object->vary, &x->request)) {
+        drop_object(c);
+        return look(x);
+    }
+    c->news_object = NULL;
+    struct hot *hot = hot_take(x->worker, c->home, object, c->purges);
+    return hot ? caching_serve(x, hot) : caching_pass(x, CACHE_REASON_FULL);
+}
+
+static enum step_verdict take_news(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    timer_cancel(&x->worker->loop.wheel, &c->patience);
+    c->flight = NULL;
+    c->role = CACHE_LOOKING;
+    switch (c->news) {
+    case NEWS_OBJECT: return take_object(x);
+    case NEWS_AGAIN: return look(x);
+    default: break;
+    }
+    c->forward = "uri-miss";
+    c->collapsed = false;
+    return caching_pass(x, CACHE_REASON_NONE);
+}
+
+/* The news is written by the leader under the lock. */
+static bool has_news(struct caching *c)
+{
+    home_enter(c->home);
+    bool has = c->news != NEWS_NONE;
+    home_leave(c->home);
+    return has;
+}
+
+static struct caching *begin(struct exchange *x)
+{
+    struct worker *worker = x->worker;
+    if (unlikely(!worker->hot))
+        worker->hot = hot_table_new(worker->shared->homes, worker->view->generation->worker_count);
+    return worker->hot ? caching_new(x) : NULL;
+}
+
+enum step_verdict exchange_lookup(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    if (c && c->role == CACHE_WAITING)
+        return has_news(c) ? take_news(x) : STEP_WAIT;
+    if (!c) {
+        c = begin(x);
+        if (!c) {
+            COUNT(x->worker, no_memory);
+            return exchange_go(x, STEP_SELECT);
+        }
+    }
+    enum cache_reason reason = cache_request_reason(c->rule, &x->request);
+    if (unlikely(reason != CACHE_REASON_NONE)) {
+        make_key(x, c); /* an unsafe method's answer makes what is stored invalid */
+        return caching_pass(x, reason);
+    }
+    if (unlikely(!make_key(x, c)))
+        return caching_pass(x, CACHE_REASON_LARGE);
+    return look(x);
+}

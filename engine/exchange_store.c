@@ -1,0 +1,411 @@
+/*
+ * What comes of a request that went to the origin for the store: its response is judged, and stored as it is relayed; a 304 makes the stored one
+ * fresh again; an error may be answered with what is stored.
+ *
+ * Stored is what the client of this route gets but for the route's edits: where content is coded on its way (compress), the coded
+ * content, as the variant for those who accept that coding.
+ */
+#include "engine/caching.h"
+#include "proto/h1_write.h"
+
+/* Heads as they are stored ------------------------------------------------------------------------------------- */
+
+static void begin_scratch(struct response *scratch, const struct response *response)
+{
+    memcpy(scratch, response, offsetof(struct response, fields));
+    scratch->fields.count = 0;
+    scratch->fields.present = 0;
+    scratch->fields.end = NULL;
+}
+
+static void put(struct response *scratch, const struct field *field)
+{
+    if (scratch->fields.count == FIELDS_CAP)
+        return;
+    scratch->fields.list[scratch->fields.count++] = *field;
+    scratch->fields.present |= 1ull << field->id;
+}
+
+static void put_text(struct response *scratch, enum field_id id, struct slice name, struct slice value)
+{
+    put(scratch, &(struct field){ .name = name.at,
+                                  .name_length = (uint16_t)name.length,
+                                  .value = value.at,
+                                  .value_length = (uint32_t)value.length,
+                                  .id = (uint8_t)id });
+}
+
+/* The coded content's ETag is a weak one. */
+static struct slice weak(struct exchange *x, struct slice etag)
+{
+    char *room = slice_starts(etag, SLICE("W/")) ? NULL : arena_take(&x->arena, etag.length + 2);
+    if (!room)
+        return slice_starts(etag, SLICE("W/")) ? etag : SLICE_NONE;
+    memcpy(room, "W/", 2);
+    memcpy(room + 2, etag.at, etag.length);
+    return slice_of(room, etag.length + 2);
+}
+
+/* The response as compress makes it: see h1_write.h's plan. */
+static const struct response *as_sent(struct exchange *x, const struct response *response,
+                                      const struct h1_response_plan *plan)
+{
+    struct response *scratch = x->worker->hot->scratch;
+    bool coded = plan->coding != CODING_IDENTITY;
+    if (likely(!plan->varies && !coded))
+        return response;
+    begin_scratch(scratch, response);
+    for (unsigned i = 0; i < response->fields.count; i++) {
+        const struct field *field = &response->fields.list[i];
+        if (!coded || !(H1_CODED_AWAY >> field->id & 1))
+            put(scratch, field);
+        else if (field->id == FIELD_ETAG)
+            put_text(scratch, FIELD_ETAG, SLICE("ETag"), weak(x, field_value(field)));
+    }
+    if (coded)
+        put_text(scratch, FIELD_CONTENT_ENCODING, SLICE("Content-Encoding"), coding_word(plan->coding));
+    put_text(scratch, FIELD_VARY, SLICE("Vary"), SLICE("Accept-Encoding"));
+    return scratch;
+}
+
+/* RFC 9111 4.3.4: the stored fields, those that the 304 has replaced. */
+static const struct response *freshened(struct exchange *x, const struct object *object,
+                                        const struct response *response)
+{
+    const struct cache_rule *rule = x->caching->rule;
+    struct response *scratch = x->worker->hot->scratch;
+    struct response update;
+    begin_scratch(&update, response);
+    for (unsigned i = 0; i < response->fields.count; i++)
+        if (cache_field_updates(rule, response, &response->fields.list[i]))
+            put(&update, &response->fields.list[i]);
+    object_response(object, scratch);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < scratch->fields.count; i++) {
+        struct field *field = &scratch->fields.list[i];
+        bool replaced = false;
+        for (unsigned k = 0; k < update.fields.count && !replaced; k++)
+            replaced = slice_equal_nocase(field_name(&update.fields.list[k]), field_name(field));
+        if (!replaced)
+            scratch->fields.list[kept++] = *field;
+    }
+    scratch->fields.count = (uint16_t)kept;
+    for (unsigned k = 0; k < update.fields.count; k++)
+        put(scratch, &update.fields.list[k]);
+    scratch->fields.present = 0;
+    for (unsigned i = 0; i < scratch->fields.count; i++)
+        scratch->fields.present |= 1ull << scratch->fields.list[i].id;
+    scratch->fields.end = NULL;
+    return scratch;
+}
+
+/* Judging ------------------------------------------------------------------------------------------------------ */
+
+static bool make_vary(struct exchange *x, const struct response *response, struct slice *vary)
+{
+    char *room = arena_take(&x->arena, CACHE_VARY_BYTES_MAX);
+    return room && cache_vary_make(x->caching->rule, &x->request, response, room, CACHE_VARY_BYTES_MAX, vary) == ERR_OK;
+}
+
+static struct cache_new what_is_new(struct exchange *x, const struct response *response)
+{
+    struct caching *c = x->caching;
+    return (struct cache_new){
+        .key = c->key,
+        .rule = c->rule,
+        .response = response,
+        .length = BODY_LENGTH_UNKNOWN,
+        .sequence = c->sequence,
+        .now_s = loop_unix_seconds(&x->worker->loop),
+    };
+}
+
+/* It goes to those who wait as well: only what they may use without asking for themselves (RFC 9111 4). */
+static bool may_be_shared(const struct cache_policy *policy)
+{
+    return !policy->validate_always && policy->lifetime_s > policy->age_s;
+}
+
+static void tell_object(struct exchange *x, struct cache *cache)
+{
+    struct caching *c = x->caching;
+    struct flight *flight = c->flight;
+    struct flight_waiter *first = flight->first;
+    flight->first = NULL;
+    flight->tail = &flight->first;
+    flight_take_off(cache, flight, c->filling);
+    caching_tell(x->worker, first, NEWS_OBJECT, c->filling);
+}
+
+static void not_stored(struct exchange *x, enum cache_reason reason)
+{
+    struct caching *c = x->caching;
+    c->role = CACHE_PASS;
+    c->reason = (uint8_t)reason;
+    if (c->flight) {
+        caching_remember_pass(x);
+        caching_end_flight(x, NEWS_ALONE);
+    }
+    caching_count_pass(x);
+}
+
+void caching_begin(struct exchange *x, const struct response *response, const struct h1_response_plan *plan)
+{
+    struct caching *c = x->caching;
+    if (c->role != CACHE_LEADING)
+        return;
+    c->forward_status = response->status;
+    const struct response *sent = as_sent(x, response, plan);
+    struct cache_new what = what_is_new(x, sent);
+    enum cache_reason reason =
+        cache_store_reason(c->rule, &x->request, sent, c->sent_s, loop_unix_seconds(&x->worker->loop), &what.policy);
+    if (reason == CACHE_REASON_NONE && !make_vary(x, sent, &what.vary))
+        reason = CACHE_REASON_VARY;
+    if (reason != CACHE_REASON_NONE) {
+        not_stored(x, reason);
+        return;
+    }
+    if (plan->coding == CODING_IDENTITY && response->framing == FRAMING_LENGTH)
+        what.length = response->content_length;
+    else if (response->framing == FRAMING_NONE)
+        what.length = 0;
+    enum err e = ERR_OK;
+    struct cache *cache = home_enter(c->home);
+    c->filling = cache_begin(cache, &what, &e);
+    if (c->filling && c->flight && may_be_shared(&what.policy))
+        tell_object(x, cache);
+    home_leave(c->home);
+    if (!c->filling) {
+        COUNT(x->worker, cache_refused);
+        not_stored(x, e == ERR_CAP ? CACHE_REASON_LARGE : CACHE_REASON_FULL);
+        return;
+    }
+    if (c->flight && !may_be_shared(&what.policy))
+        caching_end_flight(x, NEWS_ALONE);
+    c->role = CACHE_FILLING;
+    c->stored = true;
+    if (c->hot)
+        hot_unref(c->hot);
+    c->hot = NULL;
+}
+
+/* Filling ------------------------------------------------------------------------------------------------------ */
+
+static void end_filling(struct exchange *x, bool complete)
+{
+    struct caching *c = x->caching;
+    struct object *object = c->filling;
+    struct cache *cache = home_enter(c->home);
+    if (!complete)
+        cache_break(cache, object);
+    else if (cache_complete(cache, object))
+        COUNT(x->worker, cache_stored);
+    home_leave(c->home);
+    caching_end_flight(x, NEWS_AGAIN);
+    if (object->body)
+        hot_grew(x->worker, c->home, object);
+    c->filling = NULL;
+    c->role = CACHE_PASS;
+    cache = home_enter(c->home);
+    cache_unref(cache, object);
+    home_leave(c->home);
+}
+
+void caching_break(struct exchange *x)
+{
+    end_filling(x, false);
+}
+
+void caching_complete(struct exchange *x)
+{
+    if (x->caching->filling)
+        end_filling(x, true);
+}
+
+void caching_grew(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    if (c->filling && c->filling->body)
+        hot_grew(x->worker, c->home, c->filling);
+}
+
+bool caching_is_held_up(const struct exchange *x)
+{
+    const struct body *body = x->caching->filling ? x->caching->filling->body : NULL;
+    return body && !conn_is_sink(x->client) && (body->length != BODY_LENGTH_UNKNOWN || atomic_load(&body->watchers));
+}
+
+static char *room_for(struct caching *c, size_t bytes, uint32_t *room)
+{
+    if (c->filling->body->length != BODY_LENGTH_UNKNOWN)
+        return cache_room(c->home->cache, c->filling, bytes, room);
+    struct cache *cache = home_enter(c->home);
+    char *at = cache_room(cache, c->filling, bytes, room);
+    home_leave(c->home);
+    return at;
+}
+
+void caching_content(void *exchange, struct slice data)
+{
+    struct exchange *x = exchange;
+    struct caching *c = x->caching;
+    while (c->filling && data.length) {
+        uint32_t room = 0;
+        char *at = c->filling->body ? room_for(c, data.length, &room) : NULL;
+        if (!at) {
+            COUNT(x->worker, cache_refused);
+            caching_break(x);
+            c->reason = CACHE_REASON_FULL;
+            return;
+        }
+        uint32_t bytes = (uint32_t)size_min(room, data.length);
+        memcpy(at, data.at, bytes);
+        cache_filled(c->filling, bytes);
+        data = slice_of(data.at + bytes, data.length - bytes);
+    }
+}
+
+/* Validation --------------------------------------------------------------------------------------------------- */
+
+/* The origin's connection has nothing more to say. */
+static void done_with_origin(struct exchange *x, const struct response *response)
+{
+    bool keep = response->keep_alive && response->framing == FRAMING_NONE;
+    conn_consume(x->origin, response->head_bytes);
+    x->response_progress = (struct h1_progress){ 0 };
+    exchange_release_origin(x, keep);
+    exchange_release_member(x, exchange_status_outcome(x, response->status));
+    exchange_release_places(x);
+}
+
+static enum step_verdict serve_or_end(struct exchange *x, struct hot *hot)
+{
+    if (!x->caching->fetch)
+        return caching_serve(x, hot);
+    hot_unref(hot);
+    x->response_done = true;
+    return exchange_go(x, STEP_FINISH);
+}
+
+static void not_modified(struct exchange *x, const struct response *response)
+{
+    struct caching *c = x->caching;
+    struct hot *hot = hot_ref(c->hot);
+    const struct response *merged = freshened(x, hot->object, response);
+    struct cache_new what = what_is_new(x, merged);
+    what.vary = hot->object->vary;
+    struct object *object = NULL;
+    enum cache_reason reason =
+        cache_store_reason(c->rule, &x->request, merged, c->sent_s, loop_unix_seconds(&x->worker->loop), &what.policy);
+    uint64_t purges = atomic_load(&x->worker->shared->homes->purges);
+    if (reason == CACHE_REASON_NONE) {
+        struct cache *cache = home_enter(c->home);
+        object = cache_freshen(cache, hot->object, &what);
+        home_leave(c->home);
+    }
+    struct hot *fresh = object ? hot_take(x->worker, c->home, object, purges) : NULL;
+    if (fresh) {
+        hot_unref(hot);
+        hot = fresh;
+        c->stored = true;
+    }
+    c->validated = true;
+    c->forward_status = 304;
+    COUNT(x->worker, cache_validated);
+    done_with_origin(x, response);
+    caching_end_flight(x, may_be_shared(&what.policy) ? NEWS_AGAIN : NEWS_ALONE);
+    serve_or_end(x, hot);
+}
+
+static bool is_failure(unsigned status)
+{
+    return status == 500 || status == 502 || status == 503 || status == 504;
+}
+
+bool caching_saves(struct exchange *x, unsigned status)
+{
+    struct caching *c = x->caching;
+    if (!is_failure(status) || c->role != CACHE_LEADING || !c->hot || x->response_begun ||
+        !cache_use_on_error(c->rule, &c->hot->object->policy, &x->request, loop_unix_seconds(&x->worker->loop)))
+        return false;
+    caching_count_stale(x);
+    c->forward_status = (uint16_t)status;
+    x->why = NULL;
+    caching_end_flight(x, NEWS_AGAIN);
+    serve_or_end(x, hot_ref(c->hot));
+    return true;
+}
+
+/* The head ----------------------------------------------------------------------------------------------------- */
+
+/* What is sent already is not sent again, if it is the same (RFC 9110 8.8.1: strong validators name exactly these bytes). */
+static bool goes_on_with(const struct exchange *x, const struct response *response)
+{
+    const struct object *object = x->caching->hot->object;
+    const struct field *etag = fields_find(&response->fields, FIELD_ETAG);
+    bool strong = object->etag.length && !slice_starts(object->etag, SLICE("W/"));
+    bool whole = response->framing == FRAMING_LENGTH || response->framing == FRAMING_CHUNKED;
+    return response->status == object->status && strong && etag && slice_equal(field_value(etag), object->etag) &&
+           whole &&
+           (response->framing != FRAMING_LENGTH || object->body->length == BODY_LENGTH_UNKNOWN ||
+            response->content_length == object->body->length);
+}
+
+static void resume(struct exchange *x, const struct response *response)
+{
+    struct caching *c = x->caching;
+    if (!goes_on_with(x, response)) {
+        COUNT(x->worker, response_cuts);
+        exchange_abort(x, "response_cuts", true);
+        return;
+    }
+    c->skip = c->position;
+    conn_consume(x->origin, response->head_bytes);
+    x->response_progress = (struct h1_progress){ 0 };
+    h1_body_init(&x->response_body, response->framing, response->content_length);
+    exchange_go(x, STEP_RELAY);
+}
+
+bool caching_head(struct exchange *x, const struct response *response)
+{
+    struct caching *c = x->caching;
+    if (c->role == CACHE_RESUMING) {
+        resume(x, response);
+        return true;
+    }
+    if (c->role == CACHE_LEADING && c->validating && response->status == 304) {
+        not_modified(x, response);
+        return true;
+    }
+    if (c->role == CACHE_LEADING && is_failure(response->status) && caching_saves(x, response->status)) {
+        exchange_release_origin(x, false); /* what it goes on to say is not read */
+        exchange_release_member(x, exchange_status_outcome(x, response->status));
+        exchange_release_places(x);
+        return true;
+    }
+    if (cache_invalidates(&x->request, response->status))
+        caching_invalidate(x, response);
+    return false;
+}
+
+struct slice caching_status(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    if (!c->rule->status_field)
+        return SLICE_NONE;
+    const struct object *object = c->role == CACHE_SERVING ? c->hot->object : c->filling;
+    struct cache_status status = {
+        .name = x->view->config->via.length ? x->view->config->via : SLICE("weir"),
+        .hit = c->hit,
+        .forward = c->hit && !c->forward ? NULL : c->forward,
+        .forward_status = c->forward_status,
+        .has_ttl = object != NULL,
+        .stored = c->stored,
+        .collapsed = c->collapsed,
+        .detail = c->reason ? cache_reason_word((enum cache_reason)c->reason) : NULL,
+    };
+    if (object)
+        status.ttl_s =
+            (int64_t)object->policy.lifetime_s - cache_age(&object->policy, loop_unix_seconds(&x->worker->loop));
+    return slice_of(c->status_text, cache_status_write(&status, c->status_text));
+}
