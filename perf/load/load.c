@@ -8,12 +8,14 @@
  *     load --proxy HOST:PORT --origin-port N --connections N --body BYTES --seconds S --warmup S [--close] [--pid PID]
  *     load --proxy HOST:PORT --origin-port N --idle N
  *     ... [--tls | --resume]              TLS towards the proxy (load_tls.h); --resume: with tickets
+ *     ... [--cached]                      answers that the proxy may store for an hour
  *
  * Nouns: a *client* is one connection slot towards the proxy: it sends a request, checks the answer, sends the next one.
  * A *back* is a connection that the proxy opened to our origin. The *window* is the measured time: it opens when every
  * client has had its first answer and the warm-up is over. Requests, latencies and the proxy's CPU are those of the
  * window; errors are those of the whole run. When the window closes no new requests are sent, those under way finish,
- * and clients close before the origin does: the next run finds a proxy that saw no failure.
+ * and clients close before the origin does: the next run finds a proxy that saw no failure. Requests that the origin gets within
+ * the window are counted: with --cached there must be none, or it was not the cache that answered.
  *
  * Every answer is checked: status 200, Content-Length as asked, exactly that many bytes, and the bytes themselves where
  * they fit into one read. Longer bodies are dropped inside the kernel (MSG_TRUNC), so that checking costs no copy; over TLS they
@@ -116,7 +118,7 @@ struct options {
     unsigned origin_port, connections, idle;
     uint64_t body_bytes;
     double seconds, warmup_seconds;
-    bool close, tls, resume;
+    bool close, tls, resume, cached;
     pid_t pid;
 };
 
@@ -133,7 +135,7 @@ static struct run {
     char request[1024], *answer;
     size_t request_bytes, answer_head_bytes, answer_bytes; /* answer_bytes: what lies in `answer` */
     uint64_t requests, bytes, wrong, shortened, failed, stuck, reopened, closed_idle;
-    uint64_t back_connections, back_requests;
+    uint64_t back_connections, back_requests, back_window; /* back_window: requests that came within the window */
     struct histogram latency;
 } run;
 
@@ -319,8 +321,9 @@ static void origin_answer_build(void)
     length = snprintf(head, sizeof head,
                       "HTTP/1.1 200 OK\r\nServer: origin/1.0\r\nDate: %s\r\nContent-Type: text/html; charset=utf-8\r\n"
                       "Content-Length: %" PRIu64 "\r\nETag: \"5f3c2a-%" PRIx64 "\"\r\n"
-                      "Cache-Control: private, max-age=0, must-revalidate\r\n\r\n",
-                      date, options.body_bytes, options.body_bytes);
+                      "Cache-Control: %s\r\n\r\n",
+                      date, options.body_bytes, options.body_bytes,
+                      options.cached ? "public, max-age=3600" : "private, max-age=0, must-revalidate");
     run.answer_head_bytes = (size_t)length;
     whole = run.answer_head_bytes + options.body_bytes;
     run.answer_bytes = whole <= ANSWER_BYTES_MAX ? (size_t)whole : run.answer_head_bytes;
@@ -423,6 +426,7 @@ static void back_parse(struct back *back)
 
     while ((found = memmem(from, (size_t)(end - from), "\r\n\r\n", 4))) {
         back->owed++;
+        run.back_window += run.counting;
         from = found + 4;
     }
     back->request_bytes = (size_t)(end - from);
@@ -840,10 +844,10 @@ static void measure(void)
     print_errors();
     printf(", \"seconds\": %.4f, \"rate\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
            "\"max_us\": %.1f, \"bytes\": %" PRIu64 ", \"origin_connections\": %" PRIu64
-           ", \"origin_requests\": %" PRIu64,
+           ", \"origin_requests\": %" PRIu64 ", \"origin_window\": %" PRIu64,
            seconds, (double)run.requests / seconds, histogram_quantile(&run.latency, 0.5) / 1e3,
            histogram_quantile(&run.latency, 0.99) / 1e3, histogram_quantile(&run.latency, 0.999) / 1e3,
-           (double)run.latency.largest / 1e3, run.bytes, run.back_connections, run.back_requests);
+           (double)run.latency.largest / 1e3, run.bytes, run.back_connections, run.back_requests, run.back_window);
     if (options.pid)
         printf(", \"proxy_user_us\": %" PRIu64 ", \"proxy_system_us\": %" PRIu64 ", \"proxy_sched_us\": %" PRIu64,
                after.user_us - before.user_us, after.system_us - before.system_us, after.sched_us - before.sched_us);
@@ -870,11 +874,16 @@ static void hold(void)
 
 static void request_build(void)
 {
-    int length = snprintf(run.request, sizeof run.request,
-                          "GET /articles/2026/weir.html?page=1 HTTP/1.1\r\nHost: %s\r\n"
+    char page[32] = "1"; /* a proxy that keeps answers from one run to the next finds each length under a URL of its own */
+    int length;
+
+    if (options.cached)
+        snprintf(page, sizeof page, "%" PRIu64, options.body_bytes);
+    length = snprintf(run.request, sizeof run.request,
+                          "GET /articles/2026/weir.html?page=%s HTTP/1.1\r\nHost: %s\r\n"
                           "User-Agent: Mozilla/5.0 (X11; Linux x86_64) load/1.0\r\n"
                           "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n%s\r\n",
-                          options.host, options.close ? "Connection: close\r\n" : "");
+                          page, options.host, options.close ? "Connection: close\r\n" : "");
 
     run.request_bytes = (size_t)length;
 }
@@ -891,6 +900,7 @@ static void options_read(int count, char **words)
         { "close", no_argument, NULL, 'x' },
         { "tls", no_argument, NULL, 't' },
         { "resume", no_argument, NULL, 'r' },
+        { "cached", no_argument, NULL, 'C' },
         { "idle", required_argument, NULL, 'i' },
         { "host", required_argument, NULL, 'h' },
         { "pid", required_argument, NULL, 'P' },
@@ -909,6 +919,7 @@ static void options_read(int count, char **words)
         case 'x': options.close = true; break;
         case 't': options.tls = true; break;
         case 'r': options.tls = options.resume = true; break;
+        case 'C': options.cached = true; break;
         case 'i': options.idle = (unsigned)strtoul(optarg, NULL, 10); break;
         case 'h': options.host = optarg; break;
         case 'P': options.pid = (pid_t)strtol(optarg, NULL, 10); break;
@@ -918,7 +929,7 @@ static void options_read(int count, char **words)
     if (!options.proxy || !options.origin_port || options.origin_port > 65535 || optind != count) {
         fputs(
             "usage: load --proxy HOST:PORT --origin-port N [--connections N] [--body BYTES] [--seconds S] [--warmup S]\n"
-            "            [--close] [--tls | --resume] [--pid PID] [--idle N] [--host NAME]\n",
+            "            [--close] [--tls | --resume] [--cached] [--pid PID] [--idle N] [--host NAME]\n",
             stderr);
         exit(2);
     }
