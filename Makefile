@@ -331,7 +331,7 @@ run: ## build and run the demonstration
 	+@$(MAKE) --no-print-directory $(BUILD)/weir
 	@exec $(BUILD)/weir demo
 
-bench: ## load side by side with nginx and HAProxy (perf/load/run)
+bench: ## load side by side with nginx, HAProxy and Varnish (perf/load/run)
 	@.ci/deps build perf >/dev/null
 	+@$(MAKE) --no-print-directory $(BUILD)/weir
 	@perf/load/run $(ARGS)

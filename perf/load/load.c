@@ -9,6 +9,7 @@
  *     load --proxy HOST:PORT --origin-port N --idle N
  *     ... [--tls | --resume]              TLS towards the proxy (load_tls.h); --resume: with tickets
  *     ... [--cached]                      answers that the proxy may store for an hour
+ *     ... [--path PATH]                   what is asked for
  *
  * Nouns: a *client* is one connection slot towards the proxy: it sends a request, checks the answer, sends the next one.
  * A *back* is a connection that the proxy opened to our origin. The *window* is the measured time: it opens when every
@@ -84,7 +85,7 @@ struct client {
     uint64_t sent_ns, progress_ns;
     uint64_t left;
     struct tls *tls; /* NULL: plain */
-    char *partial; /* the beginning of a head that came in pieces */
+    char *partial;   /* the beginning of a head that came in pieces */
     size_t partial_bytes;
 };
 
@@ -114,7 +115,7 @@ struct cpu {
 };
 
 struct options {
-    const char *proxy, *host;
+    const char *proxy, *host, *path;
     unsigned origin_port, connections, idle;
     uint64_t body_bytes;
     double seconds, warmup_seconds;
@@ -122,7 +123,12 @@ struct options {
     pid_t pid;
 };
 
-static struct options options = { .host = "www.example.com", .connections = 64, .body_bytes = 1024, .seconds = 1.0, .warmup_seconds = 0.3 };
+static struct options options = { .host = "www.example.com",
+                                  .path = "/articles/2026/weir.html",
+                                  .connections = 64,
+                                  .body_bytes = 1024,
+                                  .seconds = 1.0,
+                                  .warmup_seconds = 0.3 };
 
 static struct run {
     int epoll, listener, body_file;
@@ -874,17 +880,20 @@ static void hold(void)
 
 static void request_build(void)
 {
-    char page[32] = "1"; /* a proxy that keeps answers from one run to the next finds each length under a URL of its own */
+    char page[32] =
+        "1"; /* a proxy that keeps answers from one run to the next finds each length under a URL of its own */
     int length;
 
     if (options.cached)
         snprintf(page, sizeof page, "%" PRIu64, options.body_bytes);
     length = snprintf(run.request, sizeof run.request,
-                          "GET /articles/2026/weir.html?page=%s HTTP/1.1\r\nHost: %s\r\n"
-                          "User-Agent: Mozilla/5.0 (X11; Linux x86_64) load/1.0\r\n"
-                          "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n%s\r\n",
-                          page, options.host, options.close ? "Connection: close\r\n" : "");
+                      "GET %s?page=%s HTTP/1.1\r\nHost: %s\r\n"
+                      "User-Agent: Mozilla/5.0 (X11; Linux x86_64) load/1.0\r\n"
+                      "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n%s\r\n",
+                      options.path, page, options.host, options.close ? "Connection: close\r\n" : "");
 
+    if (length < 0 || (size_t)length >= sizeof run.request)
+        die("the request is too long");
     run.request_bytes = (size_t)length;
 }
 
@@ -901,6 +910,7 @@ static void options_read(int count, char **words)
         { "tls", no_argument, NULL, 't' },
         { "resume", no_argument, NULL, 'r' },
         { "cached", no_argument, NULL, 'C' },
+        { "path", required_argument, NULL, 'a' },
         { "idle", required_argument, NULL, 'i' },
         { "host", required_argument, NULL, 'h' },
         { "pid", required_argument, NULL, 'P' },
@@ -919,6 +929,7 @@ static void options_read(int count, char **words)
         case 'x': options.close = true; break;
         case 't': options.tls = true; break;
         case 'r': options.tls = options.resume = true; break;
+        case 'a': options.path = optarg; break;
         case 'C': options.cached = true; break;
         case 'i': options.idle = (unsigned)strtoul(optarg, NULL, 10); break;
         case 'h': options.host = optarg; break;
@@ -929,7 +940,7 @@ static void options_read(int count, char **words)
     if (!options.proxy || !options.origin_port || options.origin_port > 65535 || optind != count) {
         fputs(
             "usage: load --proxy HOST:PORT --origin-port N [--connections N] [--body BYTES] [--seconds S] [--warmup S]\n"
-            "            [--close] [--tls | --resume] [--cached] [--pid PID] [--idle N] [--host NAME]\n",
+            "            [--close] [--tls | --resume] [--cached] [--pid PID] [--idle N] [--host NAME] [--path PATH]\n",
             stderr);
         exit(2);
     }
