@@ -11,7 +11,7 @@ import threading
 import time
 from email.utils import formatdate
 
-from stage import SLOW, Client, Scene, wait_for
+from stage import Origin, Scene, Weir
 
 
 def date(seconds=0):
@@ -186,35 +186,45 @@ def parts_of(response):
 # ---- The scene ------------------------------------------------------------------------------------------------------------
 
 class CacheScene(Scene):
-    """An engine with a cache before a Shelf. `routes` are lines of YAML; the usual route caches everything."""
+    """An engine with a cache before a Shelf. `routes` are lines of YAML that stand before the usual route, which has `rule`."""
 
-    CACHE = "cache: { memory: 16MiB }\n"
+    MEMORY = "32MiB"
 
-    def play(self, rule="{}", routes="", top="", usual=None, route="", pools=""):
-        self.shelf = Shelf(usual or (lambda asked: caching(body=asked.path.encode())))
-        self.source = self.origin(self.shelf)
-        text = (f"{self.CACHE}{top}\nroutes:\n{routes}\n  - name: usual\n    pool: app\n    cache: {rule}\n{route}\n"
-                f"pools:\n  app: {{ retries: 0, servers: [ {self.source.address} ] }}\n{pools}\n")
-        self.engine = self.weir(text)
-        return self.engine
+    @classmethod
+    def begin(cls, owner, clean, rule="{}", routes="", top="", usual=None, route="", pools="", cache=""):
+        """usual: what the origin answers when it was not told otherwise; route: further lines of the usual route."""
+        owner.shelf = Shelf(usual or (lambda asked: caching(body=asked.path.encode())))
+        owner.source = Origin(owner.shelf)
+        clean(owner.source.stop)
+        owner.config = (f"cache: {{ memory: {cls.MEMORY}{cache} }}\n{top}\nroutes:\n{routes}\n  - name: usual\n    pool: app\n    cache: {rule}\n{route}\n"
+                        f"pools:\n  app: {{ retries: 0, passive-health: {{ fail-after: 1000 }}, servers: [ {owner.source.address} ] }}\n{pools}\n")
+        owner.engine = Weir(owner.config)
+        clean(owner.engine.stop)
+        return owner.engine
+
+    def play(self, **more):
+        return self.begin(self, self.addCleanup, **more)
+
+    @classmethod
+    def play_for_all(cls, **more):
+        """One engine for all tests of the class, from setUpClass."""
+        return cls.begin(cls, cls.addClassCleanup, **more)
 
     def hit(self, path="/", headers=(), **more):
+        """The answer, which came from the store: the origin was not asked."""
+        before = self.shelf.total()
         response = self.engine.get(path, headers=headers, **more)
         self.assertTrue(is_hit(response), (path, response.status, response.fields))
+        self.assertEqual(self.shelf.total(), before, (path, response.status, response.fields))
         return response
 
     def miss(self, path="/", headers=(), **more):
         """The answer, which came from the origin."""
         before = self.shelf.total()
         response = self.engine.get(path, headers=headers, **more)
-        self.assertFalse(is_hit(response), (path, response.status, response.fields))
         self.assertEqual(self.shelf.total(), before + 1, (path, response.status, response.fields))
+        self.assertFalse(is_hit(response), (path, response.status, response.fields))
         return response
 
     def url(self, path="/", host="scene"):
         return f"http://{host}{path}"
-
-    def purge(self, *words):
-        code, out, err = self.engine.command("purge", *words)
-        self.assertEqual(code, 0, (words, out, err))
-        return out

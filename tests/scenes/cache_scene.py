@@ -1,0 +1,490 @@
+"""The cache of a route: what keeps answers apart, what its keys order, what attackers try, and how stored answers are served."""
+import gzip
+import json
+import random
+import unittest
+
+from cache_props import Answer, CacheScene, Shelf, caching, chunks, date, is_hit, parts_of, status_of
+from compress_scene import DECODERS
+from props import content
+from stage import Client, Origin
+from tls_props import SecureWeir, TlsClient, listening
+
+
+def told(asked):
+    """An answer that shows all the origin was asked."""
+    return caching(600, "Content-Type: application/json", body=json.dumps({"line": asked.line, "fields": asked.fields}).encode())
+
+
+class Keys(CacheScene):
+    """What is part of the key, and what is not."""
+
+    ROUTES = """
+  - { match: { path: "/path/**" }, pool: app, cache: { key: [] } }
+  - { match: { path: "/param/**" }, pool: app, cache: { key: [ "param:id" ] } }
+  - { match: { path: "/header/**" }, pool: app, cache: { key: [ query, "header:X-Lang" ] } }
+  - { match: { path: "/cookie/**" }, pool: app, cache: { key: [ query, "cookie:seg" ] } }
+  - { match: { path: "/some/**" }, pool: app, cache: { ignore-query: [ "utm_*", fbclid ] } }
+  - { match: { path: "/split/**", header: { X-Beta: "1" } }, pool: beta, cache: {} }
+  - { match: { path: "/cut/**", header: { X-Cut: "1" } }, pool: app, cache: {}, rewrite: { strip-prefix: /cut } }
+"""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.beta = Origin(Shelf(lambda asked: caching(body=b"beta")))
+        cls.addClassCleanup(cls.beta.stop)
+        cls.play_for_all(routes=cls.ROUTES, pools=f"  beta: {{ servers: [ {cls.beta.address} ] }}")
+
+    def test_the_query_is_as_it_came(self):
+        for path in ("/q", "/q?a=1&b=2", "/q?b=2&a=1", "/q?a=1&b=2&", "/q?a=%31&b=2", "/q?A=1&b=2"):
+            self.assertEqual(self.miss(path).body, path.encode())
+        self.assertEqual(self.hit("/q?b=2&a=1").body, b"/q?b=2&a=1")
+
+    def test_without_the_query(self):
+        self.assertEqual(self.miss("/path/a?x=1").body, b"/path/a?x=1")
+        self.hit("/path/a?x=2")
+        self.hit("/path/a")
+        self.miss("/path/b")
+
+    def test_one_parameter_of_the_query(self):
+        self.miss("/param/a?id=1&other=2")
+        self.hit("/param/a?other=3&id=1")
+        self.miss("/param/a?id=2")
+        self.miss("/param/a")
+        self.hit("/param/a?x=1")
+        self.miss("/param/a?id=")
+        self.miss("/param/a?id")
+        self.hit("/param/a?id")
+
+    def test_a_field_of_the_request(self):
+        self.miss("/header/a", ["X-Lang: de"])
+        self.hit("/header/a", ["x-lang:   de  "])
+        self.miss("/header/a", ["X-Lang: en"])
+        self.miss("/header/a")
+        self.miss("/header/a", ["X-Lang: de", "X-Lang: en"])
+        self.hit("/header/a", ["X-Lang: de, en"])
+        self.miss("/header/a?b", ["X-Lang: de"])
+
+    def test_a_cookie(self):
+        self.miss("/cookie/a", ["Cookie: seg=1; session=x"])
+        self.hit("/cookie/a", ["Cookie: session=y; seg=1"])
+        self.miss("/cookie/a", ["Cookie: seg=2"])
+        self.miss("/cookie/a", ["Cookie: segment=1"])
+        self.hit("/cookie/a")
+
+    def test_parameters_that_do_not_count(self):
+        self.assertEqual(self.miss("/some/a?utm_source=x&id=1&fbclid=7").body, b"/some/a?utm_source=x&id=1&fbclid=7")
+        self.hit("/some/a?id=1")
+        self.hit("/some/a?id=1&utm_medium=y")
+        self.miss("/some/a?id=1&fbclidx=1")
+        self.miss("/some/a?ID=1")
+        self.miss("/some/a?fbclid=1")
+        self.hit("/some/a?utm_x")
+
+    def test_two_pools_do_not_share(self):
+        self.assertEqual(self.miss("/split/a").body, b"/split/a")
+        self.assertEqual(self.engine.get("/split/a", headers=["X-Beta: 1"]).body, b"beta")
+        self.assertEqual(self.hit("/split/a", ["X-Beta: 1"]).body, b"beta")
+        self.assertEqual(self.hit("/split/a").body, b"/split/a")
+
+    def test_two_rewrites_do_not_share(self):
+        self.assertEqual(self.miss("/cut/a").body, b"/cut/a")
+        self.assertEqual(self.miss("/cut/a", ["X-Cut: 1"]).body, b"/a")
+        self.assertEqual(self.hit("/cut/a").body, b"/cut/a")
+        self.assertEqual(self.hit("/cut/a", ["X-Cut: 1"]).body, b"/a")
+
+    def test_a_key_that_is_too_long_is_not_cached(self):
+        path = "/long?" + "x" * 5000
+        for _ in range(2):
+            self.assertEqual(self.miss(path).body, path.encode())
+
+
+class Schemes(CacheScene):
+    def test_http_and_https_do_not_share(self):
+        shelf = Shelf(lambda asked: caching(body=(asked.field("X-Forwarded-Proto") or "").encode()))
+        origin = self.origin(shelf)
+        engine = SecureWeir(listening(more="- address: 127.0.0.1:{plain}") + f"routes: [ {{ pool: app, cache: {{}} }} ]\npools: {{ app: {{ servers: [ {origin.address} ] }} }}\n")
+        self.addCleanup(engine.stop)
+        for _ in range(2):
+            with Client(engine.plain) as plain, TlsClient(engine.port) as secure:
+                plain.send_request("/a", headers=["Host: www.example.test"])
+                self.assertEqual(plain.response().body, b"http")
+                self.assertEqual(secure.ask("/a", headers=["Host: www.example.test"]).body, b"https")
+        self.assertEqual(shelf.count("/a"), 2)
+
+
+class Rules(CacheScene):
+    """The other keys of a route's cache."""
+
+    ROUTES = """
+  - { match: { path: "/bypass/**" }, pool: app, cache: { bypass: { cookies: [ "session*" ], headers: [ X-Preview ] } } }
+  - { match: { path: "/ttl/**" }, pool: app, cache: { ttl: { 200: 10m, 404: 1m, 500-599: 0s } } }
+  - { match: { path: "/usual/**" }, pool: app, cache: { default-ttl: 1m, heuristic: off } }
+  - { match: { path: "/vary/**" }, pool: app, cache: { ignore-vary: [ User-Agent ] } }
+  - { match: { path: "/small/**" }, pool: app, cache: { max-object: 10KiB } }
+  - { match: { path: "/strip/**" }, pool: app, cache: { set-cookie: strip } }
+  - { match: { path: "/silent/**" }, pool: app, cache: { cache-status: off } }
+  - { match: { path: "/deaf/**" }, pool: app, cache: { client-no-cache: off } }
+  - { match: { path: "/none/**" }, pool: app }
+  - { match: { path: "/edit/**" }, pool: app, cache: {}, response-headers: { set: { X-Edit: here }, remove: X-Gone } }
+"""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.play_for_all(routes=cls.ROUTES)
+
+    def test_a_bypass_neither_gets_nor_makes_what_is_stored(self):
+        for headers in (["Cookie: a=b; session_id=1"], ["X-Preview: 1"], ["Cookie: session="]):
+            self.assertEqual(status_of(self.miss("/bypass/a", headers)).get("fwd"), "bypass")
+        self.miss("/bypass/a", ["Cookie: a=b"])
+        self.hit("/bypass/a", ["Cookie: xsession=1"])
+        for headers in (["Cookie: session=2"], ["X-Preview: "]):
+            self.miss("/bypass/a", headers)
+        self.hit("/bypass/a")
+
+    def test_lifetimes_by_status(self):
+        self.shelf.put("/ttl/a", Answer(200, body=b"a"))
+        self.miss("/ttl/a")
+        self.assertEqual(self.hit("/ttl/a").body, b"a")
+        self.shelf.put("/ttl/none", Answer(404, ["Cache-Control: max-age=0"]))
+        self.miss("/ttl/none")
+        self.assertLessEqual(status_of(self.hit("/ttl/none"))["ttl"], 60)
+        for _ in range(2):
+            self.shelf.put("/ttl/down", Answer(503, ["Cache-Control: max-age=100"]))
+            self.miss("/ttl/down")
+        for word in ("private", "no-store"):
+            self.shelf.keep("/ttl/" + word, Answer(200, ["Cache-Control: " + word]))
+            self.miss("/ttl/" + word)
+            self.miss("/ttl/" + word)
+
+    def test_a_lifetime_for_what_says_nothing(self):
+        self.shelf.put("/usual/a", Answer(200))
+        self.miss("/usual/a")
+        self.assertLessEqual(status_of(self.hit("/usual/a"))["ttl"], 60)
+        self.shelf.keep("/usual/b", Answer(200, ["Cache-Control: max-age=0", 'ETag: "a"']))
+        self.miss("/usual/b")
+        self.miss("/usual/b")
+
+    def test_fields_of_vary_that_do_not_count(self):
+        self.shelf.keep("/vary/a", caching(60, "Vary: User-Agent, X-A"))
+        self.miss("/vary/a", ["User-Agent: one", "X-A: 1"])
+        self.hit("/vary/a", ["User-Agent: two", "X-A: 1"])
+        self.miss("/vary/a", ["User-Agent: one", "X-A: 2"])
+        self.shelf.keep("/vary/b", caching(60, "Vary: *"))
+        self.miss("/vary/b")
+        self.miss("/vary/b")
+
+    def test_what_is_too_large_is_passed_on_and_not_stored(self):
+        for framing in ("length", "chunked"):
+            for size, stored in ((10240, True), (10241, False)):
+                path = f"/small/{framing}{size}"
+                self.shelf.keep(path, caching(body=content(size), framing=framing))
+                self.assertEqual(self.miss(path).body, content(size))
+                self.assertEqual((self.hit if stored else self.miss)(path).body, content(size))
+
+    def test_set_cookie_is_not_stored(self):
+        self.shelf.keep("/cookie", caching(60, "Set-Cookie: a=b"))
+        self.assertEqual(self.miss("/cookie").field("Set-Cookie"), "a=b")
+        self.miss("/cookie")
+
+    def test_set_cookie_is_stripped_where_the_route_says_so(self):
+        self.shelf.keep("/strip/a", caching(60, "Set-Cookie: a=b", "X-A: c"))
+        self.assertEqual(self.miss("/strip/a").field("Set-Cookie"), "a=b")
+        stored = self.hit("/strip/a")
+        self.assertEqual((stored.field("Set-Cookie"), stored.field("X-A")), (None, "c"))
+
+    def test_cache_status_can_be_left_out(self):
+        for _ in range(2):
+            self.assertIsNone(self.engine.get("/silent/a").field("Cache-Status"))
+            self.assertEqual(self.shelf.count("/silent/a"), 1)
+
+    def test_clients_do_not_make_the_origin_work(self):
+        self.miss("/deaf/a")
+        for headers in (["Cache-Control: no-cache"], ["Cache-Control: max-age=0"], ["Pragma: no-cache"], ["Cache-Control: min-fresh=1000"]):
+            self.hit("/deaf/a", headers)
+        self.miss("/heard")
+        self.miss("/heard", ["Cache-Control: no-cache"])
+        self.miss("/heard", ["Pragma: no-cache"])
+
+    def test_a_route_without_a_cache_says_and_stores_nothing(self):
+        for count in (1, 2):
+            self.assertIsNone(self.engine.get("/none/a").field("Cache-Status"))
+            self.assertEqual(self.shelf.count("/none/a"), count)
+
+    def test_the_routes_edits_hold_for_what_is_stored(self):
+        self.shelf.put("/edit/a", caching(60, "X-Gone: 1"))
+        for ask in (self.miss, self.hit, self.hit):
+            response = ask("/edit/a")
+            self.assertEqual((response.field("X-Edit"), response.field("X-Gone")), ("here", None))
+
+    def test_post_is_never_stored_and_never_answered_from_the_store(self):
+        self.miss("/post")
+        for count in (2, 3):
+            self.assertFalse(is_hit(self.engine.get("/post", "POST", body=b"x")))
+            self.assertEqual(self.shelf.count("/post"), count)
+
+
+class Poison(CacheScene):
+    """What one client sends must not reach another."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.play_for_all(usual=told, routes='  - { match: { path: "/some/**" }, pool: app, cache: { ignore-query: [ "utm_*" ] } }')
+
+    def victim_is_well(self, path, mark=b"evil", headers=()):
+        response = self.engine.get(path, headers=headers)
+        self.assertEqual(response.status, 200, response.fields)
+        self.assertNotIn(mark, response.body.lower())
+        self.assertNotIn(mark.decode(), str(response.fields).lower())
+
+    def test_fields_that_frameworks_believe(self):
+        for name in ("X-Forwarded-Host", "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Proto", "X-Forwarded-Prefix", "X-Forwarded-Port", "X-Host",
+                     "X-Original-Host", "X-HTTP-Host-Override", "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override",
+                     "Forwarded", "X-Forwarded-For"):
+            with self.subTest(name):
+                value = "host=evil" if name == "Forwarded" else "evil"
+                self.engine.get(f"/f/{name}", headers=[f"{name}: {value}"])
+                self.victim_is_well(f"/f/{name}")
+
+    def test_a_get_with_content(self):
+        for framing in ([], ["Transfer-Encoding: chunked"]):
+            path = f"/fat{len(framing)}"
+            body = chunks(b"q=evil") if framing else b"q=evil"
+            self.shelf.put(path, caching(600, body=b"evil"))
+            self.assertEqual(self.engine.get(path, headers=framing, body=body).body, b"evil")
+            self.victim_is_well(path)
+            self.assertEqual(self.shelf.last(path).body, b"")
+
+    def test_a_parameter_inside_another(self):
+        for number, query in enumerate(("q=1&utm_a=x;q=evil", "utm_a=x;q=evil&q=1", "q=1&utm_a=x%26q=evil;q=evil", "q=1&utm_a[]=x;q=evil", "q=1&utm_a;q=evil")):
+            with self.subTest(query):
+                path = f"/some/{number}"
+                self.engine.get(f"{path}?{query}")
+                response = self.engine.get(f"{path}?q=1")
+                self.assertNotIn(b";q=evil", response.body)
+
+    def test_paths_that_look_alike_answer_as_without_a_cache(self):
+        paths = ["/a/b", "/a%2fb", "/a%2Fb", "/a/./b", "/a/x/../b", "/a/%2e%2e/a/b", "/a//b", "//a/b", "/a/b/", "/a/b;x", "/a/b%3bx", "/a/b;x=.css", "/a\\b", "/a%5cb",
+                 "/%61/b", "/a/%62", "/A/b", "/a/b%20", "/a/b%00", "/a/b%23c", "/a/b%3fc", "/a/b?c", "/a/b?c%23", "/a%252fb", "/a/b%0a", "/a/b.", "/a/b%2e", "/a/..%2fa/b"]
+        plain = self.before(self.origin(Shelf(told)))
+        for seed in range(2):
+            random.Random(seed).shuffle(paths)
+            for path in paths:
+                here, there = self.engine.get(path), plain.get(path)
+                self.assertEqual((here.status, self.line_in(here)), (there.status, self.line_in(there)), path)
+
+    def line_in(self, response):
+        return json.loads(response.body)["line"] if response.field("Content-Type") == "application/json" else None
+
+    def test_hosts(self):
+        for number, host in enumerate(("scene:99", "scene.evil", "evil", "scene:080", "scene:evil", "scene/evil", "scene@evil", "evil@scene", "scene evil", "scene,evil")):
+            with self.subTest(host):
+                path = f"/h/{number}"
+                self.engine.get(path, headers=[f"Host: {host}"])
+                self.victim_is_well(path, b"evil")
+                self.victim_is_well(path, b"scene:99")
+        with self.engine.connect() as client:
+            client.send(b"GET /h/two HTTP/1.1\r\nHost: evil\r\nHost: scene\r\n\r\n")
+            self.assertEqual(client.response().status, 400)
+        self.victim_is_well("/h/two")
+
+    def test_absolute_form(self):
+        with self.engine.connect() as client:
+            client.send(b"GET http://evil/abs HTTP/1.1\r\nHost: scene\r\n\r\n")
+            client.response()
+        self.victim_is_well("/abs")
+        with self.engine.connect() as client:
+            client.send(b"GET http://scene/abs HTTP/1.1\r\nHost: evil\r\n\r\n")
+            response = client.response()
+            self.assertNotIn(b"evil", response.body)
+        self.victim_is_well("/abs")
+
+    def test_answers_to_what_only_one_client_wanted_are_not_stored(self):
+        for name, header, status in (("range", "Range: bytes=99-", 416), ("match", 'If-Match: "x"', 412), ("none", 'If-None-Match: "x"', 304),
+                                     ("since", "If-Unmodified-Since: " + date(-1000000), 412), ("if-range", 'Range: bytes=0-1\r\nIf-Range: "x"', 206)):
+            with self.subTest(name):
+                path = "/one/" + name
+                self.shelf.put(path, Answer(status, ["Cache-Control: max-age=600", 'ETag: "x"'] + (["Content-Range: bytes 0-1/9"] if status == 206 else []), b"no"))
+                self.engine.get(path, headers=header.split("\r\n"))
+                self.victim_is_well(path)
+
+    def test_refused_requests_leave_nothing(self):
+        for name, headers in (("large", ["X-A: " + "evil" * 20000]), ("expect", ["Expect: evil"]), ("name", ["X A: evil"])):
+            with self.subTest(name):
+                try:
+                    self.engine.get("/refused/" + name, headers=headers)
+                except (OSError, EOFError):
+                    pass
+                self.victim_is_well("/refused/" + name)
+
+    def test_connection_does_not_take_fields_out_of_the_key(self):
+        self.shelf.keep("/conn", caching(600, "Vary: X-A"))
+        self.engine.get("/conn", headers=["X-A: 1", "Connection: X-A"])
+        response = self.engine.get("/conn", headers=["X-A: 1"])
+        self.assertEqual((self.shelf.last("/conn").field("X-A"), is_hit(response)), ("1", False))
+
+
+class Served(CacheScene):
+    """How stored answers reach clients."""
+
+    MEMORY = "128MiB"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.play_for_all()
+
+    def test_http_1_0_gets_what_came_in_chunks(self):
+        for framing in ("chunked", "length", "close"):
+            path = "/old/" + framing
+            self.shelf.keep(path, caching(body=content(50000), framing=framing))
+            self.engine.get(path)
+            response = self.engine.get(path, version="1.0")
+            self.assertEqual((response.complete, response.body == content(50000), response.field("Transfer-Encoding")), (True, True, None))
+            self.assertEqual(self.shelf.count(path), 1)
+
+    def test_http_1_0_first(self):
+        self.shelf.keep("/first", caching(body=content(50000), framing="chunked"))
+        self.assertEqual(self.engine.get("/first", version="1.0").body, content(50000))
+        self.assertEqual(self.hit("/first").body, content(50000))
+
+    def test_head_and_get_and_conditions_on_one_connection(self):
+        self.shelf.keep("/mix", caching(60, 'ETag: "a"', body=b"0123456789"))
+        self.miss("/mix")
+        with self.engine.connect() as client:
+            for _ in range(3):
+                for method, headers, status, body in (("GET", [], 200, b"0123456789"), ("HEAD", [], 200, b""), ("GET", ['If-None-Match: "a"'], 304, b""),
+                                                      ("GET", ["Range: bytes=1-2"], 206, b"12"), ("GET", ["Range: bytes=50-"], 416, None)):
+                    client.send_request("/mix", method, headers)
+                    response = client.response(method)
+                    self.assertEqual((response.status, body is None or response.body == body, response.complete), (status, True, True))
+        self.assertEqual(self.shelf.count("/mix"), 1)
+
+    def test_many_requests_in_one_packet(self):
+        self.miss("/pipe")
+        with self.engine.connect() as client:
+            client.send(b"GET /pipe HTTP/1.1\r\nHost: scene\r\n\r\n" * 30 + b"GET /pipe2 HTTP/1.1\r\nHost: scene\r\n\r\n" * 2)
+            self.assertEqual([client.response().body for _ in range(32)], [b"/pipe"] * 30 + [b"/pipe2"] * 2)
+
+    def test_several_ranges(self):
+        self.shelf.keep("/parts", caching(60, "Content-Type: text/x", 'ETag: "a"', body=content(100000)))
+        self.miss("/parts")
+        response = self.hit("/parts", ["Range: bytes=0-9, 50000-50099 ,-5"])
+        self.assertEqual((response.status, response.complete), (206, True))
+        self.assertRegex(response.field("Content-Type"), r'^multipart/byteranges; ?boundary=')
+        self.assertEqual(parts_of(response), [("bytes 0-9/100000", "text/x", content(10)), ("bytes 50000-50099/100000", "text/x", content(100, 50000)),
+                                              ("bytes 99995-99999/100000", "text/x", content(5, 99995))])
+        self.assertIsNone(response.field("Content-Range"))
+        one = self.hit("/parts", ["Range: bytes=0-9,100000-"])
+        self.assertEqual((one.status, one.body if one.field("Content-Range") else parts_of(one)[0][2]), (206, content(10)))
+        self.assertEqual(self.hit("/parts", ["Range: bytes=100000-,200000-"]).status, 416)
+
+    def test_very_many_ranges_cost_no_more_than_the_whole(self):
+        self.shelf.keep("/hungry", caching(body=content(10000)))
+        self.miss("/hungry")
+        response = self.hit("/hungry", ["Range: bytes=" + ",".join("0-" for _ in range(1000))])
+        self.assertLess(len(response.body), 100000)
+        self.assertIn(response.status, (200, 206, 416))
+
+    def test_large_content(self):
+        body = content(6 << 20)
+        for framing in ("length", "chunked", "close"):
+            path = "/large/" + framing
+            self.shelf.put(path, caching(body=body, framing=framing))
+            self.assertEqual(self.miss(path).body == body, True)
+            if framing != "close":
+                self.assertEqual(self.hit(path).body == body, True)
+                self.assertEqual(self.hit(path, ["Range: bytes=5000000-5000099"]).body, content(100, 5000000))
+
+    def test_variants_that_the_origin_codes(self):
+        def coded(asked):
+            if "gzip" in (asked.field("Accept-Encoding") or ""):
+                return caching(60, "Vary: Accept-Encoding", "Content-Encoding: gzip", 'ETag: "z"', body=gzip.compress(content(5000)))
+            return caching(60, "Vary: Accept-Encoding", 'ETag: "p"', body=content(5000))
+        self.shelf.keep("/coded", lambda exchange, asked: coded(asked).send(exchange))
+        for ask in (self.miss, self.hit):
+            packed = ask("/coded", ["Accept-Encoding: gzip"])
+            self.assertEqual((packed.field("Content-Encoding"), gzip.decompress(packed.body), packed.field("ETag")), ("gzip", content(5000), '"z"'))
+            plain = ask("/coded")
+            self.assertEqual((plain.field("Content-Encoding"), plain.body, plain.field("ETag")), (None, content(5000), '"p"'))
+
+
+class Short(CacheScene):
+    MEMORY = "4MiB"
+
+    def test_more_than_there_is_room_for(self):
+        def numbered(asked):
+            return caching(600, body=content(100000, int(asked.path.split("/")[2])))
+        engine = self.play(usual=numbered)
+        before, hits = engine.rss_kib(), 0
+        for i in [*range(200), *range(199, -1, -1)]:
+            response = engine.get(f"/n/{i}")
+            self.assertEqual(response.body == content(100000, i), True)
+            hits += is_hit(response)
+        self.assertGreater(hits, 3)
+        self.assertLess(hits, 60)
+        self.assertLess(engine.rss_kib() - before, 40 << 10)
+
+    def test_what_is_larger_than_the_memory_is_passed_on(self):
+        self.play(usual=lambda asked: caching(600, body=content(8 << 20), framing=asked.path[1:]))
+        for framing in ("length", "chunked"):
+            for _ in range(2):
+                self.assertEqual(self.miss("/" + framing).body == content(8 << 20), True)
+
+
+class Compressed(CacheScene):
+    def test_stored_once_and_coded_for_each_client(self):
+        self.play(route="    compress: {}", usual=lambda asked: caching(60, "Content-Type: text/plain", 'ETag: "v"', body=content(50000)))
+        for turn in range(3):
+            for coding in (*DECODERS, None):
+                response = self.engine.get("/a", headers=[f"Accept-Encoding: {coding}"] if coding else [])
+                self.assertEqual(response.field("Content-Encoding"), coding)
+                body = DECODERS[coding](response.body) if coding else response.body
+                self.assertEqual((body == content(50000), response.field("Vary"), response.complete), (True, "Accept-Encoding", True))
+                self.assertEqual(response.field("ETag"), 'W/"v"' if coding else '"v"')
+                if turn:
+                    self.assertTrue(is_hit(response))
+        self.assertLessEqual(self.shelf.count("/a"), 3)
+        self.assertEqual(self.engine.get("/a", headers=["Accept-Encoding: gzip", 'If-None-Match: W/"v"']).status, 304)
+        ranged = self.engine.get("/a", headers=["Accept-Encoding: gzip", "Range: bytes=0-9"])
+        self.assertTrue(ranged.status == 200 or (ranged.body, ranged.field("Content-Encoding")) == (content(10), None))
+
+
+class Reloads(CacheScene):
+    def test_a_reload_keeps_what_is_stored(self):
+        engine = self.play()
+        self.miss("/a")
+        self.assertEqual(engine.command("reload")[0], 0)
+        self.hit("/a")
+        engine.write(self.config.replace("name: usual", "name: other"))
+        self.assertEqual(engine.command("reload")[0], 0)
+        self.hit("/a")
+
+    def test_a_route_that_loses_its_cache_and_gets_it_back(self):
+        engine = self.play()
+        self.miss("/a")
+        engine.write(self.config.replace("    cache: {}\n", ""))
+        self.assertEqual(engine.command("reload")[0], 0)
+        response = engine.get("/a")
+        self.assertEqual((response.field("Cache-Status"), self.shelf.count("/a")), (None, 2))
+        engine.write(self.config)
+        self.assertEqual(engine.command("reload")[0], 0)
+        self.hit("/a")
+
+    def test_another_rule_holds_from_the_reload_on(self):
+        engine = self.play()
+        self.miss("/a?b")
+        engine.write(self.config.replace("cache: {}", "cache: { key: [] }"))
+        self.assertEqual(engine.command("reload")[0], 0)
+        self.miss("/a?b")
+        self.hit("/a?c")
+
+    def test_memory_needs_a_restart(self):
+        engine = self.play()
+        engine.write(self.config.replace("memory: 32MiB", "memory: 64MiB"))
+        code, _, err = engine.command("reload")
+        self.assertEqual((code, "memory" in err), (1, True), err)
+        self.miss("/a")
+
+
+if __name__ == "__main__":
+    unittest.main()
