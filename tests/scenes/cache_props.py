@@ -11,7 +11,7 @@ import threading
 import time
 from email.utils import formatdate
 
-from stage import Origin, Scene, Weir
+from stage import SLOW, Origin, Scene, Weir
 
 
 def date(seconds=0):
@@ -113,6 +113,64 @@ class Shelf:
 
 def caching(lifetime=60, *fields, body=b"ok", **more):
     return Answer(fields=[f"Cache-Control: max-age={lifetime}", *fields], body=body, **more)
+
+
+GATE_HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\n"
+
+
+class Gate:
+    """An origin's answer in pieces, each sent when the scene says go(). `end`: how it ends after them, "close" breaks it off."""
+
+    def __init__(self, *pieces, head=GATE_HEAD, framing="chunked", first=True):
+        self.pieces, self.head, self.framing, self.first = pieces, head, framing, first
+        self.turns, self.arrived, self.cut = threading.Semaphore(0), threading.Semaphore(0), False
+
+    def go(self, count=1):
+        for _ in range(count):
+            self.turns.release()
+
+    def wait(self):
+        return self.turns.acquire(timeout=SLOW)
+
+    def __call__(self, exchange, asked):
+        self.arrived.release()
+        if not self.first:
+            self.wait()
+        length = sum(len(piece) for piece in self.pieces)
+        exchange.send(self.head + (b"Transfer-Encoding: chunked\r\n\r\n" if self.framing == "chunked" else b"Content-Length: %d\r\n\r\n" % length))
+        for piece in self.pieces:
+            self.wait()
+            if self.cut:
+                return False
+            exchange.send(b"%x\r\n%s\r\n" % (len(piece), piece) if self.framing == "chunked" else piece)
+        if self.framing == "chunked":
+            self.wait()
+            if self.cut:
+                return False
+            exchange.send(b"0\r\n\r\n")
+        return None
+
+
+class Reader:
+    """A client on a thread of its own."""
+
+    def __init__(self, scene, path, headers=(), method="GET"):
+        self.client, self.response, self.problem = scene.engine.connect(), None, None
+        scene.addCleanup(self.client.close)
+        self.client.send_request(path, method, headers)
+        self.thread = threading.Thread(target=self.read, args=(method,), daemon=True)
+        self.thread.start()
+
+    def read(self, method):
+        try:
+            self.response = self.client.response(method)
+        except (OSError, EOFError, ValueError) as problem:
+            self.problem = problem
+
+    def done(self):
+        self.thread.join(3 * SLOW)
+        assert not self.thread.is_alive(), "no answer"
+        return self.response
 
 
 # ---- What a cache says ----------------------------------------------------------------------------------------------------
