@@ -2,6 +2,7 @@
 import gzip
 import json
 import random
+import threading
 import unittest
 
 from cache_props import Answer, CacheScene, Shelf, caching, chunks, date, is_hit, parts_of, status_of
@@ -477,6 +478,34 @@ class Reloads(CacheScene):
         self.assertEqual(engine.command("reload")[0], 0)
         self.miss("/a?b")
         self.hit("/a?c")
+
+    def test_reloads_and_purges_beside_requests(self):
+        engine = self.play(usual=lambda asked: caching(600, "Surrogate-Key: all", body=asked.path.encode()))
+        stop, wrong = threading.Event(), []
+
+        def client(seed):
+            chosen = random.Random(seed)
+            try:
+                with engine.connect() as c:
+                    while not stop.is_set():
+                        path = f"/r/{chosen.randrange(30)}"
+                        c.send_request(path)
+                        response = c.response()
+                        if (response.status, response.body) != (200, path.encode()):
+                            wrong.append((path, response.status, response.body))
+            except Exception as problem:
+                wrong.append(problem)
+        threads = [threading.Thread(target=client, args=(seed,)) for seed in range(6)]
+        for thread in threads:
+            thread.start()
+        for turn in range(12):
+            self.assertEqual(engine.command("purge", *(["--tag", "all"], ["--all"], [self.url("/r/1")])[turn % 3])[0], 0)
+            engine.write(self.config + f"via: w{turn}\n")
+            self.assertEqual(engine.command("reload")[0], 0)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(wrong, [])
 
     def test_memory_needs_a_restart(self):
         engine = self.play()
