@@ -23,6 +23,7 @@ enum exit_code {
 
 #define CLI_TARGETS_MAX 64
 #define CLI_HEADERS_MAX 32
+#define CLI_TAGS_MAX 32
 #define CLI_WORDS_MAX 8
 #define CLI_SOCKET_DEFAULT "/run/weir.sock"
 #define CLI_SOCKET_SERVICE "/run/weir/weir.sock" /* of the installed unit, weir.service, which may write nowhere else in /run */
@@ -41,8 +42,12 @@ struct options {
     const char *weight, *max_connections, *group; /* server add */
     const char *to[CLI_TARGETS_MAX]; /* proxy --to */
     int to_count;
-    const char *headers[CLI_HEADERS_MAX]; /* explain --header */
+    const char *headers[CLI_HEADERS_MAX]; /* explain, purge, cache show --header */
     int header_count;
+    const char *prefix, *host; /* purge --prefix, --host */
+    const char *tags[CLI_TAGS_MAX]; /* purge --tag */
+    int tag_count;
+    bool all, soft;          /* purge --all, --soft */
     const char *from;        /* explain --from */
     const char *words[CLI_WORDS_MAX]; /* what is no option */
     int word_count;
@@ -64,9 +69,14 @@ enum option_bit {
     OPTION_FROM = 1 << 11,
     OPTION_WEIGHT = 1 << 12,
     OPTION_MAX_CONNECTIONS = 1 << 13,
-    OPTION_GROUP = 1 << 14
+    OPTION_GROUP = 1 << 14,
+    OPTION_PREFIX = 1 << 15,
+    OPTION_HOST = 1 << 16,
+    OPTION_TAG = 1 << 17,
+    OPTION_ALL = 1 << 18,
+    OPTION_SOFT = 1 << 19
 };
-#define OPTIONS_REPEATED (OPTION_TO | OPTION_HEADER) /* may be given several times */
+#define OPTIONS_REPEATED (OPTION_TO | OPTION_HEADER | OPTION_TAG) /* may be given several times */
 
 struct option_row {
     enum option_bit bit;
@@ -139,6 +149,10 @@ int verb_server(const struct options *options);
 
 /* certs.c */
 int verb_certs(const struct options *options);
+
+/* cache.c */
+int verb_purge(const struct options *options);
+int verb_cache(const struct options *options);
 
 /* explain.c */
 int verb_explain(const struct options *options);

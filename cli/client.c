@@ -208,6 +208,20 @@ struct wire_request client_request(const char *command, const char *argument)
     return request;
 }
 
+bool client_add_argument(struct wire_request *request, const char *text)
+{
+    size_t length = strlen(text), bytes = length;
+    for (unsigned i = 0; i < request->argument_count; i++)
+        bytes += strlen(request->arguments[i]);
+    if (length > WIRE_ARGUMENT_BYTES_MAX || bytes > WIRE_REQUEST_BYTES_MAX / 2 || request->argument_count == WIRE_ARGUMENTS_MAX) {
+        fprintf(stderr, "weir: \"%.40s...\" is too long: URL, fields and tags have at most %u bytes each, and %u together\n", text,
+                WIRE_ARGUMENT_BYTES_MAX, WIRE_REQUEST_BYTES_MAX / 2);
+        return false;
+    }
+    request->arguments[request->argument_count++] = text;
+    return true;
+}
+
 static int simple(const struct options *options, const char *command, const char *argument)
 {
     struct wire_request request = client_request(command, argument);

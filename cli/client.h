@@ -15,6 +15,9 @@ int client_ask_and_print(const struct options *options, const struct wire_reques
 
 struct wire_request client_request(const char *command, const char *argument);
 
+/* One more of the request's arguments, which has to last as long as it. False after saying that it is too long, or too much with the others. */
+bool client_add_argument(struct wire_request *request, const char *text);
+
 /* For tests: how long a whole answer may take; where an engine is looked for when no socket was named. */
 extern int client_patience_ms;
 extern const char *client_sockets[2];

@@ -49,6 +49,16 @@ static bool store_header(struct options *options, const char *value)
     return true;
 }
 
+static bool store_tag(struct options *options, const char *value)
+{
+    if (options->tag_count == CLI_TAGS_MAX) {
+        fprintf(stderr, "weir: more than %d times --tag\n", CLI_TAGS_MAX);
+        return false;
+    }
+    options->tags[options->tag_count++] = value;
+    return true;
+}
+
 static bool store(struct options *options, enum option_bit bit, const char *value)
 {
     switch (bit) {
@@ -67,6 +77,11 @@ static bool store(struct options *options, enum option_bit bit, const char *valu
     case OPTION_WEIGHT: options->weight = value; break;
     case OPTION_MAX_CONNECTIONS: options->max_connections = value; break;
     case OPTION_GROUP: options->group = value; break;
+    case OPTION_PREFIX: options->prefix = value; break;
+    case OPTION_HOST: options->host = value; break;
+    case OPTION_TAG: return store_tag(options, value);
+    case OPTION_ALL: options->all = true; break;
+    case OPTION_SOFT: options->soft = true; break;
     }
     return true;
 }

@@ -22,6 +22,11 @@ const struct option_row option_rows[] = {
     { OPTION_WEIGHT, 0, "--weight", "N", "share of the requests, 1 to 256 (else 1)" },
     { OPTION_MAX_CONNECTIONS, 0, "--max-connections", "N", "requests at once (else no limit)" },
     { OPTION_GROUP, 0, "--group", "N", "0 to 7; lower ones are asked first (else 0)" },
+    { OPTION_PREFIX, 0, "--prefix", "URL", "all URLs that begin with this one" },
+    { OPTION_HOST, 0, "--host", "HOST", "all of this host, with its port where that is not the scheme's own" },
+    { OPTION_TAG, 0, "--tag", "TAG", "all with this tag; again for more tags" },
+    { OPTION_ALL, 0, "--all", NULL, "everything" },
+    { OPTION_SOFT, 0, "--soft", NULL, "mark as stale, do not remove: origins are asked whether it still holds" },
     { OPTION_HELP, 'h', "--help", NULL, "what the verb does, and its options" },
 };
 const int option_count = (int)ARRAY_LENGTH(option_rows);
@@ -46,6 +51,9 @@ const struct verb verbs[] = {
     { "certs", "list", "the certificates in use, and when they end", "list", ASKS | OPTION_EXPIRING, 1, 1, verb_certs },
     { "explain", "[METHOD] URL", "what would become of a request, without sending it", NULL, ASKS | OPTION_HEADER | OPTION_FROM, 1, 2,
       verb_explain },
+    { "purge", "[URL]", "take stored responses out of the cache, by URL, prefix, host or tag, or all", NULL,
+      ASKS | OPTION_PREFIX | OPTION_HOST | OPTION_TAG | OPTION_ALL | OPTION_SOFT | OPTION_HEADER, 0, 1, verb_purge },
+    { "cache", "status|show [URL]", "the cache's figures, or what is stored for a URL", "status show", ASKS | OPTION_HEADER, 1, 2, verb_cache },
     { "metrics", "", "all counters in Prometheus' text format", NULL, ASKS, 0, 0, verb_metrics },
     { "stop", "", "stop gracefully: requests in flight end first", NULL, ASKS | OPTION_NOW | OPTION_DEADLINE, 0, 0, verb_stop },
     { "proxy", "ADDRESS", "forward from one address, without a file", NULL, OPTION_TO | OPTION_SOCKET, 1, 1, verb_proxy },

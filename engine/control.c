@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/cache_commands.h"
 #include "engine/certificates.h"
 #include "engine/control_wire.h"
 #include "engine/explain.h"
@@ -49,7 +50,7 @@ struct control {
     char path[108];
 };
 
-/* A reload or a change of servers that a client asked for. */
+/* A reload, a change of servers or a purge that a client asked for. */
 struct reload_job {
     struct server_answer answer;
     struct client *client; /* NULL: left meanwhile */
@@ -143,6 +144,7 @@ static uint32_t code_of(enum err e)
     switch (e) {
     case ERR_OK: return 0;
     case ERR_SYNTAX: return 3;
+    case ERR_RANGE: return 2; /* what was asked for is no such thing */
     case ERR_PERMISSION: return 5;
     case ERR_AGAIN: return 75;
     default: return 1;
@@ -296,24 +298,54 @@ static void do_certs(struct client *client, const struct wire_request *request, 
         text_add(&reply->text, SLICE("no listener speaks TLS\n"));
 }
 
-/* Arguments: method, URL, the client's address or nothing, then fields. */
+/* Arguments: method, URL, the client's address or nothing, then fields. False: told. */
+static bool read_question(const struct wire_request *request, struct reply *reply, struct explain_question *question)
+{
+    *question = (struct explain_question){ .field_count = request->argument_count - 3 };
+    if (request->argument_count < 3 || question->field_count > EXPLAIN_FIELDS_MAX) {
+        say(reply, 2, "the question has a method, a URL, an address and at most 32 fields");
+        return false;
+    }
+    question->method = slice_of_text(request->arguments[0]);
+    question->url = slice_of_text(request->arguments[1]);
+    question->from = slice_of_text(request->arguments[2]);
+    for (unsigned i = 0; i < question->field_count; i++)
+        question->fields[i] = slice_of_text(request->arguments[3 + i]);
+    return true;
+}
+
 static void do_explain(struct client *client, const struct wire_request *request, struct reply *reply)
 {
     struct server_process *process = client->control->process;
-    struct explain_question question = { .field_count = request->argument_count - 3 };
+    struct explain_question question;
     char why[128];
-    if (request->argument_count < 3 || question.field_count > EXPLAIN_FIELDS_MAX) {
-        say(reply, 2, "explain wants a method, a URL, an address and at most 32 fields");
+    if (!read_question(request, reply, &question))
         return;
-    }
-    question.method = slice_of_text(request->arguments[0]);
-    question.url = slice_of_text(request->arguments[1]);
-    question.from = slice_of_text(request->arguments[2]);
-    for (unsigned i = 0; i < question.field_count; i++)
-        question.fields[i] = slice_of_text(request->arguments[3 + i]);
+    question.homes = process->shared.homes;
+    question.now_s = loop_unix_seconds(&process->loop);
     enum err e = explain(process->generation, &question, process->loop.now_ms, loop_random(&process->loop), &reply->text, &reply->json, why);
     if (e != ERR_OK)
         say(reply, e == ERR_SYNTAX ? 2 : 1, why);
+}
+
+static void do_cache_show(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    struct explain_question question;
+    char why[256];
+    if (!read_question(request, reply, &question))
+        return;
+    enum err e = cache_show(client->control->process, &question, &reply->text, &reply->json, why);
+    if (e != ERR_OK)
+        say(reply, e == ERR_SYNTAX ? 2 : 1, why);
+}
+
+static void do_cache_status(struct client *client, const struct wire_request *request, struct reply *reply)
+{
+    (void)request;
+    if (client->control->process->shared.homes)
+        with_stats(client, reply, cache_status);
+    else
+        say(reply, 1, "no route has a cache");
 }
 
 static void do_version(struct client *client, const struct wire_request *request, struct reply *reply)
@@ -330,7 +362,7 @@ struct command {
 static const struct command commands[] = {
     { "status", do_status }, { "pools", do_pools }, { "top", do_top }, { "metrics", do_metrics }, { "config", do_config },
     { "drain", do_drain }, { "undrain", do_undrain }, { "stop", do_stop }, { "version", do_version },
-    { "certs", do_certs }, { "explain", do_explain },
+    { "certs", do_certs }, { "explain", do_explain }, { "cache-status", do_cache_status }, { "cache-show", do_cache_show },
     { "server-drain", do_drain }, { "server-undrain", do_undrain }, { "server-state", do_force },
     { "server-list", do_list }, { "server-save", do_save },
 };
@@ -387,11 +419,35 @@ static void start_change(struct client *client, enum server_change_kind kind, co
     server_change(client->control->process, &job->answer);
 }
 
+/* The argument says what kind, the value "soft" or nothing; arguments are as struct purge_question has them. */
+static void start_purge(struct client *client, const struct wire_request *request)
+{
+    struct purge_question question = { .soft = strcmp(request->value, "soft") == 0, .text_count = request->argument_count };
+    struct reply reply = { 0 };
+    bool known = purge_kind_of(request->argument, &question.kind);
+    bool one = question.kind == PURGE_PREFIX || question.kind == PURGE_HOST;
+    if (!known || question.text_count > ARRAY_LENGTH(question.texts) || (question.text_count == 0) != (question.kind == PURGE_ALL) ||
+        (one && question.text_count != 1) || (request->value[0] && !question.soft)) {
+        say(&reply, 2, "a purge is of a URL, a prefix, a host, tags, or all");
+        send_reply(client, &reply);
+        return;
+    }
+    for (unsigned i = 0; i < question.text_count; i++)
+        question.texts[i] = slice_of_text(request->arguments[i]);
+    struct reload_job *job = new_job(client);
+    if (job)
+        purge_begin(client->control->process, &question, &job->answer);
+}
+
 static void run_command(struct client *client, const struct wire_request *request)
 {
     struct reply reply = { 0 };
     if (strcmp(request->command, "reload") == 0) {
         start_reload(client);
+        return;
+    }
+    if (strcmp(request->command, "purge") == 0) {
+        start_purge(client, request);
         return;
     }
     for (size_t i = 0; i < ARRAY_LENGTH(changes); i++) {

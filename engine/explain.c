@@ -352,6 +352,8 @@ static enum err go_to_pool(struct explanation *e)
         end_with(e, EXPLAIN_REFUSED, 204, NULL, "Max-Forwards is 0: the proxy is the one asked");
         return ERR_OK;
     }
+    if (e->route->cache.on && e->homes)
+        explain_ask_cache(e);
     enum err result = ask_pool(e);
     if (result == ERR_OK)
         write_head(e);
@@ -372,8 +374,9 @@ static enum err follow(struct explanation *e)
     return ERR_OK;
 }
 
-static void release(struct explanation *e)
+void explanation_free(struct explanation *e)
 {
+    explain_leave_cache(e);
     arena_release(&e->arena);
     block_pool_release(&e->blocks, 0);
     text_release(&e->bytes);
@@ -382,31 +385,50 @@ static void release(struct explanation *e)
     free(e);
 }
 
-enum err explain(const struct generation *generation, const struct explain_question *question, uint64_t now_ms,
-                 uint64_t random, struct text *text, struct text *json, char why[128])
+static enum err find_out(struct explanation *e, const struct explain_question *question, char why[128])
 {
-    struct explanation *e = FAULT("explain") ? NULL : calloc(1, sizeof *e);
-    snprintf(why, 128, "out of memory");
-    if (!e || block_pool_init(&e->blocks, BLOCKS) != ERR_OK) {
-        free(e);
-        return ERR_MEMORY;
-    }
-    e->generation = generation;
-    e->config = generation->config;
-    e->now_ms = now_ms;
-    e->random = random;
-    arena_init(&e->arena, &e->blocks);
     enum err result = read_url(e, question->url, why);
     if (result == ERR_OK)
         result = read_client(e, question->from, why);
-    if (result == ERR_OK) {
-        write_request(e, question);
-        result = e->bytes.failed ? ERR_MEMORY : follow(e);
+    if (result != ERR_OK)
+        return result;
+    write_request(e, question);
+    return e->bytes.failed ? ERR_MEMORY : follow(e);
+}
+
+struct explanation *explanation_new(const struct generation *generation, const struct explain_question *question, uint64_t now_ms,
+                                    uint64_t random, enum err *result, char why[128])
+{
+    struct explanation *e = FAULT("explain") ? NULL : calloc(1, sizeof *e);
+    snprintf(why, 128, "out of memory");
+    *result = ERR_MEMORY;
+    if (!e || block_pool_init(&e->blocks, BLOCKS) != ERR_OK) {
+        free(e);
+        return NULL;
     }
-    if (result == ERR_OK) {
-        explain_put_text(e, text);
-        explain_put_json(e, json);
-    }
-    release(e);
-    return result;
+    e->generation = generation;
+    e->config = generation->config;
+    e->homes = question->homes;
+    e->now_s = question->now_s;
+    e->now_ms = now_ms;
+    e->random = random;
+    arena_init(&e->arena, &e->blocks);
+    *result = find_out(e, question, why);
+    if (*result == ERR_OK)
+        return e;
+    explanation_free(e);
+    return NULL;
+}
+
+enum err explain(const struct generation *generation, const struct explain_question *question, uint64_t now_ms,
+                 uint64_t random, struct text *text, struct text *json, char why[128])
+{
+    enum err result;
+    struct explanation *e = explanation_new(generation, question, now_ms, random, &result, why);
+    if (!e)
+        return result;
+    explain_put_text(e, text);
+    explain_put_json(e, json);
+    explanation_free(e);
+    return ERR_OK;
 }

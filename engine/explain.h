@@ -16,12 +16,17 @@
 
 #define EXPLAIN_FIELDS_MAX 32u
 
+struct homes;
+struct explanation; /* explain_report.h */
+
 struct explain_question {
     struct slice method; /* as it stands, well-formed or not; so are the URL and the fields */
     struct slice url;    /* http(s)://host[:port]/path?query; a fragment is left out, as clients do */
     struct slice from;   /* the client's IP address; empty: 127.0.0.1 */
     struct slice fields[EXPLAIN_FIELDS_MAX]; /* "Name: value"; a Host among them replaces the URL's */
     unsigned field_count;
+    struct homes *homes; /* NULL: no route has a cache */
+    int64_t now_s;       /* since 1970, for what is stored */
 };
 
 /*
@@ -30,5 +35,13 @@ struct explain_question {
  */
 enum err must_use explain(const struct generation *generation, const struct explain_question *question, uint64_t now_ms,
                           uint64_t random, struct text *text, struct text *json, char why[128]);
+
+/*
+ * The same without words: what was found out, to be freed with explanation_free. NULL: *e and why say what is wrong. Objects of the cache that it names
+ * are held until then. The question, the generation and the homes have to last as long.
+ */
+struct explanation *explanation_new(const struct generation *generation, const struct explain_question *question, uint64_t now_ms,
+                                    uint64_t random, enum err *e, char why[128]);
+void explanation_free(struct explanation *explanation);
 
 #endif

@@ -271,6 +271,7 @@ void explain_put_text(const struct explanation *e, struct text *text)
         put_answer(e, text);
         return;
     }
+    explain_cache_text(e, text);
     put_pool(e, text);
     put_picked(e, text);
     put_retries(e, text);
@@ -434,6 +435,8 @@ void explain_put_json(const struct explanation *e, struct text *json)
         string(json, "location", e->location);
     }
     if (e->end == EXPLAIN_POOL) {
+        text_add(json, SLICE(",\"cache\":"));
+        explain_cache_json(e, json);
         pool_json(e, json);
         picked_json(e, json);
     }

@@ -6,6 +6,7 @@
 
 #include "engine/base/arena.h"
 #include "engine/explain.h"
+#include "engine/homes.h"
 #include "proto/codec.h"
 
 #define EXPLAIN_ROUTES_MAX 32u /* that are passed over and told; the rest are counted */
@@ -39,7 +40,39 @@ struct explained_route {
     const struct field_condition *condition;
 };
 
+#define EXPLAIN_OBJECTS_MAX 16u /* stored under one URL that are told; the rest are counted */
+
+/* What the cache would do with the request now. X(id, word, sentence) */
+/* clang-format off */
+#define EXPLAIN_CACHE_ROWS(X)                                                                                       \
+    X(CACHE_PASSES,     "pass",       "it goes past the cache")                                                     \
+    X(CACHE_MISSES,     "miss",       "nothing that is stored fits it: an origin is asked")                         \
+    X(CACHE_WAITS,      "wait",       "another request for it is under way, and it gets the same response")         \
+    X(CACHE_HITS,       "hit",        "it is answered from the cache")                                              \
+    X(CACHE_STALE,      "stale",      "it is answered from the cache with a stale response, which the client allows") \
+    X(CACHE_REVALIDATES, "revalidate", "it is answered from the cache with a stale response, and an origin is asked beside it") \
+    X(CACHE_VALIDATES,  "validate",   "an origin is asked whether what is stored still holds")                      \
+    X(CACHE_REFUSES,    "refuse",     "504: the client wants it from the cache or not at all")
+/* clang-format on */
+#define EXPLAIN_CACHE_AS_ENUM(id, word, sentence) id,
+enum explained_use { EXPLAIN_CACHE_ROWS(EXPLAIN_CACHE_AS_ENUM) };
+
+struct explained_cache {
+    bool asked;               /* the route has a cache, and there are homes */
+    enum cache_reason reason; /* for which the request goes past it */
+    bool keyed;               /* it has a key: false when that would be too long */
+    struct cache_key key;
+    struct home *home;
+    struct object *objects[EXPLAIN_OBJECTS_MAX]; /* under its URL, newest first; a reference each */
+    uint32_t count, total;
+    const struct object *selected; /* the one that would answer; NULL: none */
+    enum explained_use use;
+    char room[CACHE_KEY_BYTES_MAX];
+};
+
 struct explanation {
+    struct homes *homes;
+    int64_t now_s;
     const struct generation *generation;
     const struct config *config;
     uint64_t now_ms, random;
@@ -82,9 +115,20 @@ struct explanation {
     bool certain;      /* every worker would pick that one */
     struct slice head; /* as it goes to the origin; at == NULL: it does not fit */
 
+    struct explained_cache cache;
+
     char head_room[BLOCK_BYTES];
     struct request request; /* last: large */
 };
+
+/* explain_cache.c: what the cache would do, for a request whose route has one; its objects given back; and how all that is said. */
+void explain_ask_cache(struct explanation *e);
+void explain_leave_cache(struct explanation *e);
+void explain_cache_text(const struct explanation *e, struct text *text);
+void explain_cache_json(const struct explanation *e, struct text *json); /* an object */
+void explain_put_use(const struct explanation *e, struct text *out);      /* what it would do now, and why */
+void explain_put_key(struct slice key, struct text *out);                 /* its parts, with bars between */
+void explain_object_text(const struct explanation *e, const struct object *object, const char *indent, struct text *text);
 
 void explain_put_text(const struct explanation *e, struct text *text);
 void explain_put_json(const struct explanation *e, struct text *json);

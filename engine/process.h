@@ -80,6 +80,7 @@ struct server_process {
     uint32_t ticket_turn_ms;  /* how often; 0: they come from a file */
 
     uint64_t homes_bytes; /* that shared.homes were made with */
+    struct purge_job *purges; /* list; cache_commands.c: those that are still counted */
 
     struct timer deadline; /* of draining */
     uint64_t started_ms;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine/base/random.h"
+#include "engine/cache_commands.h"
 #include "engine/control.h"
 #include "engine/homes.h"
 #include "engine/outliers.h"
@@ -495,6 +496,7 @@ static void release(struct server_process *process)
         if (process->workers[i])
             worker_join(process->workers[i]);
     reload_at_end(process);
+    purges_end(process);
     if (process->control)
         control_close(process->control);
     free_generations(process);

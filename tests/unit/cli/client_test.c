@@ -220,6 +220,56 @@ Test(client, server_refuses_what_it_does_not_know_without_asking)
     cr_expect_eq(run_weir("server", "save", "now").code, EXIT_USAGE);
 }
 
+static void expect_arguments(const char *command, const char *argument, unsigned count, const char *last)
+{
+    cr_expect_str_eq(engine.asked.command, command);
+    cr_expect_str_eq(engine.asked.argument, argument);
+    cr_assert_eq(engine.asked.argument_count, count);
+    if (count)
+        cr_expect_str_eq(engine.asked.arguments[count - 1], last);
+}
+
+Test(client, purge_says_what_of_what)
+{
+    start_answering(0, "purged: 3 objects, 1.0 KiB\n", "{}");
+    cr_expect_str_eq(run_weir("purge", "http://a.example/x", "-H", "X-A: b").out, "purged: 3 objects, 1.0 KiB\n");
+    expect_arguments("purge", "url", 2, "X-A: b");
+    cr_expect_str_eq(engine.asked.value, "");
+    run_weir("purge", "--prefix", "http://a.example/x/", "--soft");
+    expect_arguments("purge", "prefix", 1, "http://a.example/x/");
+    cr_expect_str_eq(engine.asked.value, "soft");
+    run_weir("purge", "--host", "a.example:8080");
+    expect_arguments("purge", "host", 1, "a.example:8080");
+    run_weir("purge", "--tag", "one", "--tag=two");
+    expect_arguments("purge", "tag", 2, "two");
+    run_weir("purge", "--all");
+    expect_arguments("purge", "all", 0, NULL);
+}
+
+Test(client, purge_is_of_exactly_one_kind)
+{
+    static const char *const wrong[][4] = { { NULL }, { "--soft" }, { "--all", "http://a/" }, { "--tag", "a", "--all" }, { "--all", "-H", "a: b" } };
+    for (size_t i = 0; i < ARRAY_LENGTH(wrong); i++)
+        cr_expect_eq(run_weir("purge", wrong[i][0], wrong[i][1], wrong[i][2], wrong[i][3]).code, EXIT_USAGE, "%zu", i);
+    expect_says(run_weir("purge").errors, "a URL, --prefix, --host, --tag, --all");
+    expect_says(run_weir("purge", "--host", "a", "--prefix", "http://b/").errors, "usage: weir purge");
+}
+
+Test(client, cache_shows_figures_or_a_url)
+{
+    start_answering(0, "memory\n", "{}");
+    cr_expect_str_eq(run_weir("cache", "status").out, "memory\n");
+    expect_arguments("cache-status", "", 0, NULL);
+    run_weir("cache", "show", "http://a.example/x", "-H", "Accept-Encoding: gzip");
+    expect_arguments("cache-show", "", 4, "Accept-Encoding: gzip");
+    cr_expect_str_eq(engine.asked.arguments[0], "GET");
+    cr_expect_str_eq(engine.asked.arguments[1], "http://a.example/x");
+    cr_expect_eq(run_weir("cache", "show").code, EXIT_USAGE);
+    cr_expect_eq(run_weir("cache", "status", "http://a.example/").code, EXIT_USAGE);
+    cr_expect_eq(run_weir("cache", "status", "-H", "a: b").code, EXIT_USAGE);
+    cr_expect_eq(run_weir("cache", "stats").code, EXIT_USAGE);
+}
+
 Test(client, every_verb_that_asks_says_4_when_nobody_is_there)
 {
     int asked = 0;
@@ -229,6 +279,8 @@ Test(client, every_verb_that_asks_says_4_when_nobody_is_there)
         const char *word = strcmp(verb->word, "config") == 0  ? "show"
                            : strcmp(verb->word, "certs") == 0 ? "list"
                            : strcmp(verb->word, "server") == 0 ? "list"
+                           : strcmp(verb->word, "cache") == 0  ? "status"
+                           : strcmp(verb->word, "purge") == 0  ? "--all"
                            : verb->words_least                ? "web/1"
                                                               : NULL;
         if (!(verb->options & OPTION_SOCKET) || verb->options & OPTION_TO)

@@ -101,6 +101,18 @@ Test(options, servers_are_collected_and_capped)
     cr_expect_not(options_read(&options, verb_named("proxy"), 2 * CLI_TARGETS_MAX + 2, argv));
 }
 
+Test(options, tags_are_collected_and_capped)
+{
+    static char to[] = "--tag", tag[] = "news";
+    struct options options;
+    char *argv[2 * (CLI_TAGS_MAX + 1)];
+    for (size_t i = 0; i < ARRAY_LENGTH(argv); i++)
+        argv[i] = i % 2 ? tag : to;
+    cr_assert(options_read(&options, verb_named("purge"), 2 * CLI_TAGS_MAX, argv));
+    cr_expect_eq(options.tag_count, CLI_TAGS_MAX);
+    cr_expect_not(options_read(&options, verb_named("purge"), 2 * CLI_TAGS_MAX + 2, argv));
+}
+
 Test(options, hints_are_for_what_is_near_only)
 {
     char hint[64];
