@@ -52,7 +52,8 @@ struct caching {
     struct home *home;
     uint8_t role;        /* enum cache_role */
     uint8_t reason;      /* enum cache_reason: why it is not stored, or passes */
-    uint8_t rounds;      /* how often it waited */
+    uint16_t own_fields; /* of the request: behind them stand the cache's conditions */
+    uint8_t rounds; /* how often it waited */
     bool validating;     /* the origin is asked whether `hot` still holds */
     bool validated;      /* and it said so */
     bool collapsed;      /* waited for another's request */
@@ -106,6 +107,8 @@ enum step_verdict caching_pass(struct exchange *x, enum cache_reason reason);
 void caching_shape(struct exchange *x);
 void caching_count_pass(struct exchange *x);
 void caching_count_stale(struct exchange *x);
+/* The request is the client's own again. */
+void caching_restore(struct exchange *x);
 /* From the store: takes the hold over. */
 enum step_verdict caching_serve(struct exchange *x, struct hot *hot);
 

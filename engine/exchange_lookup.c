@@ -1,11 +1,13 @@
 /*
  * LOOKUP: the store is asked, and what is not there is fetched by one exchange for all who want it at the same time.
  *
- * What only makes sense for its own client (Range, If-*) must not shape what is stored: for such a request a fetch of ours goes to the origin,
- * without them, and the client's exchange waits for it like any other.
+ * A request for a part must not shape what is stored: a fetch of ours goes to the origin in its place, for the whole, and the client's
+ * exchange waits for it like any other. A client's own conditions go to the origin with it where nothing is stored; where something is, the
+ * cache's stand in their place, and the client's are judged by what comes of that.
  */
 #include "engine/caching.h"
 #include "engine/exchange.h"
+#include "proto/condition.h"
 
 #define ROUNDS_MAX 4u  /* so often it waits for others before it goes alone */
 #define PASS_MS 10000u /* so long nobody waits for a response that was not to be stored */
@@ -207,12 +209,10 @@ void caching_count_stale(struct exchange *x)
     COUNT_ROUTE(x, stale);
 }
 
-/* Its own fields would make the response its own. */
-static bool is_partial(const struct request *request)
+/* A part of it is wanted: what is stored is the whole. */
+static bool is_for_part(const struct request *request)
 {
-    return fields_have(&request->fields, FIELD_RANGE) || fields_have(&request->fields, FIELD_IF_NONE_MATCH) ||
-           fields_have(&request->fields, FIELD_IF_MODIFIED_SINCE) || fields_have(&request->fields, FIELD_IF_MATCH) ||
-           fields_have(&request->fields, FIELD_IF_UNMODIFIED_SINCE) || fields_have(&request->fields, FIELD_IF_RANGE);
+    return fields_have(&request->fields, FIELD_RANGE) || fields_have(&request->fields, FIELD_IF_RANGE);
 }
 
 static struct hot_pass *pass_of(const struct exchange *x)
@@ -266,13 +266,21 @@ static enum plan plan_miss(struct exchange *x, struct cache *cache, struct found
     }
     if (!alone)
         found->flight = flight_begin(cache, &c->key);
-    if (!is_partial(&x->request))
+    if (!is_for_part(&x->request))
         return PLAN_LEAD;
     if (!found->flight)
         return PLAN_ALONE;
     wait_for(x, found->flight);
     c->collapsed = false;
     return PLAN_FETCH;
+}
+
+/* By its own words, whatever the request asks for. */
+static bool is_fresh(const struct exchange *x, const struct object *object)
+{
+    const struct cache_policy *policy = &object->policy;
+    return !atomic_load_explicit(&object->stale, memory_order_relaxed) && !policy->validate_always &&
+           policy->lifetime_s > cache_age(policy, loop_unix_seconds(&x->worker->loop));
 }
 
 static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct found *found)
@@ -283,7 +291,9 @@ static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct fo
     enum cache_use use = found->object ? caching_use(c, found->object) : CACHE_USE_VALIDATE;
     if (use == CACHE_USE_FRESH || use == CACHE_USE_STALE)
         return PLAN_SERVE;
-    c->forward = found->object ? "stale" : others ? "vary-miss" : "uri-miss";
+    c->forward = !found->object               ? (others ? "vary-miss" : "uri-miss")
+                 : is_fresh(x, found->object) ? "request"
+                                              : "stale";
     if (cache_only_if_cached(c->rule, &x->request))
         return PLAN_ONLY;
     if (use == CACHE_USE_REVALIDATE) {
@@ -293,7 +303,7 @@ static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct fo
         c->sequence = cache_sequence(cache);
         return found->flight ? PLAN_REFRESH : PLAN_SERVE;
     }
-    if (x->request.method != METHOD_GET)
+    if (x->request.method != METHOD_GET || condition_is_for_origin(&x->request))
         return PLAN_ALONE;
     return plan_miss(x, cache, found);
 }
@@ -313,18 +323,40 @@ static void add_stored(struct exchange *x, enum field_id id, struct slice name)
             c->validating |= fields_add(&x->request.fields, name, field_value(&object->fields[i])) == ERR_OK;
 }
 
+static bool is_condition(const struct field *field)
+{
+    return field->id == FIELD_IF_NONE_MATCH || field->id == FIELD_IF_MODIFIED_SINCE;
+}
+
+void caching_restore(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    struct fields *fields = &x->request.fields;
+    if (!c->validating)
+        return;
+    fields->count = c->own_fields;
+    fields->present &= ~(1ull << FIELD_IF_NONE_MATCH | 1ull << FIELD_IF_MODIFIED_SINCE);
+    for (unsigned i = 0; i < fields->count; i++) {
+        if (!is_condition(&fields->list[i]))
+            continue;
+        fields->list[i].flags &= (uint8_t)~FIELD_HOP_BY_HOP;
+        fields->present |= 1ull << fields->list[i].id;
+    }
+    c->validating = false;
+}
+
 /* RFC 9111 4.3.1; and fields that a framework may take for another request are not what everybody's response is made of. */
 void caching_shape(struct exchange *x)
 {
     struct caching *c = x->caching;
     struct fields *fields = &x->request.fields;
     for (unsigned i = 0; i < fields->count; i++)
-        if (cache_field_is_poisonous(c->rule, &fields->list[i]))
+        if (cache_field_is_poisonous(c->rule, &fields->list[i]) || (c->hot && is_condition(&fields->list[i])))
             fields->list[i].flags |= FIELD_HOP_BY_HOP;
     if (x->forwarding.host.length == 0)
         x->forwarding.host = c->key.authority; /* as the key says it, whatever this client's spelling */
     c->sent_s = loop_unix_seconds(&x->worker->loop);
-    c->validating = false;
+    c->own_fields = fields->count;
     if (!c->hot)
         return;
     add_stored(x, FIELD_ETAG, SLICE("If-None-Match"));

@@ -100,8 +100,8 @@ static void plan_answer(struct exchange *x, const struct object *object, struct 
                                .known = knows_length(object->body),
                                .content =
                                    x->request.method != METHOD_HEAD && object->status != 204 && object->status != 304 };
-    if (x->caching->validating || object->status != 200)
-        return; /* the conditions in the request are ours */
+    if (object->status != 200)
+        return;
     enum condition condition = condition_of(&x->request, &validators, object->status);
     if (unlikely(condition != CONDITION_NONE)) {
         answer_condition(answer, condition);

@@ -6,6 +6,7 @@
  * content, as the variant for those who accept that coding.
  */
 #include "engine/caching.h"
+#include "proto/condition.h"
 #include "proto/h1_write.h"
 
 /* Heads as they are stored ------------------------------------------------------------------------------------- */
@@ -155,6 +156,11 @@ void caching_begin(struct exchange *x, const struct response *response, const st
     if (c->role != CACHE_LEADING)
         return;
     c->forward_status = response->status;
+    if (response->status == 304) { /* to the client's own condition: it has the response, and nobody else */
+        c->role = CACHE_PASS;
+        caching_end_flight(x, NEWS_AGAIN);
+        return;
+    }
     const struct response *sent = as_sent(x, response, plan);
     struct cache_new what = what_is_new(x, sent);
     enum cache_reason reason =
@@ -235,12 +241,12 @@ bool caching_is_held_up(const struct exchange *x)
     return body && !conn_is_sink(x->client) && (body->length != BODY_LENGTH_UNKNOWN || atomic_load(&body->watchers));
 }
 
-static char *room_for(struct caching *c, size_t bytes, uint32_t *room)
+static char *room_for(struct caching *c, uint32_t *room)
 {
-    if (c->filling->body->length != BODY_LENGTH_UNKNOWN)
-        return cache_room(c->home->cache, c->filling, bytes, room);
+    if (c->filling->body->preallocated)
+        return cache_room(c->home->cache, c->filling, c->rule->object_bytes_max, room);
     struct cache *cache = home_enter(c->home);
-    char *at = cache_room(cache, c->filling, bytes, room);
+    char *at = cache_room(cache, c->filling, c->rule->object_bytes_max, room);
     home_leave(c->home);
     return at;
 }
@@ -251,7 +257,7 @@ void caching_content(void *exchange, struct slice data)
     struct caching *c = x->caching;
     while (c->filling && data.length) {
         uint32_t room = 0;
-        char *at = c->filling->body ? room_for(c, data.length, &room) : NULL;
+        char *at = c->filling->body ? room_for(c, &room) : NULL;
         if (!at) {
             COUNT(x->worker, cache_refused);
             caching_break(x);
@@ -280,6 +286,7 @@ static void done_with_origin(struct exchange *x, const struct response *response
 
 static enum step_verdict serve_or_end(struct exchange *x, struct hot *hot)
 {
+    caching_restore(x);
     if (!x->caching->fetch)
         return caching_serve(x, hot);
     hot_unref(hot);
@@ -287,9 +294,36 @@ static enum step_verdict serve_or_end(struct exchange *x, struct hot *hot)
     return exchange_go(x, STEP_FINISH);
 }
 
+/* A strong validator that is not the stored one's: the 304 speaks of another response (RFC 9111 4.3.4). */
+static bool speaks_of_another(const struct object *object, const struct response *response)
+{
+    const struct field *etag = fields_find(&response->fields, FIELD_ETAG);
+    return etag && !slice_starts(field_value(etag), SLICE("W/")) && !etags_match_weak(field_value(etag), object->etag);
+}
+
+/* Without conditions, since what is stored cannot be what they were met by. */
+static void ask_again(struct exchange *x, const struct response *response)
+{
+    struct caching *c = x->caching;
+    done_with_origin(x, response);
+    caching_restore(x);
+    hot_unref(c->hot);
+    c->hot = NULL;
+    for (unsigned i = 0; i < x->request.fields.count; i++)
+        if (x->request.fields.list[i].id == FIELD_IF_NONE_MATCH ||
+            x->request.fields.list[i].id == FIELD_IF_MODIFIED_SINCE)
+            x->request.fields.list[i].flags |= FIELD_HOP_BY_HOP;
+    x->first_byte_ns = 0;
+    exchange_go(x, STEP_SELECT);
+}
+
 static void not_modified(struct exchange *x, const struct response *response)
 {
     struct caching *c = x->caching;
+    if (speaks_of_another(c->hot->object, response)) {
+        ask_again(x, response);
+        return;
+    }
     struct hot *hot = hot_ref(c->hot);
     const struct response *merged = freshened(x, hot->object, response);
     struct cache_new what = what_is_new(x, merged);
@@ -366,6 +400,50 @@ static void resume(struct exchange *x, const struct response *response)
     exchange_go(x, STEP_RELAY);
 }
 
+/*
+ * RFC 9111 4.3.5: the answer to HEAD says what GET's would say. Where it is of the stored content, the stored fields are renewed by it; else what
+ * is stored is stale.
+ */
+static bool is_of_content(const struct object *object, const struct response *response)
+{
+    const struct field *etag = fields_find(&response->fields, FIELD_ETAG),
+                       *modified = fields_find(&response->fields, FIELD_LAST_MODIFIED);
+    if (etag && object->etag.length && !slice_equal(field_value(etag), object->etag))
+        return false;
+    for (unsigned i = 0; modified && i < object->field_count; i++)
+        if (object->fields[i].id == FIELD_LAST_MODIFIED &&
+            !slice_equal(field_value(&object->fields[i]), field_value(modified)))
+            return false;
+    return !response->has_content_length || !object->body || response->content_length == object->body->length;
+}
+
+static void head_came(struct exchange *x, const struct response *response)
+{
+    struct caching *c = x->caching;
+    bool others;
+    struct cache *cache = home_enter(c->home);
+    struct object *object = cache_find(cache, &c->key, &x->request, &others), *fresh = NULL;
+    home_leave(c->home);
+    if (!object)
+        return;
+    bool same = is_of_content(object, response);
+    struct cache_new what = what_is_new(x, freshened(x, object, response));
+    what.vary = object->vary;
+    int64_t now_s = loop_unix_seconds(&x->worker->loop);
+    if (!same)
+        atomic_store(&object->stale, true);
+    else if (cache_store_reason(c->rule, &x->request, what.response, c->sent_s ? c->sent_s : now_s, now_s,
+                                &what.policy) != CACHE_REASON_NONE)
+        same = false;
+    cache = home_enter(c->home);
+    if (same)
+        fresh = cache_freshen(cache, object, &what);
+    if (fresh)
+        cache_unref(cache, fresh);
+    cache_unref(cache, object);
+    home_leave(c->home);
+}
+
 bool caching_head(struct exchange *x, const struct response *response)
 {
     struct caching *c = x->caching;
@@ -383,6 +461,8 @@ bool caching_head(struct exchange *x, const struct response *response)
         exchange_release_places(x);
         return true;
     }
+    if (x->request.method == METHOD_HEAD && response->status == 200 && c->key.text.length)
+        head_came(x, response);
     if (cache_invalidates(&x->request, response->status))
         caching_invalidate(x, response);
     return false;
