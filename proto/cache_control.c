@@ -135,10 +135,9 @@ static bool quotes_end(struct slice text, const char **first)
 /* Between the quotes. One with a backslash is left as it is: nothing that an argument may be has need of it, and so it is malformed. */
 static struct argument unquoted(struct slice text)
 {
-    const char *first;
     bool quoted = text.length >= 2 && text.at[0] == '"' && text.at[text.length - 1] == '"';
     struct slice inner = quoted ? slice_of(text.at + 1, text.length - 2) : text;
-    if (text.length == 0 || memchr(inner.at, '"', inner.length) || !quotes_end(text, &first))
+    if (text.length == 0 || memchr(inner.at, '"', inner.length))
         return (struct argument){ ARGUMENT_MALFORMED, SLICE_NONE };
     if (!quoted && !field_is_token(text))
         return (struct argument){ ARGUMENT_MALFORMED, SLICE_NONE };

@@ -232,6 +232,8 @@ Test(targeted_2_1, parameters_are_ignored_and_the_last_of_a_key_wins)
     cr_expect_eq(control.has, 1u << DIRECTIVE_MAX_AGE);
     cr_expect_eq(control.seconds[DIRECTIVE_MAX_AGE], 70);
     cr_expect_eq(control.named, 1u << DIRECTIVE_PRIVATE);
+    select_of("private=\"a\", private=?0", NULL, NULL);
+    cr_expect_eq(control.has | control.named, 0);
 }
 
 Test(targeted_2_1, names_are_a_string)
