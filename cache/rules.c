@@ -36,16 +36,19 @@ struct status_row {
     uint16_t status;
     uint16_t kind;
 };
+/* clang-format off */
 static const struct status_row statuses[] = {
-    { 200, HEURISTIC | UNDERSTOOD }, { 203, HEURISTIC | UNDERSTOOD }, { 204, HEURISTIC | UNDERSTOOD }, { 300, HEURISTIC | UNDERSTOOD },
-    { 301, HEURISTIC | UNDERSTOOD }, { 302, UNDERSTOOD }, { 303, UNDERSTOOD }, { 307, UNDERSTOOD }, { 308, HEURISTIC | UNDERSTOOD },
-    { 403, UNDERSTOOD }, { 404, HEURISTIC | UNDERSTOOD }, { 405, HEURISTIC | UNDERSTOOD }, { 410, HEURISTIC | UNDERSTOOD },
-    { 414, HEURISTIC | UNDERSTOOD }, { 451, HEURISTIC | UNDERSTOOD }, { 500, UNDERSTOOD }, { 501, HEURISTIC | UNDERSTOOD }, { 502, UNDERSTOOD },
+    { 200, HEURISTIC | UNDERSTOOD }, { 203, HEURISTIC | UNDERSTOOD }, { 204, HEURISTIC | UNDERSTOOD },
+    { 300, HEURISTIC | UNDERSTOOD }, { 301, HEURISTIC | UNDERSTOOD }, { 302, UNDERSTOOD }, { 303, UNDERSTOOD },
+    { 307, UNDERSTOOD }, { 308, HEURISTIC | UNDERSTOOD }, { 403, UNDERSTOOD }, { 404, HEURISTIC | UNDERSTOOD },
+    { 405, HEURISTIC | UNDERSTOOD }, { 410, HEURISTIC | UNDERSTOOD }, { 414, HEURISTIC | UNDERSTOOD },
+    { 451, HEURISTIC | UNDERSTOOD }, { 500, UNDERSTOOD }, { 501, HEURISTIC | UNDERSTOOD }, { 502, UNDERSTOOD },
     { 503, UNDERSTOOD }, { 504, UNDERSTOOD },
-    { 304, NEVER }, { 400, NEVER }, { 401, NEVER }, { 407, NEVER }, { 408, NEVER }, { 411, NEVER }, { 412, NEVER }, { 413, NEVER }, { 415, NEVER },
-    { 417, NEVER }, { 421, NEVER }, { 422, NEVER }, { 425, NEVER }, { 426, NEVER }, { 428, NEVER }, { 429, NEVER }, { 431, NEVER }, { 505, NEVER },
-    { 511, NEVER },
+    { 304, NEVER }, { 400, NEVER }, { 401, NEVER }, { 407, NEVER }, { 408, NEVER }, { 411, NEVER }, { 412, NEVER },
+    { 413, NEVER }, { 415, NEVER }, { 417, NEVER }, { 421, NEVER }, { 422, NEVER }, { 425, NEVER }, { 426, NEVER },
+    { 428, NEVER }, { 429, NEVER }, { 431, NEVER }, { 505, NEVER }, { 511, NEVER },
 };
+/* clang-format on */
 
 static unsigned status_kind(unsigned status)
 {
@@ -69,7 +72,8 @@ static bool cookies_bypass(const struct cache_rule *rule, struct slice value)
 {
     while (value.length) {
         const char *semicolon = memchr(value.at, ';', value.length);
-        size_t length = semicolon ? (size_t)(semicolon - value.at) : value.length, used = semicolon ? length + 1 : length;
+        size_t length = semicolon ? (size_t)(semicolon - value.at) : value.length,
+               used = semicolon ? length + 1 : length;
         const char *equals = length ? memchr(value.at, '=', length) : NULL;
         if (equals && cookie_bypasses(rule, slice_trim(slice_of(value.at, (size_t)(equals - value.at)))))
             return true;
@@ -124,10 +128,10 @@ bool cache_only_if_cached(const struct cache_rule *rule, const struct request *r
 struct words {
     const struct response *response;
     struct cache_control control;
-    enum field_id governs; /* which field `control` is of */
-    unsigned kind;         /* of the status */
+    enum field_id governs;       /* which field `control` is of */
+    unsigned kind;               /* of the status */
     const struct cache_ttl *ttl; /* of the rule; NULL: none */
-    bool explicit;         /* it says itself how long it is fresh */
+    bool explicit;               /* it says itself how long it is fresh */
 };
 
 static const struct cache_ttl *ttl_of(const struct cache_rule *rule, unsigned status)
@@ -229,7 +233,8 @@ static uint32_t window(const struct words *words, enum cache_directive directive
 
 static void find_windows(const struct cache_rule *rule, const struct words *words, struct cache_policy *policy)
 {
-    const uint32_t never_stale = 1u << DIRECTIVE_MUST_REVALIDATE | 1u << DIRECTIVE_PROXY_REVALIDATE | 1u << DIRECTIVE_S_MAXAGE;
+    const uint32_t never_stale =
+        1u << DIRECTIVE_MUST_REVALIDATE | 1u << DIRECTIVE_PROXY_REVALIDATE | 1u << DIRECTIVE_S_MAXAGE;
     policy->must_revalidate = words->control.has & never_stale;
     policy->validate_always = cache_control_has(&words->control, DIRECTIVE_NO_CACHE) && !words->ttl;
     policy->immutable = cache_control_has(&words->control, DIRECTIVE_IMMUTABLE);
@@ -240,7 +245,8 @@ static void find_windows(const struct cache_rule *rule, const struct words *word
 }
 
 /* Is it of use for anything: to answer with, to validate, to stand in? */
-static enum cache_reason lifetime_reason(const struct cache_rule *rule, struct words *words, int64_t sent_s, struct cache_policy *policy)
+static enum cache_reason lifetime_reason(const struct cache_rule *rule, struct words *words, int64_t sent_s,
+                                         struct cache_policy *policy)
 {
     const struct fields *fields = &words->response->fields;
     int64_t date_s = date_of(fields, FIELD_DATE, policy->received_s);
@@ -255,7 +261,8 @@ static enum cache_reason lifetime_reason(const struct cache_rule *rule, struct w
     const struct field *etag = fields_find(fields, FIELD_ETAG);
     bool validator = (etag && etag->value_length) || policy->modified_s >= 0;
     bool fresh = policy->lifetime_s > policy->age_s && !policy->validate_always;
-    return fresh || validator || policy->stale_while_revalidate_s || policy->stale_if_error_s ? CACHE_REASON_NONE : CACHE_REASON_LIFETIME;
+    return fresh || validator || policy->stale_while_revalidate_s || policy->stale_if_error_s ? CACHE_REASON_NONE
+                                                                                              : CACHE_REASON_LIFETIME;
 }
 
 /* Storing (RFC 9111 3) --------------------------------------------------------------------------------------------- */
@@ -283,7 +290,8 @@ static enum cache_reason directive_reason(const struct words *words, const struc
     return CACHE_REASON_NONE;
 }
 
-static bool is_named(const struct cache_control *control, enum field_id governs, const struct fields *fields, struct slice name)
+static bool is_named(const struct cache_control *control, enum field_id governs, const struct fields *fields,
+                     struct slice name)
 {
     static const enum cache_directive naming[] = { DIRECTIVE_PRIVATE, DIRECTIVE_NO_CACHE };
     for (size_t i = 0; i < ARRAY_LENGTH(naming); i++)
@@ -314,14 +322,18 @@ static enum cache_reason content_reason(const struct cache_rule *rule, const str
         return CACHE_REASON_SET_COOKIE;
     if (varies_by_all(&response->fields))
         return CACHE_REASON_VARY;
-    return response->framing == FRAMING_LENGTH && response->content_length > rule->object_bytes_max ? CACHE_REASON_LARGE : CACHE_REASON_NONE;
+    return response->framing == FRAMING_LENGTH && response->content_length > rule->object_bytes_max ? CACHE_REASON_LARGE
+                                                                                                    : CACHE_REASON_NONE;
 }
 
-enum cache_reason cache_store_reason(const struct cache_rule *rule, const struct request *request, const struct response *response,
-                                     int64_t sent_s, int64_t received_s, struct cache_policy *policy)
+enum cache_reason cache_store_reason(const struct cache_rule *rule, const struct request *request,
+                                     const struct response *response, int64_t sent_s, int64_t received_s,
+                                     struct cache_policy *policy)
 {
     enum cache_reason reason = cache_request_reason(rule, request);
-    struct words words = { .response = response, .kind = status_kind(response->status), .ttl = ttl_of(rule, response->status) };
+    struct words words = { .response = response,
+                           .kind = status_kind(response->status),
+                           .ttl = ttl_of(rule, response->status) };
     struct cache_policy found = { .received_s = received_s };
     if (reason == CACHE_REASON_NONE)
         reason = status_reason_of(&words);
@@ -378,21 +390,24 @@ static bool wants_validation(const struct cache_control *control, const struct c
         return true;
     if (!cache_control_has(control, DIRECTIVE_MAX_AGE) || (policy->immutable && staleness < 0))
         return false;
-    return age > control->seconds[DIRECTIVE_MAX_AGE] || (staleness >= 0 && !cache_control_has(control, DIRECTIVE_MAX_STALE));
+    return age > control->seconds[DIRECTIVE_MAX_AGE] ||
+           (staleness >= 0 && !cache_control_has(control, DIRECTIVE_MAX_STALE));
 }
 
-static cold_function enum cache_use use_with_wishes(const struct cache_rule *rule, const struct cache_policy *policy, const struct request *request,
-                                                    int64_t staleness)
+static cold_function enum cache_use use_with_wishes(const struct cache_rule *rule, const struct cache_policy *policy,
+                                                    const struct request *request, int64_t staleness)
 {
     struct cache_control control;
     cache_control_read_request(&control, &request->fields);
     if (rule->client_no_cache && wants_validation(&control, policy, staleness))
         return CACHE_USE_VALIDATE;
     enum cache_use use = use_without_wishes(policy, staleness);
-    return use == CACHE_USE_VALIDATE && !policy->must_revalidate && allows_stale(&control, staleness) ? CACHE_USE_STALE : use;
+    return use == CACHE_USE_VALIDATE && !policy->must_revalidate && allows_stale(&control, staleness) ? CACHE_USE_STALE
+                                                                                                      : use;
 }
 
-hot_function enum cache_use cache_use_of(const struct cache_rule *rule, const struct cache_policy *policy, const struct request *request, int64_t now_s)
+hot_function enum cache_use cache_use_of(const struct cache_rule *rule, const struct cache_policy *policy,
+                                         const struct request *request, int64_t now_s)
 {
     int64_t staleness = staleness_at(policy, now_s);
     if (policy->validate_always)
@@ -407,7 +422,8 @@ enum cache_use cache_use_purged(const struct cache_policy *policy, enum cache_us
     return use != CACHE_USE_VALIDATE && policy->stale_while_revalidate_s ? CACHE_USE_REVALIDATE : CACHE_USE_VALIDATE;
 }
 
-bool cache_use_on_error(const struct cache_rule *rule, const struct cache_policy *policy, const struct request *request, int64_t now_s)
+bool cache_use_on_error(const struct cache_rule *rule, const struct cache_policy *policy, const struct request *request,
+                        int64_t now_s)
 {
     struct cache_control control;
     int64_t staleness = staleness_at(policy, now_s);
@@ -465,8 +481,9 @@ bool cache_field_is_dropped(const struct cache_rule *rule, const struct response
 
 bool cache_field_updates(const struct cache_rule *rule, const struct response *response, const struct field *field)
 {
-    const uint64_t of_content = BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_CONTENT_ENCODING) | BIT(FIELD_CONTENT_TYPE) | BIT(FIELD_CONTENT_RANGE) |
-                                BIT(FIELD_CONTENT_MD5) | BIT(FIELD_DIGEST) | BIT(FIELD_CONTENT_DIGEST) | BIT(FIELD_REPR_DIGEST);
+    const uint64_t of_content = BIT(FIELD_CONTENT_LENGTH) | BIT(FIELD_CONTENT_ENCODING) | BIT(FIELD_CONTENT_TYPE) |
+                                BIT(FIELD_CONTENT_RANGE) | BIT(FIELD_CONTENT_MD5) | BIT(FIELD_DIGEST) |
+                                BIT(FIELD_CONTENT_DIGEST) | BIT(FIELD_REPR_DIGEST);
     return !(of_content >> field->id & 1) && !cache_field_is_dropped(rule, response, field);
 }
 

@@ -9,7 +9,9 @@
 #define INTEGER_MAX 999999999999999 /* 15 digits (RFC 8941 3.3.1) */
 
 /* Name with each byte escaped and in quotes, fwd, fwd-status, ttl, stored, collapsed, detail. */
-_Static_assert(2 * NAME_BYTES_MAX + 2 + 6 + WORD_BYTES_MAX + 13 + 10 + 6 + 16 + 8 + 11 + 9 + WORD_BYTES_MAX <= CACHE_STATUS_BYTES, "the longest fits");
+_Static_assert(2 * NAME_BYTES_MAX + 2 + 6 + WORD_BYTES_MAX + 13 + 10 + 6 + 16 + 8 + 11 + 9 + WORD_BYTES_MAX <=
+                   CACHE_STATUS_BYTES,
+               "the longest fits");
 
 struct line {
     char *at, *end;

@@ -230,7 +230,8 @@ static void take_surrogate_age(struct cache_control *control, struct slice text)
     }
     size_t length = (size_t)(plus - text.at);
     take_directive(control, DIRECTIVE_MAX_AGE, (struct argument){ ARGUMENT_TEXT, slice_of(text.at, length) });
-    take_directive(control, DIRECTIVE_STALE_WHILE_REVALIDATE, (struct argument){ ARGUMENT_TEXT, slice_of(plus + 1, text.length - length - 1) });
+    take_directive(control, DIRECTIVE_STALE_WHILE_REVALIDATE,
+                   (struct argument){ ARGUMENT_TEXT, slice_of(plus + 1, text.length - length - 1) });
 }
 
 static void take_surrogate(struct cache_control *control, struct slice element)
@@ -267,7 +268,9 @@ static struct argument argument_of_item(enum cache_directive directive, const st
         return (struct argument){ ARGUMENT_NONE, SLICE_NONE };
     if (rows[directive].kind == SECONDS)
         return item->kind == STRUCTURED_INTEGER ? (struct argument){ ARGUMENT_TEXT, item->text } : malformed;
-    return item->kind == STRUCTURED_STRING || item->kind == STRUCTURED_TOKEN ? (struct argument){ ARGUMENT_TEXT, item->text } : malformed;
+    return item->kind == STRUCTURED_STRING || item->kind == STRUCTURED_TOKEN
+               ? (struct argument){ ARGUMENT_TEXT, item->text }
+               : malformed;
 }
 
 static void visit_targeted(void *argument, struct slice key, const struct structured_item *item)
@@ -319,13 +322,15 @@ static bool line_names(struct slice value, const struct naming *naming)
     struct slice element;
     while (next_element(&line, &element)) {
         struct directive_text text = directive_text_of(element);
-        if (directive_of(text.name) == naming->directive && is_name_list(text.argument) && list_names(text.argument.text, naming->name))
+        if (directive_of(text.name) == naming->directive && is_name_list(text.argument) &&
+            list_names(text.argument.text, naming->name))
             return true;
     }
     return false;
 }
 
-bool cache_control_names(const struct fields *response, enum field_id id, enum cache_directive directive, struct slice name)
+bool cache_control_names(const struct fields *response, enum field_id id, enum cache_directive directive,
+                         struct slice name)
 {
     struct naming naming = { directive, name, false };
     if (id == FIELD_CDN_CACHE_CONTROL)

@@ -124,8 +124,8 @@ static int64_t near_year(int64_t two_digits, int64_t now_s)
 /* rfc850-date: the whole weekday stands before the comma. */
 static bool matches_rfc850(struct slice text, int64_t now_s, struct parts *parts)
 {
-    static const struct slice names[] = { SLICE("Monday"), SLICE("Tuesday"), SLICE("Wednesday"), SLICE("Thursday"), SLICE("Friday"),
-                                          SLICE("Saturday"), SLICE("Sunday") };
+    static const struct slice names[] = { SLICE("Monday"), SLICE("Tuesday"),  SLICE("Wednesday"), SLICE("Thursday"),
+                                          SLICE("Friday"), SLICE("Saturday"), SLICE("Sunday") };
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
         size_t length = names[i].length;
         if (text.length <= length || !slice_equal_nocase(slice_of(text.at, length), names[i]))
@@ -143,7 +143,8 @@ static bool exists(const struct parts *parts)
     static const uint8_t month_days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
     bool leap = parts->year % 4 == 0 && (parts->year % 100 != 0 || parts->year % 400 == 0);
     int64_t days = month_days[parts->month - 1] + (parts->month == 2 && leap);
-    return parts->year >= 1 && parts->day >= 1 && parts->day <= days && parts->hour < 24 && parts->minute < 60 && parts->second <= 60;
+    return parts->year >= 1 && parts->day >= 1 && parts->day <= days && parts->hour < 24 && parts->minute < 60 &&
+           parts->second <= 60;
 }
 
 enum err http_date_parse(struct slice text, int64_t now_s, int64_t *seconds)

@@ -174,7 +174,8 @@ static bool take_bare(struct slice *in, struct structured_item *item)
 static bool take_key(struct slice *in, struct slice *key)
 {
     size_t length = 0;
-    while (length < in->length && (is_lower(in->at[length]) || is_digit(in->at[length]) || is_one_of(in->at[length], "_-.*")))
+    while (length < in->length &&
+           (is_lower(in->at[length]) || is_digit(in->at[length]) || is_one_of(in->at[length], "_-.*")))
         length++;
     if (length == 0 || !(is_lower(in->at[0]) || in->at[0] == '*'))
         return false;
@@ -224,7 +225,9 @@ static bool take_member(struct slice *in, struct structured_item *item)
 }
 
 /* 4.2.2 */
-enum err structured_dictionary_line(struct slice value, void (*visit)(void *argument, struct slice key, const struct structured_item *item), void *argument)
+enum err structured_dictionary_line(struct slice value,
+                                    void (*visit)(void *argument, struct slice key, const struct structured_item *item),
+                                    void *argument)
 {
     struct slice in = value;
     skip_spaces(&in, false);
@@ -249,7 +252,8 @@ enum err structured_dictionary_line(struct slice value, void (*visit)(void *argu
 
 /* An empty line between others is an empty member once lines are put together, and so a fault; alone it is an empty Dictionary. */
 enum err structured_dictionary(const struct fields *fields, enum field_id id,
-                               void (*visit)(void *argument, struct slice key, const struct structured_item *item), void *argument)
+                               void (*visit)(void *argument, struct slice key, const struct structured_item *item),
+                               void *argument)
 {
     unsigned lines = 0, empty = 0;
     if (!fields_have(fields, id))

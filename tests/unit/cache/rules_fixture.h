@@ -64,9 +64,9 @@ static inline enum cache_reason stored_as(uint16_t status, const char *control, 
     return stored();
 }
 
-#define EXPECT_REASON(call, reason) \
-    do { \
-        enum cache_reason was = (call); \
+#define EXPECT_REASON(call, reason)                                         \
+    do {                                                                    \
+        enum cache_reason was = (call);                                     \
         cr_expect_eq(was, reason, "%s: %s", #call, cache_reason_word(was)); \
     } while (0)
 

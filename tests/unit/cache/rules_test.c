@@ -5,7 +5,8 @@
 
 Test(rules_3, only_methods_that_are_understood)
 {
-    static const enum method others[] = { METHOD_OTHER, METHOD_POST, METHOD_PUT, METHOD_DELETE, METHOD_OPTIONS, METHOD_TRACE, METHOD_PATCH, METHOD_QUERY };
+    static const enum method others[] = { METHOD_OTHER,   METHOD_POST,  METHOD_PUT,   METHOD_DELETE,
+                                          METHOD_OPTIONS, METHOD_TRACE, METHOD_PATCH, METHOD_QUERY };
     EXPECT_REASON(stored_as(200, "max-age=60", false), CACHE_REASON_NONE);
     request.method = METHOD_HEAD;
     EXPECT_REASON(stored(), CACHE_REASON_NONE);
@@ -34,7 +35,8 @@ Test(rules_request, content_and_other_protocols_are_not_for_the_cache)
 
 Test(rules_request, the_rule_names_cookies_and_fields_that_bypass)
 {
-    static const struct slice cookies[] = { SLICE("session*"), SLICE("admin") }, fields[] = { SLICE("X-Preview"), SLICE("Range") };
+    static const struct slice cookies[] = { SLICE("session*"), SLICE("admin") },
+                              fields[] = { SLICE("X-Preview"), SLICE("Range") };
     rule.bypass_cookies = cookies;
     rule.bypass_cookie_count = 2;
     rule.bypass_fields = fields;
@@ -77,7 +79,8 @@ Test(rules_5_2_1_7, only_if_cached_always_counts)
 
 Test(rules_3, a_response_is_final_and_not_of_a_part)
 {
-    static const uint16_t never[] = { 100, 103, 199, 304, 400, 401, 407, 408, 411, 412, 413, 415, 417, 421, 422, 425, 426, 428, 429, 431, 505, 511 };
+    static const uint16_t never[] = { 100, 103, 199, 304, 400, 401, 407, 408, 411, 412, 413,
+                                      415, 417, 421, 422, 425, 426, 428, 429, 431, 505, 511 };
     static const struct cache_ttl all = { 100, 599, 60 };
     for (unsigned round = 0; round < 2; round++) {
         for (size_t i = 0; i < ARRAY_LENGTH(never); i++)
@@ -112,7 +115,8 @@ Test(rules_3, private_is_not_stored_unless_it_names_fields)
 Test(rules_3, without_a_word_of_freshness_only_what_is_heuristically_cacheable)
 {
     static const uint16_t yes[] = { 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 451, 501 };
-    static const uint16_t no[] = { 201, 202, 205, 207, 226, 302, 303, 305, 307, 402, 403, 406, 409, 418, 500, 502, 503, 504, 507, 599 };
+    static const uint16_t no[] = { 201, 202, 205, 207, 226, 302, 303, 305, 307, 402,
+                                   403, 406, 409, 418, 500, 502, 503, 504, 507, 599 };
     rule.default_ttl_s = 30;
     for (size_t i = 0; i < ARRAY_LENGTH(yes); i++) {
         EXPECT_REASON(stored_as(yes[i], NULL, false), CACHE_REASON_NONE);
@@ -248,8 +252,16 @@ Test(rules_5_3, expires_counts_from_date)
 
 Test(rules_5_3, expires_that_is_no_date_is_in_the_past)
 {
-    static const char *const rows[] = { "0", "", "-1", "never", DATE_NOW, DATE_MINUTE_BEFORE, "Wed, 01 Jan 2025 01:00:00 UTC", "3600",
-                                        "Wed, 01 Jan 2025 01:00:00 GMT, Wed, 01 Jan 2025 01:00:00 GMT", "Mon, 01 Jan 0001 00:00:00 GMT" };
+    static const char *const rows[] = { "0",
+                                        "",
+                                        "-1",
+                                        "never",
+                                        DATE_NOW,
+                                        DATE_MINUTE_BEFORE,
+                                        "Wed, 01 Jan 2025 01:00:00 UTC",
+                                        "3600",
+                                        "Wed, 01 Jan 2025 01:00:00 GMT, Wed, 01 Jan 2025 01:00:00 GMT",
+                                        "Mon, 01 Jan 0001 00:00:00 GMT" };
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         stored_as(200, NULL, true);
         says("Last-Modified", DATE_10_DAYS_BEFORE);
@@ -434,8 +446,9 @@ Test(rules_5_1, of_a_list_of_ages_the_first_counts_and_what_is_none_is_ignored)
     static const struct {
         const char *age;
         uint32_t seconds;
-    } rows[] = { { "100", 100 }, { "100, 5", 100 }, { "100 ,x", 100 }, { "x, 100", 0 }, { "-5", 0 }, { "", 0 }, { ",5", 0 }, { "5.0", 0 },
-                 { "99999999999", CACHE_SECONDS_MAX } };
+    } rows[] = { { "100", 100 },  { "100, 5", 100 }, { "100 ,x", 100 },
+                 { "x, 100", 0 }, { "-5", 0 },       { "", 0 },
+                 { ",5", 0 },     { "5.0", 0 },      { "99999999999", CACHE_SECONDS_MAX } };
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         stored_as(200, "max-age=1000", true);
         says("Age", rows[i].age);

@@ -37,7 +37,8 @@ Test(rules_5_2_2_4, no_cache_with_names_may_be_used_without_those_fields)
 
 Test(rules_4_2_4, must_revalidate_and_its_like_are_never_used_stale)
 {
-    static const char *const rows[] = { "max-age=60, must-revalidate", "max-age=60, proxy-revalidate", "s-maxage=60", "s-maxage=60, stale-while-revalidate=99",
+    static const char *const rows[] = { "max-age=60, must-revalidate", "max-age=60, proxy-revalidate", "s-maxage=60",
+                                        "s-maxage=60, stale-while-revalidate=99",
                                         "max-age=60, must-revalidate, stale-if-error=99" };
     rule.stale_while_revalidate_s = rule.stale_if_error_s = 1000;
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
@@ -107,7 +108,9 @@ Test(rules_5_2_1_2, max_stale_allows_stale_ones)
 
 Test(rules_5_2_1, a_client_asks_for_more_only_if_the_rule_lets_it)
 {
-    static const char *const rows[] = { "no-cache", "max-age=0", "max-age=9", "min-fresh=51", "min-fresh=x", "max-age=x" };
+    static const char *const rows[] = {
+        "no-cache", "max-age=0", "max-age=9", "min-fresh=51", "min-fresh=x", "max-age=x"
+    };
     stored_as(200, "max-age=60", true);
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
         cr_expect_eq(used_as_asked(rows[i], 10), CACHE_USE_FRESH, "%s", rows[i]);
@@ -222,7 +225,9 @@ static bool updates(const char *name)
 Test(rules_3_1, fields_of_one_hop_or_one_client_are_not_stored)
 {
     static const char *const none[] = { "Set-Cookie", "Age", "Trailer", "Proxy-Authentication-Info", "X-Hop" };
-    static const char *const all[] = { "Date", "ETag", "X-A", "Cache-Control", "Vary", "Content-Type", "Content-Length", "Surrogate-Control" };
+    static const char *const all[] = {
+        "Date", "ETag", "X-A", "Cache-Control", "Vary", "Content-Type", "Content-Length", "Surrogate-Control"
+    };
     for (size_t i = 0; i < ARRAY_LENGTH(none); i++)
         says(none[i], "1");
     for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
@@ -259,9 +264,12 @@ Test(rules_5_2_2_7, fields_that_private_or_no_cache_name_are_not_stored)
 
 Test(rules_3_2, a_304_updates_what_does_not_describe_the_content)
 {
-    static const char *const no[] = { "Content-Length", "Content-Encoding", "Content-Type", "Content-Range", "Content-MD5", "Digest", "Content-Digest",
-                                      "Repr-Digest", "Age", "Set-Cookie" };
-    static const char *const yes[] = { "Date", "Expires", "Cache-Control", "ETag", "Last-Modified", "Vary", "X-A", "Content-Location" };
+    static const char *const no[] = { "Content-Length", "Content-Encoding", "Content-Type",
+                                      "Content-Range",  "Content-MD5",      "Digest",
+                                      "Content-Digest", "Repr-Digest",      "Age",
+                                      "Set-Cookie" };
+    static const char *const yes[] = { "Date",          "Expires", "Cache-Control", "ETag",
+                                       "Last-Modified", "Vary",    "X-A",           "Content-Location" };
     for (size_t i = 0; i < ARRAY_LENGTH(no); i++)
         says(no[i], "1");
     for (size_t i = 0; i < ARRAY_LENGTH(yes); i++)
@@ -278,8 +286,10 @@ Test(rules_4_4, unsafe_methods_that_succeed_invalidate)
     static const enum method safe[] = { METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_TRACE, METHOD_QUERY };
     for (size_t i = 0; i < ARRAY_LENGTH(unsafe); i++) {
         request.method = unsafe[i];
-        cr_expect(cache_invalidates(&request, 200) && cache_invalidates(&request, 204) && cache_invalidates(&request, 303));
-        cr_expect_not(cache_invalidates(&request, 100) || cache_invalidates(&request, 400) || cache_invalidates(&request, 500));
+        cr_expect(cache_invalidates(&request, 200) && cache_invalidates(&request, 204) &&
+                  cache_invalidates(&request, 303));
+        cr_expect_not(cache_invalidates(&request, 100) || cache_invalidates(&request, 400) ||
+                      cache_invalidates(&request, 500));
     }
     for (size_t i = 0; i < ARRAY_LENGTH(safe); i++) {
         request.method = safe[i];
@@ -290,9 +300,13 @@ Test(rules_4_4, unsafe_methods_that_succeed_invalidate)
 /* Whatever is said and asked: nothing is used stale against a word of the origin, and ages do not run backwards. */
 Test(rules, property_no_stale_use_against_the_origins_word)
 {
-    static const char *const words[] = { "max-age=10", "max-age=100", "s-maxage=20", "no-cache", "must-revalidate", "proxy-revalidate", "public",
-                                         "stale-while-revalidate=50", "stale-if-error=50", "immutable", "max-age=x", "no-cache=\"a\"" };
-    static const char *const wishes[] = { "max-stale", "max-stale=30", "max-age=5", "min-fresh=5", "no-cache", "stale-if-error=40", "only-if-cached" };
+    static const char *const words[] = {
+        "max-age=10",        "max-age=100",      "s-maxage=20", "no-cache",
+        "must-revalidate",   "proxy-revalidate", "public",      "stale-while-revalidate=50",
+        "stale-if-error=50", "immutable",        "max-age=x",   "no-cache=\"a\""
+    };
+    static const char *const wishes[] = { "max-stale", "max-stale=30",      "max-age=5",     "min-fresh=5",
+                                          "no-cache",  "stale-if-error=40", "only-if-cached" };
     seed_take("rules");
     for (unsigned i = 0; i < 20000; i++) {
         says_nothing();
@@ -314,7 +328,8 @@ Test(rules, property_no_stale_use_against_the_origins_word)
         enum cache_use use = used(after);
         cr_assert(cache_age(&policy, NOW + after + 1) > cache_age(&policy, NOW + after));
         cr_assert(use != CACHE_USE_FRESH || (fresh && !policy.validate_always));
-        cr_assert((use != CACHE_USE_STALE && use != CACHE_USE_REVALIDATE) || !(fresh || policy.must_revalidate || policy.validate_always));
+        cr_assert((use != CACHE_USE_STALE && use != CACHE_USE_REVALIDATE) ||
+                  !(fresh || policy.must_revalidate || policy.validate_always));
         cr_assert(!used_on_error(after) || !(policy.validate_always || (policy.must_revalidate && !fresh)));
     }
 }

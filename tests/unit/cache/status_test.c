@@ -21,15 +21,16 @@ Test(status_9211_2, a_hit_is_not_forwarded)
 {
     WRITES("weir; hit; ttl=376", .name = SLICE("weir"), .hit = true, .has_ttl = true, .ttl_s = 376);
     WRITES("weir; hit; ttl=-412", .name = SLICE("weir"), .hit = true, .has_ttl = true, .ttl_s = -412);
-    WRITES("weir; hit", .name = SLICE("weir"), .hit = true, .forward = "stale", .stored = true, .collapsed = true, .forward_status = 200);
+    WRITES("weir; hit", .name = SLICE("weir"), .hit = true, .forward = "stale", .stored = true, .collapsed = true,
+           .forward_status = 200);
 }
 
 Test(status_9211_2, a_forwarded_request_says_why_and_what_became_of_it)
 {
     WRITES("weir; fwd=uri-miss; stored", .name = SLICE("weir"), .forward = "uri-miss", .stored = true);
     WRITES("weir; fwd=uri-miss; collapsed", .name = SLICE("weir"), .forward = "uri-miss", .collapsed = true);
-    WRITES("weir; fwd=stale; fwd-status=304; stored; ttl=60", .name = SLICE("weir"), .forward = "stale", .forward_status = 304, .stored = true,
-           .has_ttl = true, .ttl_s = 60);
+    WRITES("weir; fwd=stale; fwd-status=304; stored; ttl=60", .name = SLICE("weir"), .forward = "stale",
+           .forward_status = 304, .stored = true, .has_ttl = true, .ttl_s = 60);
     WRITES("weir; fwd=bypass; detail=set-cookie", .name = SLICE("weir"), .forward = "bypass", .detail = "set-cookie");
     WRITES("weir", .name = SLICE("weir"), .stored = true);
 }
@@ -42,7 +43,10 @@ Test(status_8941_3_3, a_name_is_a_token_or_else_a_string)
     WRITES("\"\"; hit", .name = SLICE_NONE, .hit = true);
     WRITES("\"my cache\"; hit", .name = SLICE("my cache"), .hit = true);
     WRITES("\"a;b=\\\"c\\\\\"; hit", .name = SLICE("a;b=\"c\\"), .hit = true);
-    WRITES("\"a??b?\"; hit", .name = SLICE("a\xc3\xa9" "b\r"), .hit = true);
+    WRITES("\"a??b?\"; hit",
+           .name = SLICE("a\xc3\xa9"
+                         "b\r"),
+           .hit = true);
 }
 
 Test(status_8941_3_3_1, integers_have_fifteen_digits)
@@ -56,10 +60,16 @@ Test(status, the_longest_fits)
 {
     char name[1000];
     memset(name, '"', sizeof name);
-    const char *text = written(&(struct cache_status){ .name = slice_of(name, sizeof name), .forward = "123456789012345678901234567890", .forward_status = UINT32_MAX,
-                                                       .has_ttl = true, .ttl_s = INT64_MIN, .stored = true, .collapsed = true,
+    const char *text = written(&(struct cache_status){ .name = slice_of(name, sizeof name),
+                                                       .forward = "123456789012345678901234567890",
+                                                       .forward_status = UINT32_MAX,
+                                                       .has_ttl = true,
+                                                       .ttl_s = INT64_MIN,
+                                                       .stored = true,
+                                                       .collapsed = true,
                                                        .detail = "123456789012345678901234567890" });
-    static const char tail[] = "\"; fwd=123456789012345678901234; fwd-status=4294967295; stored; collapsed; ttl=-999999999999999; detail=123456789012345678901234";
+    static const char tail[] =
+        "\"; fwd=123456789012345678901234; fwd-status=4294967295; stored; collapsed; ttl=-999999999999999; detail=123456789012345678901234";
     cr_expect_eq(strlen(text), 121 + strlen(tail));
     cr_expect_str_eq(text + 121, tail);
 }

@@ -30,7 +30,8 @@ static bool has(enum cache_directive directive)
 
 static bool named(enum cache_directive directive, const char *name)
 {
-    return control.named >> directive & 1 && cache_control_names(&fields, FIELD_CACHE_CONTROL, directive, slice_of_text(name));
+    return control.named >> directive & 1 &&
+           cache_control_names(&fields, FIELD_CACHE_CONTROL, directive, slice_of_text(name));
 }
 
 /* The value, or -1 when the directive is not there. */
@@ -47,8 +48,9 @@ static int64_t max_age(const char *value)
 
 Test(cache_control_5_2, every_directive_is_known_in_any_case)
 {
-    read_one("MAX-AGE=1, S-MaxAge=2,stale-while-revalidate=3, stale-if-error=4 ,max-stale=5,\tmin-fresh=6, No-Cache, PRIVATE, no-store, must-revalidate, "
-             "proxy-revalidate, no-transform, only-if-cached, public, immutable, must-understand");
+    read_one(
+        "MAX-AGE=1, S-MaxAge=2,stale-while-revalidate=3, stale-if-error=4 ,max-stale=5,\tmin-fresh=6, No-Cache, PRIVATE, no-store, must-revalidate, "
+        "proxy-revalidate, no-transform, only-if-cached, public, immutable, must-understand");
     cr_expect_eq(control.has, (1u << DIRECTIVES) - 1);
     for (uint32_t i = 0; i < DIRECTIVE_SECONDS; i++)
         cr_expect_eq(control.seconds[i], i + 1);
@@ -81,7 +83,8 @@ Test(cache_control_5_2, arguments_are_taken_in_both_forms)
     cr_expect_eq(control.has, 0);
     cr_expect(named(DIRECTIVE_PRIVATE, "Set-Cookie"));
     cr_expect(named(DIRECTIVE_NO_CACHE, "x-a") && named(DIRECTIVE_NO_CACHE, "X-B"));
-    cr_expect_not(named(DIRECTIVE_NO_CACHE, "x") || named(DIRECTIVE_NO_CACHE, "Set-Cookie") || named(DIRECTIVE_PRIVATE, "x-a"));
+    cr_expect_not(named(DIRECTIVE_NO_CACHE, "x") || named(DIRECTIVE_NO_CACHE, "Set-Cookie") ||
+                  named(DIRECTIVE_PRIVATE, "x-a"));
 }
 
 Test(cache_control_1_2_2, seconds_that_do_not_fit_are_two_to_the_31)
@@ -96,9 +99,27 @@ Test(cache_control_1_2_2, seconds_that_do_not_fit_are_two_to_the_31)
 
 Test(cache_control_4_2_1, malformed_seconds_count_as_stale)
 {
-    static const char *const rows[] = { "max-age", "max-age=", "max-age=\"\"", "max-age=a", "max-age=-5", "max-age=+5", "max-age=5.5", "max-age=5s",
-                                        "max-age=0x5", "max-age =5", "max-age= 5", "max-age=5 5", "max-age 5", "max-age=\"5", "max-age=5\"", "max-age='5'",
-                                        "max-age=99999999999999999999999999x", "max-age=\"\\5\"", "max-age;5", "max-age=5;x", "max-age:5" };
+    static const char *const rows[] = { "max-age",
+                                        "max-age=",
+                                        "max-age=\"\"",
+                                        "max-age=a",
+                                        "max-age=-5",
+                                        "max-age=+5",
+                                        "max-age=5.5",
+                                        "max-age=5s",
+                                        "max-age=0x5",
+                                        "max-age =5",
+                                        "max-age= 5",
+                                        "max-age=5 5",
+                                        "max-age 5",
+                                        "max-age=\"5",
+                                        "max-age=5\"",
+                                        "max-age='5'",
+                                        "max-age=99999999999999999999999999x",
+                                        "max-age=\"\\5\"",
+                                        "max-age;5",
+                                        "max-age=5;x",
+                                        "max-age:5" };
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
         cr_expect_eq(max_age(rows[i]), 0, "%s", rows[i]);
     cr_expect_eq(seconds("min-fresh=x", DIRECTIVE_MIN_FRESH), CACHE_SECONDS_MAX);
@@ -123,11 +144,14 @@ Test(cache_control_4_2_1, two_values_that_differ_count_as_stale)
 
 Test(cache_control, what_forbids_holds_with_any_argument_and_what_permits_without_only)
 {
-    static const char *const rows[] = { "no-store=1, private=, no-cache=\"\"", "no-store; private, private \t foo, no-cache;x",
-                                        "no-store=\"x\", private=\"a b\", no-cache=\"set\\-cookie\"", "private=\",\", no-cache=(, no-store=\"" };
+    static const char *const rows[] = { "no-store=1, private=, no-cache=\"\"",
+                                        "no-store; private, private \t foo, no-cache;x",
+                                        "no-store=\"x\", private=\"a b\", no-cache=\"set\\-cookie\"",
+                                        "private=\",\", no-cache=(, no-store=\"" };
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         read_one(rows[i]);
-        cr_expect(has(DIRECTIVE_NO_STORE) && has(DIRECTIVE_PRIVATE) && has(DIRECTIVE_NO_CACHE), "%s: %x", rows[i], control.has);
+        cr_expect(has(DIRECTIVE_NO_STORE) && has(DIRECTIVE_PRIVATE) && has(DIRECTIVE_NO_CACHE), "%s: %x", rows[i],
+                  control.has);
     }
     read_one("public=1, immutable; must-understand, must-understand=, public \"x\"");
     cr_expect_eq(control.has, 0);
@@ -197,14 +221,23 @@ Test(targeted_2_2, the_first_field_that_says_something_governs_alone)
     cr_expect_eq(control.has, 1u << DIRECTIVE_NO_STORE);
     cr_expect_eq(select_of(NULL, NULL, NULL), FIELD_CACHE_CONTROL);
     cr_expect_eq(control.has, 0);
-    cr_expect_eq(select_of("none", NULL, "max-age=5"), FIELD_CDN_CACHE_CONTROL, "RFC 9213 3.1: a directive nobody knows is not an empty field");
+    cr_expect_eq(select_of("none", NULL, "max-age=5"), FIELD_CDN_CACHE_CONTROL,
+                 "RFC 9213 3.1: a directive nobody knows is not an empty field");
     cr_expect_eq(control.has, 0);
 }
 
 Test(targeted_2_1, a_field_that_is_empty_or_malformed_is_as_if_it_was_not_there)
 {
-    static const char *const rows[] = { "", " ", "max-age=60,", "Max-Age=60", "max-age=60; public=", "max-age = 60", "no-store, =", "max-age=60 no-store",
-                                        "private=\"x", "max-age=\"60\", \"" };
+    static const char *const rows[] = { "",
+                                        " ",
+                                        "max-age=60,",
+                                        "Max-Age=60",
+                                        "max-age=60; public=",
+                                        "max-age = 60",
+                                        "no-store, =",
+                                        "max-age=60 no-store",
+                                        "private=\"x",
+                                        "max-age=\"60\", \"" };
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         cr_expect_eq(select_of(rows[i], NULL, "max-age=5"), FIELD_CACHE_CONTROL, "%s", rows[i]);
         cr_expect_eq(control.has, 1u << DIRECTIVE_MAX_AGE);
@@ -214,7 +247,8 @@ Test(targeted_2_1, a_field_that_is_empty_or_malformed_is_as_if_it_was_not_there)
 
 Test(targeted_2_1, values_have_the_kind_of_their_directive)
 {
-    static const char *const stale[] = { "max-age=1.5", "max-age=\"60\"", "max-age=sixty", "max-age", "max-age=-1", "max-age=(60)", "max-age=:YQ==:" };
+    static const char *const stale[] = { "max-age=1.5", "max-age=\"60\"", "max-age=sixty", "max-age",
+                                         "max-age=-1",  "max-age=(60)",   "max-age=:YQ==:" };
     for (size_t i = 0; i < ARRAY_LENGTH(stale); i++) {
         cr_expect_eq(select_of(stale[i], NULL, "max-age=5"), FIELD_CDN_CACHE_CONTROL, "%s", stale[i]);
         cr_expect(has(DIRECTIVE_MAX_AGE) && control.seconds[DIRECTIVE_MAX_AGE] == 0, "%s", stale[i]);
@@ -242,7 +276,8 @@ Test(targeted_2_1, names_are_a_string)
     cr_expect_eq(control.has, 0);
     cr_expect(cache_control_names(&fields, FIELD_CDN_CACHE_CONTROL, DIRECTIVE_PRIVATE, SLICE("X-C")));
     cr_expect(cache_control_names(&fields, FIELD_CDN_CACHE_CONTROL, DIRECTIVE_NO_CACHE, SLICE("x-b")));
-    cr_expect_not(cache_control_names(&fields, FIELD_CDN_CACHE_CONTROL, DIRECTIVE_PRIVATE, SLICE("x-a")), "the last of a key");
+    cr_expect_not(cache_control_names(&fields, FIELD_CDN_CACHE_CONTROL, DIRECTIVE_PRIVATE, SLICE("x-a")),
+                  "the last of a key");
     cr_expect_not(cache_control_names(&fields, FIELD_CDN_CACHE_CONTROL, DIRECTIVE_PRIVATE, SLICE("x-d")));
 }
 
