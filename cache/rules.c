@@ -487,6 +487,43 @@ bool cache_field_updates(const struct cache_rule *rule, const struct response *r
     return !(of_content >> field->id & 1) && !cache_field_is_dropped(rule, response, field);
 }
 
+/* Whether it is the same one (4.3.4, 4.3.5) ---------------------------------------------------------------------- */
+
+static struct slice opaque_tag(struct slice etag, bool *weak)
+{
+    *weak = slice_starts(etag, SLICE("W/"));
+    return *weak ? slice_of(etag.at + 2, etag.length - 2) : etag;
+}
+
+/* The validator is strong unless it says W/: then a weak one of the same tag is another (RFC 9110 8.8.3.2). */
+static bool same_tag(struct slice validator, struct slice etag)
+{
+    bool weak, other_weak;
+    struct slice tag = opaque_tag(validator, &weak), other = opaque_tag(etag, &other_weak);
+    return slice_equal(tag, other) && (weak || !other_weak);
+}
+
+static bool same_date(const struct cache_policy *policy, const struct fields *fields)
+{
+    return !fields_have(fields, FIELD_LAST_MODIFIED) ||
+           date_of(fields, FIELD_LAST_MODIFIED, policy->received_s) == policy->modified_s;
+}
+
+bool cache_freshens(const struct cache_policy *policy, struct slice etag, const struct response *response)
+{
+    const struct field *validator = fields_find(&response->fields, FIELD_ETAG);
+    return validator ? same_tag(field_value(validator), etag) : same_date(policy, &response->fields);
+}
+
+bool cache_head_agrees(const struct cache_policy *policy, struct slice etag, uint64_t content_length,
+                       const struct response *response)
+{
+    const struct field *validator = fields_find(&response->fields, FIELD_ETAG);
+    if (response->has_content_length && response->content_length != content_length)
+        return false;
+    return slice_equal(validator ? field_value(validator) : SLICE_NONE, etag) && same_date(policy, &response->fields);
+}
+
 /* 4.4 */
 bool cache_invalidates(const struct request *request, unsigned status)
 {

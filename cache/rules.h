@@ -113,6 +113,18 @@ bool cache_only_if_cached(const struct cache_rule *rule, const struct request *r
  */
 bool cache_field_updates(const struct cache_rule *rule, const struct response *response, const struct field *field);
 
+/*
+ * The 304 came for the stored response with that policy and ETag (its value, empty: none): is it this one that it says is still good (RFC 9111 4.3.4)? By its ETag if
+ * it has one, strong to strong or weak to either; else by its Last-Modified. A 304 without either speaks of the one that was asked about: it was asked
+ * about one only, and origins that leave them out are many. False: its fields are not to be put in, and the origin is to be asked without condition.
+ */
+bool cache_freshens(const struct cache_policy *policy, struct slice etag, const struct response *response);
+/*
+ * A HEAD was answered 200: does it agree with what is stored (RFC 9111 4.3.5)? Then its fields may be put in; else the stored one is to be taken as stale. Content of
+ * content_length bytes is stored. What the answer leaves out agrees, but for an ETag that the stored one has.
+ */
+bool cache_head_agrees(const struct cache_policy *policy, struct slice etag, uint64_t content_length, const struct response *response);
+
 /* An unsafe method, or one that is not known, was answered without error (2xx, 3xx): what the URI and the answer's Location and Content-Location of the same origin name is invalid (RFC 9111 4.4). */
 bool cache_invalidates(const struct request *request, unsigned status);
 

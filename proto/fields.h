@@ -45,6 +45,7 @@
     X(FIELD_SERVER,              "server")                  \
     X(FIELD_USER_AGENT,          "user-agent")              \
     X(FIELD_REFERER,             "referer")                 \
+    X(FIELD_ACCEPT,              "accept")                  \
     X(FIELD_ACCEPT_ENCODING,     "accept-encoding")         \
     X(FIELD_AUTHORIZATION,       "authorization")           \
     X(FIELD_COOKIE,              "cookie")                  \
@@ -77,8 +78,7 @@
     X(FIELD_CDN_CACHE_CONTROL,   "cdn-cache-control")       \
     X(FIELD_SURROGATE_CONTROL,   "surrogate-control")       \
     X(FIELD_SURROGATE_KEY,       "surrogate-key")           \
-    X(FIELD_CACHE_TAG,           "cache-tag")               \
-    X(FIELD_CACHE_STATUS,        "cache-status")
+    X(FIELD_CACHE_TAG,           "cache-tag")
 /* clang-format on */
 
 #define FIELD_AS_ENUM(id, name) id,

@@ -280,6 +280,51 @@ Test(rules_3_2, a_304_updates_what_does_not_describe_the_content)
         cr_expect(updates(yes[i]), "%s", yes[i]);
 }
 
+static bool freshens(const char *stored, const char *etag, const char *modified)
+{
+    says_nothing();
+    if (etag)
+        says("ETag", etag);
+    if (modified)
+        says("Last-Modified", modified);
+    return cache_freshens(&policy, slice_of_text(stored), &response);
+}
+
+Test(rules_4_3_4, a_304_is_of_the_response_with_its_validator)
+{
+    policy = (struct cache_policy){ .modified_s = NOW - 60, .received_s = NOW };
+    cr_expect(freshens("\"a\"", "\"a\"", NULL));
+    cr_expect_not(freshens("\"a\"", "\"b\"", NULL));
+    cr_expect_not(freshens("\"a\"", "\"b\"", DATE_MINUTE_BEFORE), "the ETag is the stronger word");
+    cr_expect(freshens("\"a\"", "\"a\"", DATE_NOW));
+    cr_expect_not(freshens("W/\"a\"", "\"a\"", NULL), "a strong one must be the same strong one");
+    cr_expect(freshens("W/\"a\"", "W/\"a\"", NULL) && freshens("\"a\"", "W/\"a\"", NULL));
+    cr_expect_not(freshens("", "\"a\"", NULL) || freshens("\"a\"", "W/\"b\"", NULL) || freshens("\"a\"", "W/", NULL));
+    cr_expect(freshens("\"a\"", NULL, DATE_MINUTE_BEFORE) && freshens("", NULL, DATE_MINUTE_BEFORE));
+    cr_expect_not(freshens("\"a\"", NULL, DATE_NOW));
+    cr_expect(freshens("\"a\"", NULL, NULL));
+    policy.modified_s = -1;
+    cr_expect_not(freshens("", NULL, DATE_NOW));
+}
+
+Test(rules_4_3_5, a_head_agrees_in_length_and_validators)
+{
+    policy = (struct cache_policy){ .modified_s = NOW - 60, .received_s = NOW };
+    says("ETag", "\"a\"");
+    cr_expect(cache_head_agrees(&policy, SLICE("\"a\""), 10, &response));
+    cr_expect_not(cache_head_agrees(&policy, SLICE("W/\"a\""), 10, &response));
+    cr_expect_not(cache_head_agrees(&policy, SLICE_NONE, 10, &response));
+    response.has_content_length = true;
+    response.content_length = 10;
+    cr_expect(cache_head_agrees(&policy, SLICE("\"a\""), 10, &response));
+    cr_expect_not(cache_head_agrees(&policy, SLICE("\"a\""), 11, &response));
+    says("Last-Modified", DATE_NOW);
+    cr_expect_not(cache_head_agrees(&policy, SLICE("\"a\""), 10, &response));
+    says_nothing();
+    cr_expect(cache_head_agrees(&policy, SLICE_NONE, 10, &response));
+    cr_expect_not(cache_head_agrees(&policy, SLICE("\"a\""), 10, &response));
+}
+
 Test(rules_4_4, unsafe_methods_that_succeed_invalidate)
 {
     static const enum method unsafe[] = { METHOD_POST, METHOD_PUT, METHOD_DELETE, METHOD_PATCH, METHOD_OTHER };
