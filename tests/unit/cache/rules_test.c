@@ -435,7 +435,7 @@ Test(rules_4_2_3, a_date_to_come_or_none_at_all_is_no_age)
         EXPECT_REASON(stored(), CACHE_REASON_NONE);
         cr_expect_eq(policy.age_s, 0);
     }
-    cr_expect_eq(policy.date_s, NOW, "5.1 of RFC 9110 6.6.1: when it was received");
+    cr_expect_eq(policy.date_s, NOW, "RFC 9110 6.6.1: when it was received");
     stored_as(200, "max-age=1000", false);
     EXPECT_REASON(stored_after(-5), CACHE_REASON_NONE);
     cr_expect_eq(policy.age_s, 0);
