@@ -157,7 +157,8 @@ static bool cookies_are_disguised(const struct fields *fields)
 {
     for (unsigned i = 0; i < fields->count; i++) {
         struct slice value = field_value(&fields->list[i]);
-        if (key_is_line(&fields->list[i], FIELD_COOKIE, SLICE("cookie")) && (key_has_char(value, '"') || key_has_char(value, ',')))
+        if (key_is_line(&fields->list[i], FIELD_COOKIE, SLICE("cookie")) &&
+            (key_has_char(value, '"') || key_has_char(value, ',')))
             return true;
     }
     return false;
@@ -241,7 +242,8 @@ static void put_forwarded(struct key_out *out, struct slice value)
 
 static void put_what_is_trusted(struct key_out *out, const struct fields *fields)
 {
-    static const enum field_id ids[] = { FIELD_X_FORWARDED_PROTO, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PORT, FIELD_FORWARDED };
+    static const enum field_id ids[] = { FIELD_X_FORWARDED_PROTO, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PORT,
+                                         FIELD_FORWARDED };
     for (unsigned i = 0; i < ARRAY_LENGTH(ids); i++) {
         if (!fields_have(fields, ids[i]))
             continue;
@@ -262,8 +264,9 @@ static void put_what_is_trusted(struct key_out *out, const struct fields *fields
 
 /* The primary key ---------------------------------------------------------------------------------------------- */
 
-hot_function enum err cache_key_make(const struct cache_rule *rule, const struct request *request, const struct cache_key_context *context,
-                                     char *room, size_t cap, struct cache_key *key)
+hot_function enum err cache_key_make(const struct cache_rule *rule, const struct request *request,
+                                     const struct cache_key_context *context, char *room, size_t cap,
+                                     struct cache_key *key)
 {
     struct key_out out = { room, room + cap, false };
     if (request->host.length == 0)
@@ -293,21 +296,20 @@ hot_function enum err cache_key_make(const struct cache_rule *rule, const struct
 
 /* Fields that must not reach an origin -------------------------------------------------------------------------- */
 
+/* clang-format off */
 static const struct slice poisonous[] = {
-    /* the method (Rails, Symfony, Laravel, Express' method-override, ASP.NET, OData) */
-    SLICE("x-http-method-override"), SLICE("x-http-method"), SLICE("x-method-override"),
-    /* the path (IIS rewriting, Zend, Symfony, Akamai, Traefik and Envoy behind others) */
-    SLICE("x-original-url"), SLICE("x-rewrite-url"), SLICE("x-original-uri"), SLICE("x-forwarded-uri"), SLICE("x-forwarded-path"), SLICE("x-forwarded-prefix"),
-    SLICE("x-envoy-original-path"), SLICE("x-http-path-override"), SLICE("x-http-destinationurl"), SLICE("x-script-name"), SLICE("x-override-url"),
-    SLICE("x-replaced-path"), SLICE("x-replace-path"),
-    /* the host */
-    SLICE("x-host"), SLICE("x-forwarded-server"), SLICE("x-http-host-override"), SLICE("x-host-override"), SLICE("x-original-host"),
-    SLICE("x-forwarded-by"), SLICE("x-backend-host"), SLICE("x-forwarded-original-host"),
-    /* the scheme and port */
-    SLICE("x-forwarded-scheme"), SLICE("x-forwarded-ssl"), SLICE("x-forwarded-protocol"), SLICE("x-url-scheme"), SLICE("x-scheme"), SLICE("front-end-https"),
-    /* the method of a forward-auth request */
-    SLICE("x-forwarded-method"), SLICE("x-original-method"),
+    /* for the method */
+    SLICE("x-http-method-override"), SLICE("x-http-method"), SLICE("x-method-override"), SLICE("x-original-method"), SLICE("x-forwarded-method"),
+    /* for the path */
+    SLICE("x-original-url"), SLICE("x-rewrite-url"), SLICE("x-original-uri"), SLICE("x-forwarded-uri"), SLICE("x-forwarded-path"),
+    SLICE("x-forwarded-prefix"), SLICE("x-envoy-original-path"), SLICE("x-replaced-path"), SLICE("x-script-name"), SLICE("x-http-destinationurl"),
+    /* for the host */
+    SLICE("x-host"), SLICE("x-original-host"), SLICE("x-forwarded-server"), SLICE("x-http-host-override"),
+    /* for the scheme */
+    SLICE("x-forwarded-scheme"), SLICE("x-forwarded-ssl"), SLICE("x-forwarded-protocol"), SLICE("x-url-scheme"), SLICE("x-scheme"),
+    SLICE("front-end-https"),
 };
+/* clang-format on */
 
 static bool rule_keys(const struct cache_rule *rule, struct slice name)
 {

@@ -12,7 +12,8 @@
  * The normal form of Accept-Encoding, or else its value. exact: the value in any case. A field that passes for it, or lines that are not forwarded, are
  * nothing that accept_encoding.h knows of: marks other than ':' come here only to be written.
  */
-static void put_accept_encoding(struct key_out *out, const struct fields *fields, struct slice name, char mark, bool exact)
+static void put_accept_encoding(struct key_out *out, const struct fields *fields, struct slice name, char mark,
+                                bool exact)
 {
     char room[ACCEPT_ENCODING_NORMAL_BYTES];
     struct slice normal;
@@ -45,10 +46,12 @@ static void put_line(struct key_out *out, const struct fields *fields, struct sl
 #define BIT(id) (1ull << (id))
 
 /* What the primary key decides: untrusted clients' are replaced by what it says, and it has those of the others. */
-static const uint64_t decided = BIT(FIELD_HOST) | BIT(FIELD_X_FORWARDED_PROTO) | BIT(FIELD_X_FORWARDED_HOST) | BIT(FIELD_X_FORWARDED_PORT);
+static const uint64_t decided =
+    BIT(FIELD_HOST) | BIT(FIELD_X_FORWARDED_PROTO) | BIT(FIELD_X_FORWARDED_HOST) | BIT(FIELD_X_FORWARDED_PORT);
 /* What an origin sees of these is our own word on the client, which is not in the request as it was received. */
-static const uint64_t ours = BIT(FIELD_X_FORWARDED_FOR) | BIT(FIELD_FORWARDED) | BIT(FIELD_X_REAL_IP) | BIT(FIELD_X_CLIENT_VERIFY) |
-                             BIT(FIELD_X_CLIENT_SUBJECT) | BIT(FIELD_X_CLIENT_FINGERPRINT) | BIT(FIELD_VIA);
+static const uint64_t ours = BIT(FIELD_X_FORWARDED_FOR) | BIT(FIELD_FORWARDED) | BIT(FIELD_X_REAL_IP) |
+                             BIT(FIELD_X_CLIENT_VERIFY) | BIT(FIELD_X_CLIENT_SUBJECT) |
+                             BIT(FIELD_X_CLIENT_FINGERPRINT) | BIT(FIELD_VIA);
 
 struct names {
     struct slice list[CACHE_VARY_NAMES_MAX]; /* sorted */
@@ -137,8 +140,8 @@ static bool is_explained(const struct request *request, const struct response *r
     return accept_encoding_explains(&request->fields, coding ? field_value(coding) : SLICE_NONE);
 }
 
-enum err cache_vary_make(const struct cache_rule *rule, const struct request *request, const struct response *response, char *room,
-                         size_t cap, struct slice *vary)
+enum err cache_vary_make(const struct cache_rule *rule, const struct request *request, const struct response *response,
+                         char *room, size_t cap, struct slice *vary)
 {
     struct key_out out = { room, room + cap, false };
     struct names names;
@@ -231,7 +234,8 @@ static bool take_by_spaces(struct tags *tags, struct slice value)
     return true;
 }
 
-bool cache_tags_each(const struct cache_rule *rule, const struct response *response, void (*each)(void *argument, struct slice tag), void *argument)
+bool cache_tags_each(const struct cache_rule *rule, const struct response *response,
+                     void (*each)(void *argument, struct slice tag), void *argument)
 {
     struct tags tags;
     tags.count = 0;

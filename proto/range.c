@@ -153,7 +153,8 @@ size_t content_range_write_unsatisfied(char out[CONTENT_RANGE_BYTES], uint64_t l
     return content_range_write(out, NULL, length);
 }
 
-void multipart_init(struct multipart *multipart, const struct ranges *ranges, uint64_t length, struct slice type, const uint64_t random[2])
+void multipart_init(struct multipart *multipart, const struct ranges *ranges, uint64_t length, struct slice type,
+                    const uint64_t random[2])
 {
     *multipart = (struct multipart){ .ranges = ranges, .length = length, .type = type };
     for (unsigned i = 0; i < BOUNDARY_BYTES; i++)
