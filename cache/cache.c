@@ -7,6 +7,8 @@
 #include "cache/shard.h"
 #include "engine/base/check.h"
 
+#define TAGS_PER_TRY 8u /* leaving so many records takes as long as leaving the rest */
+
 /* Making -------------------------------------------------------------------------------------------------------- */
 
 /* Takes the next table's place. */
@@ -114,6 +116,7 @@ bool cache_evict_one(struct cache *cache, uint32_t *tries)
     struct object *object = eviction_pick(&cache->eviction, tries);
     if (!object)
         return false;
+    *tries -= (uint32_t)u64_min(*tries, object->tag_count / TAGS_PER_TRY);
     if (!cache_settle(cache, object))
         return true;
     eviction_remember(&cache->eviction, object);

@@ -7,6 +7,8 @@
 #define BYTES_PER_ECHO 8192u /* of the region */
 #define ECHOES_LEAST 256u
 #define HOST_SEED 0x686f7374u
+#define BUCKETS_PER_OBJECT 4u /* an empty one costs little, but not nothing */
+#define RESERVE_SHARE 64u
 
 /* The table ----------------------------------------------------------------------------------------------------- */
 
@@ -134,7 +136,7 @@ enum purge_verdict purge_judge_fill(const struct purges *purges, const struct ta
     return worse(verdict, purges->dropped, sequence);
 }
 
-static void raise(struct purged *purged, struct purged to)
+static void remember(struct purged *purged, struct purged to)
 {
     purged->hard = u64_max(purged->hard, to.hard);
     purged->soft = u64_max(purged->soft, to.soft);
@@ -142,7 +144,7 @@ static void raise(struct purged *purged, struct purged to)
 
 void purge_echo(struct purges *purges, uint64_t hash, struct purged purged)
 {
-    raise(echo_of(purges, hash), purged);
+    remember(echo_of(purges, hash), purged);
 }
 
 void purge_meet(struct purges *purges, const struct object *object)
@@ -156,6 +158,67 @@ void purge_meet(struct purges *purges, const struct object *object)
         if (!prefix->soft)
             return;
     }
+}
+
+/* Sweeping ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t sweep_bucket(struct cache *cache, uint32_t number)
+{
+    uint32_t objects = 0;
+    struct object *next;
+    for (struct object *object = index_bucket(&cache->index, number); object; object = next, objects++) {
+        next = object->next_in_bucket;
+        (void)cache_settle(cache, object);
+    }
+    return objects;
+}
+
+/* True: the pass is not over, or another must follow. */
+static bool sweep_purged(struct cache *cache, uint32_t objects)
+{
+    struct purges *purges = &cache->purges;
+    uint64_t steps = (uint64_t)objects * BUCKETS_PER_OBJECT;
+    uint32_t met = 0;
+    if (purges->cursor == 0) {
+        if (purges->swept_sequence >= purges->met_late)
+            return false;
+        purges->pass_sequence = purges->sequence;
+    }
+    while (purges->cursor < index_buckets(&cache->index) && met < objects && steps--)
+        met += sweep_bucket(cache, purges->cursor++);
+    if (purges->cursor < index_buckets(&cache->index))
+        return true;
+    purges->cursor = 0;
+    purges->swept_sequence = purges->pass_sequence;
+    return purges->swept_sequence < purges->met_late;
+}
+
+/* Only a home that was full once keeps a reserve: then a large object finds room at once, which it could not make within its tries among small ones. */
+static bool keep_reserve(struct cache *cache, uint32_t objects)
+{
+    uint64_t reserve = cache->region_bytes / RESERVE_SHARE, before = pages_free(&cache->pages);
+    uint32_t tries = objects;
+    if (cache->numbers.evicted == 0)
+        return false;
+    while (pages_free(&cache->pages) < reserve && cache_evict_one(cache, &tries))
+        ;
+    return pages_free(&cache->pages) < reserve && pages_free(&cache->pages) > before;
+}
+
+bool cache_sweep(struct cache *cache, uint32_t objects)
+{
+    bool more = sweep_purged(cache, objects);
+    return keep_reserve(cache, objects) || more;
+}
+
+bool cache_swept(const struct cache *cache, uint64_t sequence, struct purge_count *count)
+{
+    const struct purges *purges = &cache->purges;
+    *count = (struct purge_count){ 0 };
+    for (uint32_t i = 0; i < purges->prefix_count; i++)
+        if (purges->prefixes[i].sequence == sequence)
+            *count = purges->prefixes[i].met;
+    return purges->swept_sequence >= sequence;
 }
 
 /* Purging ------------------------------------------------------------------------------------------------------- */
@@ -195,7 +258,7 @@ static void purge_record(struct cache *cache, uint64_t hash, bool soft, struct p
     purge_echo(&cache->purges, hash, purged);
     if (!tag)
         return;
-    raise(&tag->purged, purged);
+    remember(&tag->purged, purged);
     *count = (struct purge_count){ tag->live, tag->bytes };
     if (!soft)
         tag->live = tag->bytes = 0;
@@ -208,7 +271,7 @@ static void drop_prefix(struct cache *cache)
     struct purged purged = { oldest->soft ? 0 : oldest->sequence, oldest->soft ? oldest->sequence : 0 };
     if (oldest->run)
         pages_give(&cache->pages, oldest->run, oldest->length);
-    raise(&purges->dropped, purged);
+    remember(&purges->dropped, purged);
     memmove(oldest, oldest + 1, --purges->prefix_count * sizeof *oldest);
 }
 
@@ -222,7 +285,7 @@ static void prepare_prefix(struct cache *cache, const struct purge *purge, struc
     struct purges *purges = &cache->purges;
     uint32_t tries = EVICTION_TRIES;
     if (purges->prefix_count == PREFIXES_MOST) {
-        while (purges->prefixes[0].sequence > purges->swept_sequence && cache_sweep(cache, UINT32_MAX))
+        while (purges->prefixes[0].sequence > purges->swept_sequence && sweep_purged(cache, UINT32_MAX))
             ;
         drop_prefix(cache);
     }
@@ -244,7 +307,7 @@ static void purge_prefix(struct cache *cache, struct prefix *prefix)
 
 static void purge_all(struct cache *cache, bool soft, struct purge_count *count)
 {
-    raise(&cache->purges.all, numbered(cache, soft));
+    remember(&cache->purges.all, numbered(cache, soft));
     *count = (struct purge_count){ cache->index.objects, cache->eviction.queues[QUEUE_SMALL].bytes +
                                                              cache->eviction.queues[QUEUE_MAIN].bytes };
 }
@@ -278,46 +341,4 @@ void cache_purge(struct cache *cache, const struct purge *purge, struct purge_co
 uint64_t cache_sequence(const struct cache *cache)
 {
     return cache->purges.sequence;
-}
-
-/* Sweeping ------------------------------------------------------------------------------------------------------ */
-
-static uint32_t sweep_bucket(struct cache *cache, uint32_t number)
-{
-    uint32_t objects = 0;
-    struct object *next;
-    for (struct object *object = index_bucket(&cache->index, number); object; object = next, objects++) {
-        next = object->next_in_bucket;
-        (void)cache_settle(cache, object);
-    }
-    return objects;
-}
-
-bool cache_sweep(struct cache *cache, uint32_t objects)
-{
-    struct purges *purges = &cache->purges;
-    uint64_t steps = (uint64_t)objects * 4; /* empty buckets cost little, but not nothing */
-    uint32_t met = 0;
-    if (purges->cursor == 0) {
-        if (purges->swept_sequence >= purges->met_late)
-            return false;
-        purges->pass_sequence = purges->sequence;
-    }
-    while (purges->cursor < index_buckets(&cache->index) && met < objects && steps--)
-        met += sweep_bucket(cache, purges->cursor++);
-    if (purges->cursor < index_buckets(&cache->index))
-        return true;
-    purges->cursor = 0;
-    purges->swept_sequence = purges->pass_sequence;
-    return purges->swept_sequence < purges->met_late;
-}
-
-bool cache_swept(const struct cache *cache, uint64_t sequence, struct purge_count *count)
-{
-    const struct purges *purges = &cache->purges;
-    *count = (struct purge_count){ 0 };
-    for (uint32_t i = 0; i < purges->prefix_count; i++)
-        if (purges->prefixes[i].sequence == sequence)
-            *count = purges->prefixes[i].met;
-    return purges->swept_sequence >= sequence;
 }

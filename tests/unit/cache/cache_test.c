@@ -1,5 +1,7 @@
 #include "tests/unit/cache/fixture.h"
 
+#include <pthread.h>
+
 #include "proto/h1_write.h"
 
 Test(cache, what_is_stored_is_found_with_its_content)
@@ -297,4 +299,47 @@ Test(cache, lists_all_variants_of_a_url_newest_first)
     for (unsigned i = 0; i < 2; i++)
         cache_unref(world.cache, objects[i]);
     world_free(&world);
+}
+
+/* Reads what grows as another thread fills it, without a lock. */
+static void *read_all(void *argument)
+{
+    const struct object *object = argument;
+    const struct piece *piece = NULL;
+    uint64_t at = 0, in_piece = 0;
+    for (bool complete = false; !complete;) {
+        complete = atomic_load_explicit(&object->body->state, memory_order_acquire) == BODY_COMPLETE;
+        uint64_t filled = atomic_load_explicit(&object->body->filled, memory_order_acquire);
+        for (; at < filled; at++, in_piece++) {
+            if (!piece || in_piece == piece->cap) {
+                piece = piece ? piece->next : object->body->first;
+                in_piece = 0;
+            }
+            cr_assert_eq(piece->data[in_piece], content_byte(9, at));
+        }
+    }
+    static _Thread_local struct response response;
+    object_response(object, &response);
+    cr_assert_eq(response.content_length, at);
+    cr_assert(slice_equal(field_value(fields_find(&response.fields, FIELD_CONTENT_LENGTH)), SLICE("250000")));
+    return NULL;
+}
+
+Test(cache, readers_on_other_threads_need_no_lock)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        struct world world = world_new(MIB);
+        pthread_t readers[2];
+        enum err e;
+        struct object *object =
+            begin(&world, &(struct how){ .path = "/a", .length = 250000, .unknown_length = i & 1 }, &e);
+        for (unsigned r = 0; r < 2; r++)
+            pthread_create(&readers[r], NULL, read_all, object);
+        cr_assert(fill(&world, object, 9, 250000, 1500));
+        cr_assert(cache_complete(world.cache, object));
+        for (unsigned r = 0; r < 2; r++)
+            pthread_join(readers[r], NULL);
+        cache_unref(world.cache, object);
+        world_free(&world);
+    }
 }

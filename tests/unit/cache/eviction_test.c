@@ -202,3 +202,19 @@ Test(eviction, content_is_never_wrong_and_memory_never_lost)
     cr_assert_eq(cache_numbers(world.cache).bytes, world.empty_bytes);
     world_free(&world);
 }
+
+Test(eviction, a_full_home_gets_a_reserve_by_sweeping)
+{
+    struct world world = world_new(4 * MIB);
+    for (unsigned i = 0; i < 1000; i++)
+        cr_assert(store_number(&world, i, 1500));
+    cr_assert(!cache_sweep(world.cache, 10), "not full yet");
+    for (unsigned i = 1000; i < 4000; i++)
+        cr_assert(store_number(&world, i, 1500));
+    while (cache_sweep(world.cache, 10))
+        ;
+    struct cache_numbers numbers = cache_numbers(world.cache);
+    cr_assert_geq(numbers.bytes_max - numbers.bytes, 4 * MIB / 64);
+    cr_assert_leq(numbers.bytes_max - numbers.bytes, 4 * MIB / 64 + 4096);
+    world_free(&world);
+}

@@ -2,6 +2,7 @@
  * The least that the home needs of rules.c and key.c, for as long as they are not there: weak, so that the real ones take their place.
  */
 #include "cache/key.h"
+#include "cache/rules.h"
 
 __attribute__((weak)) bool cache_field_is_dropped(const struct cache_rule *rule, const struct response *response,
                                                   const struct field *field)
