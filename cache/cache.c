@@ -111,18 +111,27 @@ bool cache_settle(struct cache *cache, struct object *object)
     return true;
 }
 
-bool cache_evict_one(struct cache *cache, uint32_t *tries)
+static void evict(struct cache *cache, struct object *object)
 {
-    struct object *object = eviction_pick(&cache->eviction, tries);
-    if (!object)
-        return false;
-    *tries -= (uint32_t)u64_min(*tries, object->tag_count / TAGS_PER_TRY);
-    if (!cache_settle(cache, object))
-        return true;
+    if (!cache_settle(cache, object)) /* a purge was waiting for it */
+        return;
     eviction_remember(&cache->eviction, object);
     cache->numbers.evicted++;
     cache->numbers.evicted_bytes += object->queued_bytes;
     cache_take_out(cache, object);
+}
+
+/* Where all is held, one that nobody used lately is let go by the index at least, so that its holders see that it is gone. */
+bool cache_evict_one(struct cache *cache, uint32_t *tries)
+{
+    struct object *held, *object = eviction_pick(&cache->eviction, tries, &held);
+    if (!object) {
+        if (held)
+            evict(cache, held);
+        return false;
+    }
+    *tries -= (uint32_t)u64_min(*tries, object->tag_count / TAGS_PER_TRY);
+    evict(cache, object);
     return true;
 }
 

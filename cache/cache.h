@@ -75,7 +75,7 @@ void cache_filled(struct object *object, uint32_t bytes);
  * its length is not what was said (its body is broken). The caller keeps its reference either way.
  */
 bool cache_complete(struct cache *cache, struct object *object);
-/* No more comes. The caller still gives its reference back. Not for one that is complete. */
+/* No more comes. The caller still gives its reference back. Not for one that can be found. */
 void cache_break(struct cache *cache, struct object *object);
 
 /*
@@ -95,7 +95,7 @@ enum purge_kind { PURGE_URL, PURGE_PREFIX, PURGE_HOST, PURGE_TAG, PURGE_ALL };
 struct purge {
     enum purge_kind kind;
     bool soft;         /* mark stale, do not remove */
-    struct slice text; /* URL: the URL part of a key; PREFIX: scheme LF authority LF path's beginning; HOST: authority; TAG: the tag */
+    struct slice text; /* URL: the URL part of a key; PREFIX: scheme LF authority LF path's beginning; HOST: authority, as keys have it; TAG: the tag */
 };
 /*
  * In force when it returns: nothing stored or asked for before can be found any more. In constant time but for URL (variants under it): objects are taken out

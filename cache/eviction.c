@@ -126,9 +126,10 @@ static struct object *oldest(const struct eviction *eviction, bool other)
     return from_small ? small->oldest : main->oldest;
 }
 
-struct object *eviction_pick(struct eviction *eviction, uint32_t *tries)
+struct object *eviction_pick(struct eviction *eviction, uint32_t *tries, struct object **unused)
 {
     bool held = false;
+    *unused = NULL;
     for (uint32_t looked = 0; *tries; looked++) {
         struct object *object = oldest(eviction, held);
         if (!object)
@@ -138,6 +139,8 @@ struct object *eviction_pick(struct eviction *eviction, uint32_t *tries)
         held = object->references > 1;
         if (!held && (uses == 0 || looked >= PATIENT_TRIES))
             return object;
+        if (!*unused && uses == 0)
+            *unused = object;
         if (object->queue == QUEUE_SMALL && uses >= USES_TO_STAY)
             move(eviction, object, QUEUE_MAIN, 0);
         else

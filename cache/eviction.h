@@ -6,7 +6,7 @@
  * asked for once, a scan above all, passes through a tenth of the memory. In the main queue a use buys another round. A hit writes a counter and
  * moves nothing. Sizes count: queues are measured in bytes.
  *
- * Held objects (with references besides the index's) are passed over: to take them out would free nothing now.
+ * Held objects (with references besides the index's) are passed over as long as there are others: to take them out would free nothing now.
  */
 #ifndef WEIR_CACHE_EVICTION_H
 #define WEIR_CACHE_EVICTION_H
@@ -39,8 +39,11 @@ void eviction_add(struct eviction *eviction, struct object *object);
 /* It comes in another's stead: in its queue, with its uses. A response that was asked for again is no newcomer. */
 void eviction_inherit(struct eviction *eviction, const struct object *old, struct object *object);
 void eviction_remove(struct eviction *eviction, struct object *object);
-/* The next to go; it still stands in its queue. Each object looked at takes one of *tries. NULL: no tries left, or none stored. */
-struct object *eviction_pick(struct eviction *eviction, uint32_t *tries);
+/*
+ * The next to go; it still stands in its queue. Each object looked at takes one of *tries. NULL: no tries left, or none stored; then *held is one that is held
+ * but was not used lately, or NULL: taken out, it gives back its memory later.
+ */
+struct object *eviction_pick(struct eviction *eviction, uint32_t *tries, struct object **held);
 /* It was evicted: should it come back soon, it is no newcomer. */
 void eviction_remember(struct eviction *eviction, const struct object *object);
 

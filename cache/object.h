@@ -54,7 +54,7 @@ struct object {
     uint32_t magic;
     uint32_t references;      /* locked; the index counts as one */
     _Atomic uint8_t uses;     /* any time: of the eviction's count; whoever serves it from elsewhere adds (object_used) */
-    _Atomic bool gone;        /* any time: not in the index any more: purged, replaced, evicted */
+    _Atomic bool gone;        /* any time: not in the index any more (purged, replaced, evicted), or it never will be */
     _Atomic bool stale;       /* any time: purged softly: to be validated before use; stale-while-revalidate and stale-if-error hold */
     uint8_t queue;            /* locked: the eviction's */
     uint16_t status;

@@ -165,6 +165,16 @@ static void say_length(struct object *object, const struct response *response)
     }
 }
 
+/*
+ * What there is beside it is so small that all tries together would not make the room: then nobody goes for nothing.
+ */
+static bool hopeless(const struct cache *cache, uint64_t length)
+{
+    const struct queue *small = &cache->eviction.queues[QUEUE_SMALL], *main = &cache->eviction.queues[QUEUE_MAIN];
+    uint64_t free = pages_free(&cache->pages), objects = small->objects + main->objects;
+    return length > free && length - free > (small->bytes + main->bytes) / u64_max(objects, 1) * EVICTION_TRIES;
+}
+
 static bool too_large(const struct cache *cache, const struct cache_new *what)
 {
     return !what->no_body && what->length != BODY_LENGTH_UNKNOWN &&
@@ -178,7 +188,8 @@ struct object *cache_begin(struct cache *cache, const struct cache_new *what, en
     *e = ERR_CAP;
     struct object *object = too_large(cache, what) ? NULL : make(cache, what, NULL, &tries, e);
     if (object && !what->no_body) {
-        object->body = body_new(cache, what->length, &tries);
+        bool none = what->length != BODY_LENGTH_UNKNOWN && hopeless(cache, what->length);
+        object->body = none ? NULL : body_new(cache, what->length, &tries);
         if (!object->body) {
             cache_unref(cache, object);
             object = NULL;
@@ -373,13 +384,18 @@ bool cache_complete(struct cache *cache, struct object *object)
 {
     MUST_BE(object, OBJECT_MAGIC);
     MUST(!object->indexed);
-    return end_body(cache, object) && insert(cache, object);
+    if (end_body(cache, object) && insert(cache, object))
+        return true;
+    atomic_store_explicit(&object->gone, true, memory_order_release);
+    return false;
 }
 
 void cache_break(struct cache *cache, struct object *object)
 {
     (void)cache;
     MUST_BE(object, OBJECT_MAGIC);
+    MUST(!object->indexed);
+    atomic_store_explicit(&object->gone, true, memory_order_release);
     if (object->body && atomic_load_explicit(&object->body->state, memory_order_relaxed) == BODY_FILLING)
         atomic_store_explicit(&object->body->state, BODY_BROKEN, memory_order_release);
 }

@@ -184,7 +184,7 @@ static bool ours(uint32_t number)
     }
     if (count == capacity_now) {
         uint32_t tries = EVICTION_TRIES;
-        struct object *victim = eviction_pick(&eviction, &tries);
+        struct object *held, *victim = eviction_pick(&eviction, &tries, &held);
         MUST(victim);
         eviction_remember(&eviction, victim);
         eviction_remove(&eviction, victim);

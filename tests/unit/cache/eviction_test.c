@@ -1,6 +1,7 @@
 #include "tests/unit/cache/fixture.h"
 
 #include "cache/shard.h"
+#include "engine/base/check.h"
 
 static bool store_number(const struct world *world, unsigned number, uint64_t length)
 {
@@ -218,3 +219,80 @@ Test(eviction, a_full_home_gets_a_reserve_by_sweeping)
     cr_assert_leq(numbers.bytes_max - numbers.bytes, 4 * MIB / 64 + 4096);
     world_free(&world);
 }
+
+Test(eviction, where_all_is_held_holders_are_told)
+{
+    struct world world = world_new(MIB);
+    static struct object *held[1000];
+    unsigned count = 0, gone = 0;
+    char path[32];
+    do
+        snprintf(path, sizeof path, "/%u", count);
+    while (count < 1000 && (held[count] = store(&world, &(struct how){ .path = path, .length = 3000 })) && ++count);
+    for (unsigned i = 0; i < 10; i++)
+        cr_assert(!store_number(&world, 5000, 3000));
+    for (unsigned i = 0; i < count; i++) {
+        gone += atomic_load(&held[i]->gone);
+        cache_unref(world.cache, held[i]);
+    }
+    cr_assert(gone >= 10 && gone < 40, "%u of %u", gone, count);
+    cr_assert(store_number(&world, 5000, 3000));
+    world_free(&world);
+}
+
+Test(eviction, nobody_goes_for_what_does_not_fit_anyway)
+{
+    struct world world = world_new(16 * MIB);
+    for (unsigned i = 0; i < 30000; i++)
+        cr_assert(store_number(&world, i, 300));
+    uint64_t objects = cache_numbers(world.cache).objects;
+    cr_assert(!stored(&world, &(struct how){ .path = "/large", .length = 3 * MIB }));
+    cr_assert_geq(cache_numbers(world.cache).objects, objects - 10);
+    world_free(&world);
+}
+
+#ifdef WEIR_FAULTS
+static void everything_once(struct world *world)
+{
+    struct key_room room;
+    struct flight *flight = flight_begin(world->cache, key_of(world, &room, "a.example", "/f"));
+    stored(world, &(struct how){ .path = "/1", .length = 5000, .tags = "a b" });
+    stored(world, &(struct how){ .path = "/2", .length = 20000, .unknown_length = true, .tags = "c" });
+    stored(world, &(struct how){ .path = "/3", .no_body = true });
+    struct how how = { .path = "/1", .length = 5000, .tags = "d" };
+    struct object *old = find_of(world, "a.example", "/1", &get_request), *fresh = NULL;
+    if (old) {
+        struct response response = response_of(&how);
+        struct cache_new what = new_of(world, &how, &response, &room);
+        fresh = cache_freshen(world->cache, old, &what);
+        cache_unref(world->cache, old);
+    }
+    if (fresh)
+        cache_unref(world->cache, fresh);
+    char prefix[400] = "http\na.example\n/";
+    memset(prefix + strlen(prefix), 'x', sizeof prefix - strlen(prefix) - 1);
+    purge(world, PURGE_PREFIX, prefix, false);
+    if (flight)
+        flight_end(world->cache, flight);
+}
+
+Test(eviction, each_call_that_may_fail_does_once_and_nothing_is_lost)
+{
+    uint64_t nth = 0, passed;
+    do {
+        struct world world = world_new(MIB);
+        fault_arm(++nth);
+        everything_once(&world);
+        passed = fault_count();
+        fault_arm(0);
+        purge(&world, PURGE_ALL, "", false);
+        while (cache_sweep(world.cache, 100))
+            ;
+        uint64_t prefix_bytes = 512; /* the prefix that is remembered, if it found a run */
+        cr_assert_leq(cache_numbers(world.cache).bytes, world.empty_bytes + prefix_bytes, "%llu",
+                      (unsigned long long)nth);
+        world_free(&world);
+    } while (nth <= passed);
+    cr_assert_gt(nth, 15);
+}
+#endif
