@@ -243,6 +243,39 @@ Test(purge, a_sweep_takes_as_many_steps_as_it_is_told)
     check_empty(&world);
 }
 
+Test(purge, a_prefix_is_remembered_for_fills_beyond_the_list)
+{
+    struct world world = world_new(MIB);
+    struct how how = { .path = "/a", .length = 10, .sequence = cache_sequence(world.cache) };
+    purge(&world, PURGE_PREFIX, "http\na.example\n/a", false);
+    for (unsigned i = 0; i < 2 * PREFIXES_MOST; i++)
+        purge(&world, PURGE_PREFIX, "http\na.example\n/b", false);
+    cr_assert(!stored(&world, &how));
+    how.sequence = 0;
+    cr_assert(stored(&world, &how));
+    world_free(&world);
+}
+
+Test(purge, counts_what_came_after_the_last_one)
+{
+    struct world world = world_new(MIB);
+    char path[32];
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 10; i++) {
+            snprintf(path, sizeof path, "/%u",
+                     i + 7 * round); /* some take the place of those that were purged and not met */
+            cr_assert(stored(&world, &(struct how){ .path = path, .length = 1000, .tags = "red" }));
+        }
+        cr_assert_eq(purge(&world, PURGE_TAG, "red", true).objects, 10, "softly: they stay");
+        struct purge_count count = purge(&world, PURGE_TAG, "red", false);
+        cr_assert_eq(count.objects, 10);
+        cr_assert(count.bytes >= 10000 && count.bytes < 30000 && count.bytes % 256 == 0);
+    }
+    sweep(&world);
+    cr_assert_eq(purge(&world, PURGE_HOST, "a.example", false).objects, 0);
+    check_empty(&world);
+}
+
 /* Against a model ----------------------------------------------------------------------------------------------- */
 
 #define PATHS 60u
