@@ -60,11 +60,11 @@ Test(cache, everything_comes_back)
     world_free(&world);
 }
 
-/* A request with Accept-Encoding. */
-static struct request wants(const char *coding)
+/* A request with Accept-Language. */
+static struct request wants(const char *language)
 {
     struct request request = { .method = METHOD_GET };
-    cr_assert_eq(fields_add(&request.fields, SLICE("Accept-Encoding"), slice_of_text(coding)), ERR_OK);
+    cr_assert_eq(fields_add(&request.fields, SLICE("Accept-Language"), slice_of_text(language)), ERR_OK);
     return request;
 }
 
@@ -83,20 +83,18 @@ static uint64_t salt_found(const struct world *world, const char *path, const st
 Test(cache, variants_are_kept_apart_and_replaced_by_their_like)
 {
     struct world world = world_new(MIB);
-    struct request gzip = wants("gzip"), br = wants("br");
-    cr_assert(
-        stored(&world, &(struct how){ .path = "/a", .vary = "accept-encoding:gzip\n", .length = 100, .salt = 1 }));
-    cr_assert_eq(salt_found(&world, "/a", &gzip, 9), 1);
-    cr_assert_eq(salt_found(&world, "/a", &br, 9), UINT64_MAX);
+    struct request de = wants("de"), fr = wants("fr");
+    cr_assert(stored(&world, &(struct how){ .path = "/a", .vary = "accept-language:de\n", .length = 100, .salt = 1 }));
+    cr_assert_eq(salt_found(&world, "/a", &de, 9), 1);
+    cr_assert_eq(salt_found(&world, "/a", &fr, 9), UINT64_MAX);
     struct key_room room;
     bool others = false;
-    cr_assert_null(cache_find(world.cache, key_of(&world, &room, "a.example", "/a"), &br, &others));
+    cr_assert_null(cache_find(world.cache, key_of(&world, &room, "a.example", "/a"), &fr, &others));
     cr_assert(others);
-    cr_assert(stored(&world, &(struct how){ .path = "/a", .vary = "accept-encoding:br\n", .length = 100, .salt = 2 }));
-    cr_assert(
-        stored(&world, &(struct how){ .path = "/a", .vary = "accept-encoding:gzip\n", .length = 100, .salt = 3 }));
-    cr_assert_eq(salt_found(&world, "/a", &gzip, 9), 3);
-    cr_assert_eq(salt_found(&world, "/a", &br, 9), 2);
+    cr_assert(stored(&world, &(struct how){ .path = "/a", .vary = "accept-language:fr\n", .length = 100, .salt = 2 }));
+    cr_assert(stored(&world, &(struct how){ .path = "/a", .vary = "accept-language:de\n", .length = 100, .salt = 3 }));
+    cr_assert_eq(salt_found(&world, "/a", &de, 9), 3);
+    cr_assert_eq(salt_found(&world, "/a", &fr, 9), 2);
     cr_assert_eq(cache_numbers(world.cache).objects, 2);
     world_free(&world);
 }
@@ -104,16 +102,16 @@ Test(cache, variants_are_kept_apart_and_replaced_by_their_like)
 Test(cache, of_several_that_match_the_most_recent_date_counts)
 {
     struct world world = world_new(MIB);
-    struct request gzip = wants("gzip");
+    struct request de = wants("de");
     cr_assert(stored(&world, &(struct how){ .path = "/a", .length = 100, .salt = 1, .date_s = 2000 }));
     cr_assert(stored(
         &world,
-        &(struct how){ .path = "/a", .vary = "accept-encoding:gzip\n", .length = 100, .salt = 2, .date_s = 1500 }));
-    cr_assert_eq(salt_found(&world, "/a", &gzip, 9), 1);
+        &(struct how){ .path = "/a", .vary = "accept-language:de\n", .length = 100, .salt = 2, .date_s = 1500 }));
+    cr_assert_eq(salt_found(&world, "/a", &de, 9), 1);
     cr_assert(stored(
         &world,
-        &(struct how){ .path = "/a", .vary = "accept-encoding:gzip\n", .length = 100, .salt = 3, .date_s = 2000 }));
-    cr_assert_eq(salt_found(&world, "/a", &gzip, 9), 3, "of the same date what came last");
+        &(struct how){ .path = "/a", .vary = "accept-language:de\n", .length = 100, .salt = 3, .date_s = 2000 }));
+    cr_assert_eq(salt_found(&world, "/a", &de, 9), 3, "of the same date what came last");
     world_free(&world);
 }
 
@@ -122,7 +120,7 @@ Test(cache, a_key_has_so_many_variants_and_no_more)
     struct world world = world_new(MIB);
     char vary[64];
     for (unsigned i = 0; i < 100; i++) {
-        snprintf(vary, sizeof vary, "accept-encoding:%u\n", i);
+        snprintf(vary, sizeof vary, "accept-language:%u\n", i);
         cr_assert(stored(&world, &(struct how){ .path = "/a", .vary = vary, .length = 10, .salt = i }));
     }
     cr_assert_eq(cache_numbers(world.cache).objects, 64);
@@ -289,8 +287,8 @@ Test(cache, lists_all_variants_of_a_url_newest_first)
     struct world world = world_new(MIB);
     struct object *objects[2];
     struct key_room room;
-    cr_assert(stored(&world, &(struct how){ .path = "/a", .vary = "accept-encoding:gzip\n", .length = 1 }));
-    cr_assert(stored(&world, &(struct how){ .path = "/a", .vary = "accept-encoding:br\n", .length = 2 }));
+    cr_assert(stored(&world, &(struct how){ .path = "/a", .vary = "accept-language:de\n", .length = 1 }));
+    cr_assert(stored(&world, &(struct how){ .path = "/a", .vary = "accept-language:fr\n", .length = 2 }));
     cr_assert(stored(&world, &(struct how){ .path = "/a", .length = 3 }));
     cr_assert(stored(&world, &(struct how){ .path = "/b", .length = 4 }));
     cr_assert_eq(cache_list(world.cache, key_of(&world, &room, "a.example", "/a"), objects, 2), 3);
