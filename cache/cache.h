@@ -98,9 +98,9 @@ struct purge {
     struct slice text; /* URL: the URL part of a key; PREFIX: scheme LF authority LF path's beginning; HOST: authority, as keys have it; TAG: the tag */
 };
 /*
- * In force when it returns: nothing stored or asked for before can be found any more. In constant time but for URL (variants under it): objects are taken out
- * as they are met and by cache_sweep. Counts what is concerned: what was purged before by another name and was not met yet may be counted again; for PREFIX
- * the count is only complete when the sweep has passed (cache_swept, with cache_sequence() right after this call).
+ * In force when it returns: nothing stored or asked for before can be found any more. In constant time but for URL (variants under it, up to 512; further
+ * ones as by PREFIX): objects are taken out as they are met and by cache_sweep. Counts what is concerned: what was purged before by another name and was not
+ * met yet may be counted again; for PREFIX the count is only complete when the sweep has passed (cache_swept, with cache_sequence() right after this call).
  * RFC 9111 4.4 (invalidation) is PURGE_URL.
  */
 void cache_purge(struct cache *cache, const struct purge *purge, struct purge_count *count);
@@ -118,6 +118,7 @@ bool cache_swept(const struct cache *cache, uint64_t sequence, struct purge_coun
 
 struct flight_waiter {
     struct flight_waiter *next;
+    struct flight_waiter **link; /* the home's; NULL: it does not wait. Zero before the first flight_wait */
 };
 struct flight {
     struct slice key;
@@ -134,10 +135,9 @@ struct flight {
  * may concern: those stay closed. NULL: none. Whether it was begun for a HEAD is the caller's to know while its head is not known.
  */
 struct flight *flight_find(struct cache *cache, const struct cache_key *key, const struct request *request);
-struct flight *flight_begin(struct cache *cache, const struct cache_key *key); /* NULL: no room, or too many */
-/* By the waiters' order. Leaving walks their list. */
+struct flight *flight_begin(struct cache *cache, const struct cache_key *key); /* NULL: no room, or too many, of all or of that key (64) */
 void flight_wait(struct flight *flight, struct flight_waiter *waiter);
-bool flight_leave(struct flight *flight, struct flight_waiter *waiter); /* false: it does not wait there */
+bool flight_leave(struct flight *flight, struct flight_waiter *waiter); /* false: it does not wait; then flight may have ended */
 void flight_take_off(struct cache *cache, struct flight *flight, struct object *object); /* the head is known: takes a reference */
 /* Over: it cannot be found any more, its memory and its reference are given back. The waiters that are left are the caller's to wake: answers the first. */
 struct flight_waiter *flight_end(struct cache *cache, struct flight *flight);

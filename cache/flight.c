@@ -75,11 +75,20 @@ struct flight *flight_find(struct cache *cache, const struct cache_key *key, con
     return NULL;
 }
 
+/* Each request of a key may want another variant: they are not to make a chain that all have to walk. */
+static bool too_many(struct cache *cache, const struct cache_key *key, uint64_t hash)
+{
+    uint32_t count = 0;
+    for (const struct flight *flight = *bucket_of(cache, hash); flight; flight = flight->next)
+        count += flight->key_hash == hash && slice_equal(flight->key, key->text);
+    return count >= VARIANTS_MAX || cache->flights.count >= cache->flights.most;
+}
+
 struct flight *flight_begin(struct cache *cache, const struct cache_key *key)
 {
     uint32_t tries = EVICTION_TRIES;
-    uint64_t bytes = sizeof(struct flight) + key->text.length;
-    if (cache->flights.count >= cache->flights.most || key->text.length > CACHE_KEY_BYTES_MAX || FAULT("flight"))
+    uint64_t bytes = sizeof(struct flight) + key->text.length, hash = index_hash(&cache->index, key);
+    if (too_many(cache, key, hash) || key->text.length > CACHE_KEY_BYTES_MAX || FAULT("flight"))
         return NULL;
     struct flight *flight = cache_take_run(cache, bytes, &tries);
     if (!flight)
@@ -89,10 +98,10 @@ struct flight *flight_begin(struct cache *cache, const struct cache_key *key)
     *flight = (struct flight){ .key = slice_of(text, key->text.length),
                                .url_length = key->url_length,
                                .url_hash = key->url_hash,
-                               .key_hash = index_hash(&cache->index, key),
+                               .key_hash = hash,
                                .sequence = cache->purges.sequence };
     flight->tail = &flight->first;
-    struct flight **bucket = bucket_of(cache, flight->key_hash);
+    struct flight **bucket = bucket_of(cache, hash);
     flight->next = *bucket;
     *bucket = flight;
     cache->flights.count++;
@@ -102,21 +111,22 @@ struct flight *flight_begin(struct cache *cache, const struct cache_key *key)
 void flight_wait(struct flight *flight, struct flight_waiter *waiter)
 {
     waiter->next = NULL;
+    waiter->link = flight->tail;
     *flight->tail = waiter;
     flight->tail = &waiter->next;
 }
 
 bool flight_leave(struct flight *flight, struct flight_waiter *waiter)
 {
-    struct flight_waiter **link = &flight->first;
-    while (*link && *link != waiter)
-        link = &(*link)->next;
-    if (!*link)
+    if (!waiter->link)
         return false;
-    *link = waiter->next;
-    if (flight->tail == &waiter->next)
-        flight->tail = link;
+    *waiter->link = waiter->next;
+    if (waiter->next)
+        waiter->next->link = waiter->link;
+    else
+        flight->tail = waiter->link;
     waiter->next = NULL;
+    waiter->link = NULL;
     return true;
 }
 
@@ -131,6 +141,8 @@ void flight_take_off(struct cache *cache, struct flight *flight, struct object *
 struct flight_waiter *flight_end(struct cache *cache, struct flight *flight)
 {
     struct flight_waiter *first = flight->first;
+    for (struct flight_waiter *waiter = first; waiter; waiter = waiter->next)
+        waiter->link = NULL;
     struct flight **link = bucket_of(cache, flight->key_hash);
     while (*link != flight)
         link = &(*link)->next;

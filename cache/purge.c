@@ -9,6 +9,7 @@
 #define HOST_SEED 0x686f7374u
 #define BUCKETS_PER_OBJECT 4u /* an empty one costs little, but not nothing */
 #define RESERVE_SHARE 64u
+#define VARIANTS_AT_ONCE 512u
 
 /* The table ----------------------------------------------------------------------------------------------------- */
 
@@ -229,25 +230,27 @@ static struct purged numbered(const struct cache *cache, bool soft)
     return (struct purged){ soft ? 0 : sequence, soft ? sequence : 0 };
 }
 
-/* At once: variants under a URL are few. */
-static void purge_url(struct cache *cache, const struct purge *purge, struct purge_count *count)
+/*
+ * At once, before the purge has its number: variants under a URL are few. Where a rule keys by cookies they need not be: true when there are more, which go
+ * as they are met. A whole URL part ends in LF, so as a prefix it is that of no other URL.
+ */
+static bool purge_variants(struct cache *cache, const struct purge *purge, uint64_t hash, struct purge_count *count)
 {
-    uint64_t hash = siphash13(purge->text.at, purge->text.length, cache->purges.seed[0], cache->purges.seed[1]);
-    struct object *next;
-    purge_echo(&cache->purges, hash, numbered(cache, purge->soft));
-    for (struct object *object = index_first_of_url(&cache->index, purge->text, hash); object; object = next) {
+    struct object *next, *object = index_first_of_url(&cache->index, purge->text, hash);
+    for (uint32_t walked = 0; object && walked < VARIANTS_AT_ONCE; object = next, walked++) {
         next = index_next_of_url(object);
         if (!cache_settle(cache, object))
             continue;
         count->objects++;
         count->bytes += object_bytes(object);
-        if (purge->soft)
+        if (purge->soft) {
             atomic_store_explicit(&object->stale, true, memory_order_release);
-        else {
+        } else {
             cache->numbers.purged++;
             cache_take_out(cache, object);
         }
     }
+    return object != NULL;
 }
 
 /* A tag's or a host's: its objects have a record, fills an echo. */
@@ -312,20 +315,29 @@ static void purge_all(struct cache *cache, bool soft, struct purge_count *count)
                                                              cache->eviction.queues[QUEUE_MAIN].bytes };
 }
 
+/* What takes time or memory comes before the purge has its number, for what is judged meanwhile has not outlived it. */
 void cache_purge(struct cache *cache, const struct purge *purge, struct purge_count *count)
 {
     struct purges *purges = &cache->purges;
     struct prefix prefix;
-    *count = (struct purge_count){ 0 };
+    uint64_t hash = 0;
+    bool by_prefix = purge->kind == PURGE_PREFIX;
     MUST_BE(cache, CACHE_MAGIC);
-    if (purge->kind == PURGE_PREFIX)
+    *count = (struct purge_count){ 0 };
+    if (purge->kind == PURGE_URL) {
+        hash = siphash13(purge->text.at, purge->text.length, purges->seed[0], purges->seed[1]);
+        by_prefix = purge_variants(cache, purge, hash, count);
+    }
+    if (by_prefix)
         prepare_prefix(cache, purge, &prefix);
     purges->sequence++;
-    if (purge->kind != PURGE_URL)
+    if (purge->kind != PURGE_URL || by_prefix)
         purges->met_late = purges->sequence;
+    if (by_prefix)
+        purge_prefix(cache, &prefix);
     switch (purge->kind) {
-    case PURGE_URL: purge_url(cache, purge, count); break;
-    case PURGE_PREFIX: purge_prefix(cache, &prefix); break;
+    case PURGE_URL: purge_echo(purges, hash, numbered(cache, purge->soft)); break;
+    case PURGE_PREFIX: break;
     case PURGE_HOST:
         purges->host_latest = purges->sequence;
         purge_record(cache, purge_hash_of_host(purges, purge->text), purge->soft, count);

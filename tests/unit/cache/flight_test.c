@@ -28,7 +28,8 @@ Test(flight, is_found_until_it_ends)
 Test(flight, waiters_are_woken_in_their_order)
 {
     struct world world = world_new(MIB);
-    struct flight_waiter a, b, c;
+    struct flight_waiter a = { 0 }, b = { 0 }, c = { 0 };
+    cr_assert(!flight_leave(NULL, &a));
     struct flight *flight = take(&world, "/a");
     flight_wait(flight, &a);
     flight_wait(flight, &b);
@@ -39,6 +40,7 @@ Test(flight, waiters_are_woken_in_their_order)
     cr_assert(flight_leave(flight, &a));
     struct flight_waiter *first = flight_end(world.cache, flight);
     cr_assert(first == &b && b.next == &c && c.next == NULL);
+    cr_assert(!flight_leave(flight, &b), "it is over");
     world_free(&world);
 }
 
@@ -102,6 +104,20 @@ Test(flight, a_purge_that_may_concern_it_closes_it)
         flight_end(world.cache, flight);
         world_free(&world);
     }
+}
+
+Test(flight, a_key_has_so_many_and_no_more)
+{
+    struct world world = world_new(MIB);
+    struct flight *flights[64];
+    for (unsigned i = 0; i < 64; i++)
+        cr_assert_not_null(flights[i] = take(&world, "/a"));
+    cr_assert_null(take(&world, "/a"));
+    flight_end(world.cache, flights[33]);
+    cr_assert_not_null(flights[33] = take(&world, "/a"));
+    for (unsigned i = 0; i < 64; i++)
+        flight_end(world.cache, flights[i]);
+    world_free(&world);
 }
 
 Test(flight, there_are_so_many_and_no_more)

@@ -243,6 +243,39 @@ Test(purge, a_sweep_takes_as_many_steps_as_it_is_told)
     check_empty(&world);
 }
 
+/* One URL under many keys, as a rule makes them that keys by cookies. */
+Test(purge, of_a_url_with_very_many_keys_goes_on_as_they_are_met)
+{
+    for (int soft = 0; soft < 2; soft++) {
+        struct world world = world_new(4 * MIB);
+        char text[64];
+        for (unsigned i = 0; i < 1500; i++) {
+            snprintf(text, sizeof text, "http\na.example\n/%s\n\napp\n%u\n", i % 3 ? "a" : "ab", i);
+            struct cache_key key = { .text = slice_of_text(text),
+                                     .url_length = (uint32_t)(strstr(text, "app") - text) };
+            key.url_hash = siphash13(text, key.url_length, world.seed[0], world.seed[1]);
+            cr_assert(stored(&world, &(struct how){ .key = &key, .length = 10 }));
+        }
+        cr_assert_eq(purge(&world, PURGE_URL, "http\na.example\n/a\n\n", soft).objects, 512);
+        unsigned left = 0;
+        for (unsigned i = 0; i < 1500; i++) {
+            snprintf(text, sizeof text, "http\na.example\n/%s\n\napp\n%u\n", i % 3 ? "a" : "ab", i);
+            struct cache_key key = { .text = slice_of_text(text),
+                                     .url_length = (uint32_t)(strstr(text, "app") - text) };
+            key.url_hash = siphash13(text, key.url_length, world.seed[0], world.seed[1]);
+            bool others;
+            struct object *object = cache_find(world.cache, &key, &get_request, &others);
+            cr_assert_eq(object != NULL && !atomic_load(&object->stale), i % 3 == 0);
+            left += object != NULL;
+            if (object)
+                cache_unref(world.cache, object);
+        }
+        cr_assert_eq(left, soft ? 1500 : 500);
+        purge(&world, PURGE_ALL, "", false);
+        check_empty(&world);
+    }
+}
+
 Test(purge, a_prefix_is_remembered_for_fills_beyond_the_list)
 {
     struct world world = world_new(MIB);
