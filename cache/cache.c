@@ -74,11 +74,8 @@ static void leave_record(struct cache *cache, const struct object *object, uint6
 {
     struct tag *tag = tags_find(&cache->tags, hash);
     MUST(tag && tag->objects > 0);
-    if (tag->purged.hard <= object->sequence) {
-        tag->live--;
-        tag->bytes -= object->queued_bytes;
-    }
-    if (--tag->objects == 0)
+    tag_leave(tag, object->queued_bytes, object->sequence);
+    if (tag->objects == 0)
         tags_drop(&cache->tags, tag);
 }
 
@@ -86,6 +83,7 @@ void cache_take_out(struct cache *cache, struct object *object)
 {
     index_remove(&cache->index, object);
     eviction_remove(&cache->eviction, object);
+    tag_leave(&cache->purges.all, object->queued_bytes, object->sequence);
     leave_record(cache, object, object->host_hash);
     for (uint32_t i = 0; i < object->tag_count; i++)
         leave_record(cache, object, object->tags[i]);
@@ -121,12 +119,12 @@ static void evict(struct cache *cache, struct object *object)
     cache_take_out(cache, object);
 }
 
-/* Where all is held, one that nobody used lately is let go by the index at least, so that its holders see that it is gone. */
-bool cache_evict_one(struct cache *cache, uint32_t *tries)
+/* Where all is held, one that nobody used lately is let go by the index if room is needed, so that its holders see that it is gone. */
+bool cache_evict_one(struct cache *cache, uint32_t *tries, bool needed)
 {
     struct object *held, *object = eviction_pick(&cache->eviction, tries, &held);
     if (!object) {
-        if (held)
+        if (held && needed)
             evict(cache, held);
         return false;
     }
@@ -138,7 +136,7 @@ bool cache_evict_one(struct cache *cache, uint32_t *tries)
 void *cache_take_run(struct cache *cache, size_t bytes, uint32_t *tries)
 {
     void *run;
-    while (!(run = pages_take(&cache->pages, bytes)) && cache_evict_one(cache, tries))
+    while (!(run = pages_take(&cache->pages, bytes)) && cache_evict_one(cache, tries, true))
         ;
     return run;
 }

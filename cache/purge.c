@@ -107,7 +107,7 @@ enum purge_verdict purge_judge(const struct purges *purges, const struct tags *t
                                const struct purge_subject *subject)
 {
     uint64_t sequence = subject->sequence;
-    enum purge_verdict verdict = worse(PURGE_OUTLIVED, purges->all, sequence);
+    enum purge_verdict verdict = worse(PURGE_OUTLIVED, purges->all.purged, sequence);
     if (purges->host_latest > sequence)
         verdict = worse_by_record(verdict, tags, subject->host_hash, sequence);
     if (purges->tag_latest > sequence)
@@ -201,7 +201,7 @@ static bool keep_reserve(struct cache *cache, uint32_t objects)
     uint32_t tries = objects;
     if (cache->numbers.evicted == 0)
         return false;
-    while (pages_free(&cache->pages) < reserve && cache_evict_one(cache, &tries))
+    while (pages_free(&cache->pages) < reserve && cache_evict_one(cache, &tries, false))
         ;
     return pages_free(&cache->pages) < reserve && pages_free(&cache->pages) > before;
 }
@@ -253,18 +253,21 @@ static bool purge_variants(struct cache *cache, const struct purge *purge, uint6
     return object != NULL;
 }
 
-/* A tag's or a host's: its objects have a record, fills an echo. */
-static void purge_record(struct cache *cache, uint64_t hash, bool soft, struct purge_count *count)
+static void purge_record(struct cache *cache, struct tag *tag, bool soft, struct purge_count *count)
 {
-    struct purged purged = numbered(cache, soft);
-    struct tag *tag = tags_find(&cache->tags, hash);
-    purge_echo(&cache->purges, hash, purged);
-    if (!tag)
-        return;
-    remember(&tag->purged, purged);
+    remember(&tag->purged, numbered(cache, soft));
     *count = (struct purge_count){ tag->live, tag->bytes };
     if (!soft)
         tag->live = tag->bytes = 0;
+}
+
+/* A tag's or a host's: its objects have a record, fills an echo. */
+static void purge_hash(struct cache *cache, uint64_t hash, bool soft, struct purge_count *count)
+{
+    struct tag *tag = tags_find(&cache->tags, hash);
+    purge_echo(&cache->purges, hash, numbered(cache, soft));
+    if (tag)
+        purge_record(cache, tag, soft, count);
 }
 
 static void drop_prefix(struct cache *cache)
@@ -308,13 +311,6 @@ static void purge_prefix(struct cache *cache, struct prefix *prefix)
     cache->purges.prefixes[cache->purges.prefix_count++] = *prefix;
 }
 
-static void purge_all(struct cache *cache, bool soft, struct purge_count *count)
-{
-    remember(&cache->purges.all, numbered(cache, soft));
-    *count = (struct purge_count){ cache->index.objects, cache->eviction.queues[QUEUE_SMALL].bytes +
-                                                             cache->eviction.queues[QUEUE_MAIN].bytes };
-}
-
 /* What takes time or memory comes before the purge has its number, for what is judged meanwhile has not outlived it. */
 void cache_purge(struct cache *cache, const struct purge *purge, struct purge_count *count)
 {
@@ -340,13 +336,13 @@ void cache_purge(struct cache *cache, const struct purge *purge, struct purge_co
     case PURGE_PREFIX: break;
     case PURGE_HOST:
         purges->host_latest = purges->sequence;
-        purge_record(cache, purge_hash_of_host(purges, purge->text), purge->soft, count);
+        purge_hash(cache, purge_hash_of_host(purges, purge->text), purge->soft, count);
         break;
     case PURGE_TAG:
         purges->tag_latest = purges->sequence;
-        purge_record(cache, purge_hash_of_tag(purges, purge->text), purge->soft, count);
+        purge_hash(cache, purge_hash_of_tag(purges, purge->text), purge->soft, count);
         break;
-    case PURGE_ALL: purge_all(cache, purge->soft, count); break;
+    case PURGE_ALL: purge_record(cache, &purges->all, purge->soft, count); break;
     }
 }
 

@@ -33,7 +33,7 @@ struct purges {
     uint64_t sequence;     /* of the newest; begins at 1 */
     uint64_t met_late;     /* of the newest whose objects go as they are met: all kinds but URL */
     uint64_t host_latest, tag_latest;
-    struct purged all;
+    struct tag all; /* the record that all objects have */
     struct purged dropped; /* of prefixes that are no longer in the list: for fills */
     struct prefix prefixes[PREFIXES_MOST]; /* oldest first */
     uint32_t prefix_count;

@@ -36,8 +36,8 @@ static inline uint64_t object_bytes(const struct object *object) { return object
 void cache_take_out(struct cache *cache, struct object *object);
 /* Applies the purges that the object was not yet judged by. False: it was taken out. */
 bool cache_settle(struct cache *cache, struct object *object);
-/* Takes one object out for room. False: *tries are used up, or nobody may go. */
-bool cache_evict_one(struct cache *cache, uint32_t *tries);
+/* Takes one object out for room. False: *tries are used up, or nobody may go. needed: else nobody who is held must go. */
+bool cache_evict_one(struct cache *cache, uint32_t *tries, bool needed);
 /* The body's own run and all pieces'. */
 void cache_free_body(struct cache *cache, struct body *body);
 /* A run, if need be by evicting. */

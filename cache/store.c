@@ -23,7 +23,7 @@ static void *take_some(struct cache *cache, size_t bytes, uint32_t *tries, size_
         void *run = pages_take_some(&cache->pages, bytes, least, got);
         if (run)
             return run;
-        if (!cache_evict_one(cache, tries))
+        if (!cache_evict_one(cache, tries, true))
             return pages_take_some(&cache->pages, bytes, PAGES_UNIT, got);
     }
 }
@@ -286,7 +286,7 @@ static struct tag *get_record(struct cache *cache, uint64_t hash, uint32_t *trie
 {
     struct tag *tag;
     while (!(tag = FAULT("tag") ? NULL : tags_get(&cache->tags, hash)) &&
-           cache->tags.records < cache->tags.records_most && cache_evict_one(cache, tries))
+           cache->tags.records < cache->tags.records_most && cache_evict_one(cache, tries, true))
         ;
     return tag;
 }
@@ -296,9 +296,7 @@ static bool enter_record(struct cache *cache, const struct object *object, uint6
     struct tag *tag = get_record(cache, hash, tries);
     if (!tag)
         return false;
-    tag->objects++;
-    tag->live++;
-    tag->bytes += object->queued_bytes;
+    tag_enter(tag, object->queued_bytes);
     return true;
 }
 
@@ -306,9 +304,8 @@ static void leave_records(struct cache *cache, const struct object *object, uint
 {
     for (uint32_t i = 0; i < entered; i++) {
         struct tag *tag = tags_find(&cache->tags, i ? object->tags[i - 1] : object->host_hash);
-        tag->live--;
-        tag->bytes -= object->queued_bytes;
-        if (--tag->objects == 0)
+        tag_leave(tag, object->queued_bytes, object->sequence);
+        if (tag->objects == 0)
             tags_drop(&cache->tags, tag);
     }
 }
@@ -373,6 +370,7 @@ static bool insert(struct cache *cache, struct object *object)
     }
     if (verdict == PURGE_STALE)
         atomic_store_explicit(&object->stale, true, memory_order_release);
+    tag_enter(&cache->purges.all, object->queued_bytes);
     take_place(cache, object);
     index_add(&cache->index, object);
     cache_ref(object);

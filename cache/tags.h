@@ -24,6 +24,22 @@ struct tag {
     uint32_t number; /* in its slab */
 };
 
+/* An object of so many bytes comes; one that is known to have outlived the purges up to sequence goes. */
+static inline void tag_enter(struct tag *tag, uint64_t bytes)
+{
+    tag->objects++;
+    tag->live++;
+    tag->bytes += bytes;
+}
+static inline void tag_leave(struct tag *tag, uint64_t bytes, uint64_t sequence)
+{
+    tag->objects--;
+    if (tag->purged.hard > sequence)
+        return; /* the purge has counted it */
+    tag->live--;
+    tag->bytes -= bytes;
+}
+
 struct tag_slab;
 struct tags {
     struct pages *pages;

@@ -304,6 +304,11 @@ Test(purge, counts_what_came_after_the_last_one)
         cr_assert_eq(count.objects, 10);
         cr_assert(count.bytes >= 10000 && count.bytes < 30000 && count.bytes % 256 == 0);
     }
+    cr_assert_gt(purge(&world, PURGE_ALL, "", false).objects, 0, "not met yet: counted again");
+    cr_assert_eq(purge(&world, PURGE_ALL, "", false).objects, 0);
+    cr_assert(stored(&world, &(struct how){ .path = "/", .length = 1000 }));
+    cr_assert_eq(purge(&world, PURGE_ALL, "", true).objects, 1);
+    cr_assert_eq(purge(&world, PURGE_ALL, "", false).objects, 1);
     sweep(&world);
     cr_assert_eq(purge(&world, PURGE_HOST, "a.example", false).objects, 0);
     check_empty(&world);
