@@ -209,7 +209,7 @@ void explain_cache_text(const struct explanation *e, struct text *text)
     text_add(text, SLICE("\n"));
     if (cache->selected) {
         text_add(text, SLICE("          stored: "));
-        explain_object_text(e, cache->selected, "          ", text);
+        explain_object_text(e, cache->selected, "            ", text);
     } else if (cache->total)
         text_format(text, "          %u responses are stored for its URL, none of them for this request\n", cache->total);
 }

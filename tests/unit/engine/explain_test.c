@@ -2,6 +2,7 @@
 
 #include "engine/base/check.h"
 #include "engine/explain.h"
+#include "engine/homes.h"
 
 /* What scenes cannot: every call that can fail fails once, and servers in states that are hard to bring about. */
 
@@ -14,6 +15,7 @@ static struct {
     struct server_counters counters[SERVERS];
     struct pool_record pool, *pools[1];
     struct generation generation;
+    struct homes *homes;
     struct text text, json;
     char why[128];
 } world;
@@ -23,6 +25,7 @@ static void set_up(void)
     world.config = must_parse(SLICE("listeners: [ { address: 127.0.0.1:8080 } ]\n"
                                     "routes:\n"
                                     "  - { name: away, match: { path: /away }, redirect: { to: \"https://{host}{path}?{query}\" } }\n"
+                                    "  - { name: kept, match: { path: /kept/* }, pool: app, cache: { bypass: { cookies: session } } }\n"
                                     "  - { name: app, pool: app, rewrite: { add-prefix: /v1 }, request-headers: { set: { X-A: \"{server}\" } } }\n"
                                     "pools:\n"
                                     "  app:\n"
@@ -47,6 +50,8 @@ static void forget(void)
 static void take_down(void)
 {
     forget();
+    if (world.homes)
+        homes_free(world.homes);
     config_free(world.config);
 }
 
@@ -54,7 +59,7 @@ TestSuite(explain, .init = set_up, .fini = take_down);
 
 static enum err ask(const char *method, const char *url, const char *field)
 {
-    struct explain_question question = { .method = slice_of_text(method), .url = slice_of_text(url) };
+    struct explain_question question = { .method = slice_of_text(method), .url = slice_of_text(url), .homes = world.homes, .now_s = 1800000000 };
     if (field)
         question.fields[question.field_count++] = slice_of_text(field);
     forget();
@@ -64,6 +69,39 @@ static enum err ask(const char *method, const char *url, const char *field)
 static void expect_json(const char *part)
 {
     cr_expect(strstr(text_slice(&world.json).at, part), "%s is not in:\n%s", part, text_slice(&world.json).at);
+}
+
+/* No other test wants memory for a cache. */
+Test(explain, says_what_the_cache_would_do)
+{
+    world.homes = homes_new(2 * CACHE_REGION_LEAST, 2);
+    cr_assert(world.homes);
+    cr_assert_eq(ask("GET", "http://A.example:80/kept/none?b=1", NULL), ERR_OK);
+    expect_json("\"cache\":{\"now\":\"miss\"");
+    expect_json("\"stored\":0,\"variants\":[]");
+    cr_expect(strstr(world.text.at, "cache     miss: nothing that is stored fits it"), "%s", world.text.at);
+    cr_expect(strstr(world.text.at, "          key http | a.example | /kept/none | b=1 | "), "%s", world.text.at);
+    cr_assert_eq(ask("POST", "http://a.example/kept/none", NULL), ERR_OK);
+    expect_json("\"cache\":{\"now\":\"pass\",\"why\":\"it goes past the cache: method\"");
+    cr_assert_eq(ask("GET", "http://a.example/kept/none", "Cookie: session=1"), ERR_OK);
+    expect_json("\"why\":\"it goes past the cache: bypass\"");
+    cr_assert_eq(ask("GET", "http://a.example/kept/none", "Cache-Control: only-if-cached"), ERR_OK);
+    expect_json("\"cache\":{\"now\":\"refuse\"");
+    cr_assert_eq(ask("GET", "http://a.example/other", NULL), ERR_OK);
+    expect_json("\"cache\":null");
+}
+
+/* As long as a key may be, and longer. */
+Test(explain, says_that_a_key_is_too_long)
+{
+    char url[CACHE_KEY_BYTES_MAX + 100] = "http://a.example/kept/none?";
+    size_t length = strlen(url);
+    memset(url + length, 'q', sizeof url - 1 - length);
+    url[sizeof url - 1] = 0;
+    world.homes = homes_new(2 * CACHE_REGION_LEAST, 2);
+    cr_assert(world.homes);
+    cr_assert_eq(ask("GET", url, NULL), ERR_OK);
+    expect_json("\"now\":\"pass\",\"why\":\"it goes past the cache: its key would have more than 4096 bytes\",\"key\":null");
 }
 
 Test(explain, names_states_with_their_figures)
