@@ -84,7 +84,7 @@ static const struct row cache_rows[] = {
     { .word = "purge-from", .type = TYPE_NETWORKS, MEMBER(config_cache, purge_from), LENGTH_AT(config_cache, purge_from_count), .least = 1,
       .most = 1024,
       .doc = "Clients whose PURGE requests take what is stored for their URL out of the cache, on routes with a cache. Without it, and from "
-             "others, PURGE is a method like any." },
+             "others, PURGE is a method like any. A route that matches by method takes PURGE only if it names it." },
     { .word = "disk", .type = TYPE_LATER, .doc = "the cache's disk" },
 };
 const struct section section_cache = {

@@ -119,7 +119,7 @@ void reload_names_settled(struct server_process *process);
 void reload_on_signal(struct server_process *process);
 void reload_at_end(struct server_process *process);
 
-/* server.c: before a generation of that configuration is made, the cache's memory if it wants some and there is none yet. False: why. */
+/* server.c: before a worker has a generation of that configuration, the cache's memory if it wants some and there is none yet. False: why. */
 bool must_use server_prepare_homes(struct server_process *process, const struct config *config, char why[256]);
 
 /* tickets.c: with a random key, before the first generation; then what each generation that is in force says. */

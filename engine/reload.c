@@ -335,10 +335,12 @@ static struct generation *make_generation(struct server_process *process, struct
     overlay_absorb(&process->overlay_next, config, changes);
     if (!changes_expand(process, config, &process->overlay_next))
         return NULL;
-    if (!server_prepare_homes(process, config, why))
-        return NULL;
     process->registry.now_ms = process->loop.now_ms;
-    return generation_new(&process->registry, config, process->generation, why);
+    struct generation *generation = generation_new(&process->registry, config, process->generation, why);
+    if (!generation || server_prepare_homes(process, config, why)) /* last: homes stay, whatever becomes of the file */
+        return generation;
+    generation_discard(generation);
+    return NULL;
 }
 
 /* Its names are there, or took too long. */

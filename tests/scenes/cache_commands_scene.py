@@ -40,6 +40,11 @@ class CacheCommands(Scene):
         self.assertIn("cache: added\n", out)
         status = engine.json("cache", "status")
         self.assertEqual([r["route"] for r in status["routes"]], ["kept", "by-name"])
+        metrics = engine.command("metrics")[1]
+        self.assertIn('weir_route_cache_hits_total{route="kept"} 0\n', metrics)
+        self.assertIn(f"weir_cache_bytes_max {status['bytes_max']}\n", metrics)
+        self.assertIn("\ncache ", engine.command("status")[1])
+        self.assertIn("cache ", engine.command("top", "--once")[1])
         self.assertGreater(status["homes"], 0)
         self.assertLessEqual(status["bytes_max"], 8 << 20)
         code, _, err = self.reload(engine, CACHED + "cache: { memory: 16MiB }\n")
@@ -52,6 +57,13 @@ class CacheCommands(Scene):
         self.assertIn("needs a restart", err)
         self.assertEqual(self.reload(engine, CACHED + "cache: { memory: 8MiB }\n")[0], 0)
         self.assertEqual(engine.get("/plain/x").status, 200)
+
+    def test_a_file_that_is_refused_leaves_the_size_open(self):
+        engine = self.engine(PLAIN)
+        code, _, err = self.reload(engine, CACHED + "cache: { memory: 8MiB }\nlog: { access: /nonexistent/log }\n")
+        self.assertEqual(code, 1)
+        self.assertIn("/nonexistent/log", err)
+        self.assertEqual(self.reload(engine, CACHED + "cache: { memory: 16MiB }\n")[0], 0)
 
     def test_memory_that_is_too_small_for_the_workers_refuses_a_reload(self):
         engine = self.engine("workers: 2\n" + PLAIN)

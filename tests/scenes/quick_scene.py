@@ -212,11 +212,13 @@ class Machines(Scene):
         more = {"check": [["-c", engine.path]], "drain": [[server]], "undrain": [["app/" + server]], "stop": [["--deadline", "1s"]],
                 "server": [["list"], ["list", "app"], ["add", "app", "127.0.0.1:2", "--weight", "2"], ["weight", "app/127.0.0.1:2", "3"], ["drain", server],
                            ["undrain", server], ["state", server, "auto"], ["remove", "app/127.0.0.1:2"], ["save"], ["reset"]],
+                "purge": [["http://a/"], ["--prefix", "http://a/x", "--soft"], ["--host", "a"], ["--tag", "x", "--tag", "y"], ["--all"]],
+                "cache": [["status"], ["show", "http://a/"]],
                 "certs": [["list"]], "explain": [["http://a/"], ["POST", "https://a/x?y", "-H", "A: b", "--from", "::1"]], "config": [["show"], ["show", "-c", engine.path], ["schema"], ["manual"]]}
         return [[verb, *words, "--json"] for words in more.get(verb, [[]])]
 
     def test_every_verb_that_says_so_prints_one_json_value(self):
-        engine = self.weir("state-file: {folder}/state\nroutes: [ { pool: app } ]\npools: { app: { servers: [ 127.0.0.1:1 ] } }\n")
+        engine = self.weir("state-file: {folder}/state\nroutes: [ { pool: app, cache: {} } ]\npools: { app: { servers: [ 127.0.0.1:1 ] } }\n")
         takers = sorted(self.takers(), key=lambda verb: verb == "stop")
         self.assertGreater(len(takers), 10)
         for verb in takers:
