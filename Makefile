@@ -325,7 +325,7 @@ tidy: ## the tree's own rules
 
 # ---- Running and measuring --------------------------------------------------------------------------------------------
 
-.PHONY: run bench micro flamegraph
+.PHONY: run bench micro soak flamegraph
 run: ## build and run the demonstration
 	@.ci/deps build >/dev/null
 	+@$(MAKE) --no-print-directory $(BUILD)/weir
@@ -338,6 +338,11 @@ bench: ## load side by side with nginx, HAProxy and Varnish (perf/load/run)
 
 micro: $(MICROS:%=$(BUILD)/release/micro/%) ## the small benchmarks of perf/micro, each in turn
 	@set -e; for benchmark in $^; do echo "== $${benchmark##*/}"; $$benchmark $(ARGS); done
+
+soak: ## ten minutes of the cache under load, purges, reloads and failures (perf/soak/run; ARGS='--seconds 60')
+	@.ci/deps build >/dev/null
+	+@$(MAKE) --no-print-directory $(BUILD)/asan/weir
+	@perf/soak/run $(ARGS)
 
 flamegraph: ## where the time goes, as a picture (perf/flamegraph)
 	@.ci/deps build perf >/dev/null

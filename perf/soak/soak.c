@@ -26,37 +26,21 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <math.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#define TAGS 64u
-#define PREFIXES 32u
-#define HOSTS 4u
-#define VARIANTS 3u /* of the objects that have several: by Accept-Language */
-#define OBJECT_BYTES_MAX (1024u * 1024u)
-#define HEAD_BYTES 8192u
-#define PIECE_BYTES 16384u /* of content that the origin makes at a time; also a chunk */
+#include "soak.h"
+
 #define STUCK_MS 30000u
 #define CALM_AFTER_MS 2000u
-#define SHOWN 20u
 
-enum kind { KIND_CLIENT, KIND_BACK, KIND_LISTENER, KIND_STDIN };
-enum dimension { URL, TAG, PREFIX, HOST, ALL, DIMENSIONS };
 static const char *const dimension_words[DIMENSIONS] = { "url", "tag", "prefix", "host", "all" };
-enum fate { WELL, STATUS, CUT, RESET, STALL, FATES };
 static const char *const fate_words[FATES] = { "well", "503", "cut", "reset", "stall" };
 
 /* A request as a client means it. */
@@ -93,447 +77,10 @@ struct client {
     unsigned turns; /* requests on this connection */
 };
 
-struct back {
-    enum kind kind;
-    int fd;
-    bool owed, stalled, blocked, closes;
-    char request[HEAD_BYTES];
-    uint32_t request_bytes;
-    char out[PIECE_BYTES + 1024];
-    uint32_t out_bytes, out_sent;
-    uint64_t at, end, seed; /* of the content; end below the size: it is cut there */
-    bool chunked, cut, last_chunk_due;
-    struct back *next, **before;
-};
+static struct client *clients;
+struct run run = { .client_count = 64, .skew = 0.9, .random = 1 };
 
-static struct {
-    int epoll, listener;
-    struct sockaddr_in proxy;
-    struct client *clients;
-    struct back *backs;
-    uint32_t client_count, object_count;
-    uint32_t *sizes;
-    double *weights; /* sums of Zipf's weights by rank */
-    uint32_t version;
-    uint32_t *bumps[DIMENSIONS], *floors[DIMENSIONS];
-    enum fate fate;
-    uint32_t fate_percent;
-    uint64_t random, now_ms, calm_ms, proxy_port, origin_port, total_bytes;
-    double skew;
-    bool ending;
-    uint64_t requests, answers, bytes, hits, partial, not_modified, left, origin_requests, origin_304, origin_failed;
-    uint64_t wrong, older, errors, errors_calm, cut, cut_calm, closed, closed_calm, stuck;
-    char shown[SHOWN][200];
-    uint32_t shown_count;
-} run = { .client_count = 64, .skew = 0.9, .random = 1 };
-
-/* ---- small things ---------------------------------------------------------------------------------------------------- */
-
-static _Noreturn __attribute__((format(printf, 1, 2))) void die(const char *format, ...)
-{
-    va_list arguments;
-
-    fputs("soak: ", stderr);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-static uint64_t clock_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
-}
-
-/* splitmix64's finish: well mixed, and cheap enough for each word of all content. */
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
-}
-
-static uint64_t dice(void)
-{
-    return mix(run.random += 0x9e3779b97f4a7c15ull);
-}
-
-static bool chance(unsigned in)
-{
-    return dice() % in == 0;
-}
-
-static void *make(size_t count, size_t bytes)
-{
-    void *made = calloc(count, bytes);
-
-    if (!made)
-        die("out of memory");
-    return made;
-}
-
-static void watch(int fd, void *owner, uint32_t events, int how)
-{
-    struct epoll_event event = { .events = events, .data.ptr = owner };
-
-    if (epoll_ctl(run.epoll, how, fd, &event) != 0)
-        die("epoll_ctl: %s", strerror(errno));
-}
-
-/* ---- objects --------------------------------------------------------------------------------------------------------- */
-
-static uint32_t object_size(uint32_t object)
-{
-    uint64_t h = mix(object + 77u), in = mix(h);
-
-    if (h % 20 < 14)
-        return (uint32_t)(200 + in % 16000);
-    if (h % 20 < 19)
-        return (uint32_t)(16384 + in % (112 * 1024));
-    return (uint32_t)(128 * 1024 + in % (OBJECT_BYTES_MAX - 128 * 1024));
-}
-
-/* Where an object stands in a dimension. */
-static uint32_t object_place(uint32_t object, enum dimension dimension)
-{
-    switch (dimension) {
-    case URL: return object;
-    case TAG: return object % TAGS;
-    case PREFIX: return object / TAGS % PREFIXES;
-    case HOST: return object / TAGS % PREFIXES % HOSTS; /* each prefix has one host: a prefix is purged with its host's name */
-    default: return 0;
-    }
-}
-
-static uint32_t dimension_places(enum dimension dimension)
-{
-    switch (dimension) {
-    case URL: return run.object_count;
-    case TAG: return TAGS;
-    case PREFIX: return PREFIXES;
-    case HOST: return HOSTS;
-    default: return 1;
-    }
-}
-
-static uint32_t greatest(uint32_t *const of[DIMENSIONS], uint32_t object)
-{
-    uint32_t found = 0;
-
-    for (enum dimension d = URL; d < DIMENSIONS; d++) {
-        uint32_t value = of[d][object_place(object, d)];
-
-        found = value > found ? value : found;
-    }
-    return found;
-}
-
-static bool object_varies(uint32_t object)
-{
-    return object % 17 == 2;
-}
-
-static uint64_t content_seed(uint32_t object, uint32_t version, uint32_t variant)
-{
-    return mix(((uint64_t)object << 32) ^ ((uint64_t)version << 3) ^ variant);
-}
-
-static void content_fill(uint64_t seed, uint64_t at, char *to, uint32_t bytes)
-{
-    while (bytes > 0) {
-        uint64_t word = mix(seed + (at / 8) * 0x9e3779b97f4a7c15ull);
-        uint32_t skip = (uint32_t)(at % 8), part = 8 - skip < bytes ? 8 - skip : bytes;
-
-        memcpy(to, (char *)&word + skip, part);
-        to += part;
-        at += part;
-        bytes -= part;
-    }
-}
-
-static uint32_t object_pick(void)
-{
-    double wanted = (double)(dice() >> 11) / 9007199254740992.0 * run.weights[run.object_count - 1];
-    uint32_t low = 0, high = run.object_count - 1;
-
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-
-        if (run.weights[middle] < wanted)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return (uint32_t)((uint64_t)low * 2654435761u %
-                      run.object_count); /* popularity has nothing to do with an object's other properties */
-}
-
-static void objects_make(void)
-{
-    uint64_t total = 0;
-    double sum = 0;
-
-    while (total < run.total_bytes)
-        total += object_size(run.object_count++);
-    run.sizes = make(run.object_count, sizeof *run.sizes);
-    run.weights = make(run.object_count, sizeof *run.weights);
-    for (uint32_t i = 0; i < run.object_count; i++) {
-        run.sizes[i] = object_size(i);
-        sum += 1.0 / pow(i + 1.0, run.skew);
-        run.weights[i] = sum;
-    }
-    for (enum dimension d = URL; d < DIMENSIONS; d++) {
-        run.bumps[d] = make(dimension_places(d), sizeof(uint32_t));
-        run.floors[d] = make(dimension_places(d), sizeof(uint32_t));
-    }
-    run.bumps[ALL][0] = run.version = 1;
-}
-
-/* ---- the origin ------------------------------------------------------------------------------------------------------ */
-
-static void back_close(struct back *back)
-{
-    close(back->fd);
-    *back->before = back->next;
-    if (back->next)
-        back->next->before = back->before;
-    free(back);
-}
-
-static void back_say(struct back *back, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void back_say(struct back *back, const char *format, ...)
-{
-    va_list arguments;
-    int length;
-
-    va_start(arguments, format);
-    length = vsnprintf(back->out + back->out_bytes, sizeof back->out - back->out_bytes, format, arguments);
-    va_end(arguments);
-    back->out_bytes += (uint32_t)length;
-}
-
-static const char *field_find(const char *head, const char *name)
-{
-    size_t length = strlen(name);
-
-    for (const char *line = head; (line = strstr(line, "\r\n"));) {
-        line += 2;
-        if (strncasecmp(line, name, length) == 0 && line[length] == ':')
-            return line + length + 1 + strspn(line + length + 1, " \t");
-    }
-    return NULL;
-}
-
-static uint32_t variant_asked(const char *head, uint32_t object)
-{
-    const char *language = object_varies(object) ? field_find(head, "accept-language") : NULL;
-
-    return language && language[0] == 'l' ? (uint32_t)(language[1] - '0') % VARIANTS : 0;
-}
-
-static void say_storing(struct back *back, uint32_t object)
-{
-    if (object % 41 == 7) {
-        back_say(back, "Cache-Control: private, no-store\r\n");
-        return;
-    }
-    back_say(back, "Cache-Control: public, max-age=%u", object % 4 == 0 ? 1 + object % 5 : 60);
-    if (object % 3 == 0)
-        back_say(back, ", stale-while-revalidate=2");
-    if (object % 5 == 0)
-        back_say(back, ", stale-if-error=30");
-    back_say(back, "\r\n");
-}
-
-static void back_answer_well(struct back *back, uint32_t object, const char *head)
-{
-    uint32_t version = greatest(run.bumps, object), variant = variant_asked(head, object), known = 0;
-    const char *condition = field_find(head, "if-none-match");
-    bool same = condition && sscanf(condition, "\"v%u-", &known) == 1 && known == version;
-    bool bare = same || strncmp(head, "HEAD ", 5) == 0;
-    char date[64];
-    time_t now = time(NULL);
-    struct tm parts;
-
-    gmtime_r(&now, &parts);
-    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
-    back_say(
-        back,
-        "HTTP/1.1 %s\r\nDate: %s\r\nETag: \"v%u-%u-%u\"\r\nX-Object: %u\r\nX-Version: %u\r\nSurrogate-Key: t%u some-more\r\n",
-        same ? "304 Not Modified" : "200 OK", date, version, object, variant, object, version,
-        object_place(object, TAG));
-    say_storing(back, object);
-    if (object_varies(object))
-        back_say(back, "Vary: Accept-Language\r\n");
-    back->chunked = object % 13 == 3 && !same;
-    if (back->chunked)
-        back_say(back, "Transfer-Encoding: chunked\r\n\r\n");
-    else if (same)
-        back_say(back, "\r\n");
-    else
-        back_say(back, "Content-Length: %u\r\n\r\n", run.sizes[object]);
-    run.origin_304 += same;
-    back->at = 0;
-    back->seed = content_seed(object, version, variant);
-    back->end = bare ? 0 : back->cut ? run.sizes[object] / 2 : run.sizes[object];
-    back->last_chunk_due = back->chunked && !bare && !back->cut;
-}
-
-/* The request's head is whole. False: the connection is to be closed at once. */
-static bool back_answer(struct back *back)
-{
-    enum fate fate = dice() % 100 < run.fate_percent ? run.fate : WELL;
-    uint32_t prefix, object;
-    const char *path = strchr(back->request, ' ');
-
-    if (!path || sscanf(path, " /p%u/%u", &prefix, &object) != 2 || object >= run.object_count)
-        die("the proxy asks for what nobody asked it for: %.80s", back->request);
-    if (fate == STALL) {
-        back->stalled = true;
-        return true;
-    }
-    run.origin_requests++;
-    run.origin_failed += fate != WELL;
-    back->owed = true;
-    back->stalled = false;
-    back->out_bytes = back->out_sent = 0;
-    back->cut = fate == CUT;
-    back->at = back->end = 0;
-    back->last_chunk_due = false;
-    back->closes = back->cut;
-    if (fate == RESET)
-        return false;
-    if (fate == STATUS)
-        back_say(back, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 6\r\n\r\nfailed");
-    else
-        back_answer_well(back, object, back->request);
-    back->request_bytes = 0;
-    return true;
-}
-
-/* The next piece of content into `out`. False: there is none. */
-static bool back_piece(struct back *back)
-{
-    uint32_t bytes = back->end - back->at < PIECE_BYTES ? (uint32_t)(back->end - back->at) : PIECE_BYTES;
-
-    back->out_bytes = back->out_sent = 0;
-    if (bytes == 0) {
-        if (!back->last_chunk_due)
-            return false;
-        back->last_chunk_due = false;
-        back_say(back, "0\r\n\r\n");
-        return true;
-    }
-    if (back->chunked)
-        back_say(back, "%x\r\n", bytes);
-    content_fill(back->seed, back->at, back->out + back->out_bytes, bytes);
-    back->out_bytes += bytes;
-    back->at += bytes;
-    if (back->chunked)
-        back_say(back, "\r\n");
-    return true;
-}
-
-/* False: the connection is at its end. */
-static bool back_send(struct back *back)
-{
-    while (back->owed) {
-        ssize_t n;
-
-        if (back->out_sent == back->out_bytes && !back_piece(back)) {
-            back->owed = false;
-            return !back->closes;
-        }
-        n = send(back->fd, back->out + back->out_sent, back->out_bytes - back->out_sent, MSG_NOSIGNAL);
-        if (n < 0 && errno == EAGAIN) {
-            if (!back->blocked)
-                watch(back->fd, back, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
-            back->blocked = true;
-            return true;
-        }
-        if (n <= 0)
-            return false;
-        back->out_sent += (uint32_t)n;
-    }
-    return true;
-}
-
-static void back_event(struct back *back, uint32_t events)
-{
-    bool open = true;
-
-    if (back->blocked && (events & EPOLLOUT)) {
-        back->blocked = false;
-        watch(back->fd, back, EPOLLIN, EPOLL_CTL_MOD);
-    }
-    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-        ssize_t n =
-            recv(back->fd, back->request + back->request_bytes, sizeof back->request - 1 - back->request_bytes, 0);
-
-        if (n > 0) {
-            back->request_bytes += (uint32_t)n;
-            back->request[back->request_bytes] = 0;
-            if (back->request_bytes == sizeof back->request - 1)
-                die("the proxy sent a request without an end");
-            if (!back->owed && !back->stalled && strstr(back->request, "\r\n\r\n"))
-                open = back_answer(back);
-        } else if (n == 0 || errno != EAGAIN) {
-            open = false;
-        }
-    }
-    if (!open || !back_send(back))
-        back_close(back);
-}
-
-/* What was stalled is answered, well or otherwise. */
-static void backs_go_on(void)
-{
-    for (struct back *back = run.backs, *next; back; back = next) {
-        next = back->next;
-        if (back->stalled && (!back_answer(back) || !back_send(back)))
-            back_close(back);
-    }
-}
-
-static void origin_accept(void)
-{
-    int fd = accept4(run.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    struct back *back;
-
-    if (fd < 0)
-        return;
-    back = make(1, sizeof *back);
-    back->kind = KIND_BACK;
-    back->fd = fd;
-    back->next = run.backs;
-    back->before = &run.backs;
-    if (run.backs)
-        run.backs->before = &back->next;
-    run.backs = back;
-    watch(fd, back, EPOLLIN, EPOLL_CTL_ADD);
-}
-
-static void origin_listen(void)
-{
-    static enum kind kind = KIND_LISTENER;
-    struct sockaddr_in address = { .sin_family = AF_INET,
-                                   .sin_port = htons((uint16_t)run.origin_port),
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int on = 1;
-
-    run.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    setsockopt(run.listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    setsockopt(run.listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (bind(run.listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(run.listener, 4096) != 0)
-        die("origin port %" PRIu64 ": %s", run.origin_port, strerror(errno));
-    watch(run.listener, &kind, EPOLLIN, EPOLL_CTL_ADD);
-}
-
-/* ---- clients --------------------------------------------------------------------------------------------------------- */
+/* ---- clients ------------------------------------------------------------------------------------------------------------- */
 
 static void show(const struct client *client, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void show(const struct client *client, const char *format, ...)
@@ -676,7 +223,8 @@ static bool client_version(struct client *client, uint32_t *version)
     }
     if (*version < client->floor) {
         run.older++;
-        show(client, "version %u; head: %.120s", *version, client->head);
+        if (run.shown_count < SHOWN / 2) /* what is worse finds its place too */
+            show(client, "version %u; head: %.120s", *version, client->head);
     }
     return true;
 }
@@ -890,7 +438,7 @@ static void client_event(struct client *client, uint32_t events)
 static void clients_sweep(void)
 {
     for (uint32_t i = 0; i < run.client_count; i++) {
-        struct client *client = &run.clients[i];
+        struct client *client = &clients[i];
 
         if (client->state == CLIENT_CLOSED && run.ending)
             client->state = CLIENT_GONE;
@@ -907,12 +455,12 @@ static void clients_sweep(void)
 static bool clients_gone(void)
 {
     for (uint32_t i = 0; i < run.client_count; i++)
-        if (run.clients[i].state != CLIENT_GONE)
+        if (clients[i].state != CLIENT_GONE)
             return false;
     return true;
 }
 
-/* ---- orders ---------------------------------------------------------------------------------------------------------- */
+/* ---- orders -------------------------------------------------------------------------------------------------------------- */
 
 static void counts_print(void)
 {
@@ -1013,7 +561,7 @@ static void orders_read(void)
     memmove(lines, from, bytes + 1);
 }
 
-/* ---- the loop -------------------------------------------------------------------------------------------------------- */
+/* ---- the loop ------------------------------------------------------------------------------------------------------------ */
 
 static void turn(void)
 {
@@ -1083,10 +631,10 @@ int main(int count, char **words)
     run.now_ms = clock_ms();
     objects_make();
     origin_listen();
-    run.clients = make(run.client_count, sizeof *run.clients);
+    clients = make(run.client_count, sizeof *clients);
     for (uint32_t i = 0; i < run.client_count; i++) {
-        run.clients[i].kind = KIND_CLIENT;
-        run.clients[i].fd = -1;
+        clients[i].kind = KIND_CLIENT;
+        clients[i].fd = -1;
     }
     watch(STDIN_FILENO, &stdin_kind, EPOLLIN, EPOLL_CTL_ADD);
     printf("%u objects\n",
