@@ -20,7 +20,7 @@ class Step:
         self.soon = words[0].startswith("soon ")
         self.method, self.path = words[0].removeprefix("soon ").split(" ")
         self.request, self.asked, self.client = words[1:], None, None
-        self.answers = {"origin": [], "maybe": [], "later": []}
+        self.answers = {"origin": [], "maybe": [], "later": [], "either": []}
 
     def add(self, verb, words):
         if verb in self.answers:
@@ -141,6 +141,16 @@ class Rfc9111(CacheScene):
                     self.shelf.keep(path, answer)  # a connection that was kept may be tried again
                 else:
                     self.shelf.put(path, answer)
+        if step.answers["either"]:
+            self.shelf.put(path, self.chooser([[filled_in(word, here) for word in words] for words in step.answers["either"]]))
+
+    def chooser(self, answers):
+        def choose(exchange, asked):
+            for words in answers:
+                if all(asked.field(word[3:]) for word in words if word.startswith("if ")):
+                    return answer_of([word for word in words if not word.startswith("if ")]).send(exchange)
+            return False
+        return choose
 
     def ask(self, step, path, here):
         body, fields = content_of([filled_in(word, here) for word in step.request])
@@ -188,7 +198,7 @@ class Rfc9111(CacheScene):
 
     def check_origin(self, step, path, before, response):
         told = {verb: len(answers) for verb, answers in step.answers.items()}
-        least = told["origin"] + told["later"]
+        least = told["origin"] + told["later"] + (1 if told["either"] else 0)
         if told["later"]:
             wait_for("the origin to be asked behind the answer", lambda: self.shelf.count(path) >= before + least)
         asked = self.shelf.count(path) - before
