@@ -155,7 +155,9 @@ class Reader:
     """A client on a thread of its own."""
 
     def __init__(self, scene, path, headers=(), method="GET"):
-        self.client, self.response, self.problem = scene.engine.connect(), None, None
+        self.client, self.response, self.problem, self.received = scene.engine.connect(), None, None, 0
+        fill = self.client.fill
+        self.client.fill = lambda: self.count(fill)
         scene.addCleanup(self.client.close)
         self.client.send_request(path, method, headers)
         self.thread = threading.Thread(target=self.read, args=(method,), daemon=True)
@@ -166,6 +168,12 @@ class Reader:
             self.response = self.client.response(method)
         except (OSError, EOFError, ValueError) as problem:
             self.problem = problem
+
+    def count(self, fill):
+        before = len(self.client.buffer)
+        more = fill()
+        self.received += len(self.client.buffer) - before
+        return more
 
     def done(self):
         self.thread.join(3 * SLOW)

@@ -157,7 +157,7 @@ class PurgesWhileFilling(PurgeScene):
         self.assertTrue(gate.arrived.acquire(timeout=SLOW))
         gate.go(turns)
         if turns:
-            wait_for("the first piece", lambda: first.client.buffer or first.response)
+            wait_for("the first piece", lambda: first.received)
         self.purge(*soft, *words)
         during = Reader(self, path)
         self.assertEqual(during.done().body, b"new")
