@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "engine/back_header.h"
 #include "engine/borrow.h"
 #include "engine/conn_tls.h"
 #include "engine/exchange.h"
@@ -47,9 +48,18 @@ static void keep_session(struct conn *conn)
     origin->session = session;
 }
 
+static void untie(struct conn *conn)
+{
+    if (likely(!conn->origin.client))
+        return;
+    conn->origin.client->client.kept = NULL;
+    conn->origin.client = NULL;
+}
+
 void back_close(struct conn *conn)
 {
     struct origin *origin = conn->origin.origin;
+    untie(conn);
     if (conn->tls && conn->tls->open)
         keep_session(conn);
     if (unlikely(conn->origin.use == ORIGIN_LENT))
@@ -83,6 +93,20 @@ static void drop_kept(struct conn *conn)
     idle_remove(&origin->server.idle, &conn->origin.idle);
     counter_sub(&origin->server.counters->idle, 1);
     back_close(conn);
+}
+
+void back_client_left(struct conn *client)
+{
+    if (unlikely(client->client.kept != NULL))
+        drop_kept(client->client.kept);
+}
+
+/* The one that it had is given up for it. */
+static void tie(struct conn *conn, struct conn *client)
+{
+    back_client_left(client);
+    client->client.kept = conn;
+    conn->origin.client = client;
 }
 
 /* Each is counted, the first of a row is told. */
@@ -306,9 +330,28 @@ static bool is_stale(int fd)
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
-struct conn *back_take(struct origin *origin, bool careful)
+/* The one that begins with this client's header. */
+static struct conn *take_own(struct origin *origin, struct conn *client, bool careful)
+{
+    struct conn *conn = client->client.kept;
+    if (!conn || conn->origin.origin != origin)
+        return NULL;
+    bool young = idle_take_one(&origin->server.idle, &conn->origin.idle, &origin->idle_limits, origin->worker->loop.now_ms);
+    counter_sub(&origin->server.counters->idle, 1);
+    untie(conn);
+    conn->origin.use = ORIGIN_SERVING;
+    conn->origin.reused = true;
+    if (young && (!careful || !is_stale(conn->fd)))
+        return conn;
+    back_close(conn);
+    return NULL;
+}
+
+struct conn *back_take(struct origin *origin, struct conn *client, bool careful)
 {
     struct idle_entry *entry;
+    if (unlikely(origin->proxy_protocol))
+        return take_own(origin, client, careful);
     while ((entry = idle_take(&origin->server.idle, &origin->idle_limits, origin->worker->loop.now_ms))) {
         struct conn *conn = CONTAINER_OF(entry, struct conn, origin.idle);
         counter_sub(&origin->server.counters->idle, 1);
@@ -333,7 +376,23 @@ bool back_make_room(struct view_pool *pool)
     return false;
 }
 
-struct conn *back_connect(struct origin *origin, const struct config *config)
+/* Before TLS, of which nothing has been queued yet. */
+static bool begin_header(struct conn *conn, const struct origin *origin, struct conn *client)
+{
+    char header[PROXY_HEADER_BYTES_MAX];
+    size_t length = back_header_write(client, origin->proxy_protocol, header);
+    return chain_append_copy(conn->tls ? &conn->tls->out : &conn->out, &conn->worker->blocks, slice_of(header, length)) == ERR_OK;
+}
+
+/* What is sent before any request. False: no memory. */
+static bool begin(struct conn *conn, struct origin *origin, struct conn *client)
+{
+    if (origin->tls && !begin_tls(conn, origin))
+        return false;
+    return likely(!origin->proxy_protocol) || begin_header(conn, origin, client);
+}
+
+struct conn *back_connect(struct origin *origin, struct conn *client, const struct config *config)
 {
     struct worker *worker = origin->worker;
     if (origin->address.socket_bytes == 0) {
@@ -352,7 +411,7 @@ struct conn *back_connect(struct origin *origin, const struct config *config)
             close(fd);
         errno = ENOMEM;
     }
-    if (conn && origin->tls && !begin_tls(conn, origin)) {
+    if (conn && !begin(conn, origin, client)) {
         conn_close(conn, false);
         conn = NULL;
         errno = ENOMEM;
@@ -389,6 +448,8 @@ void back_keep(struct conn *conn)
         return;
     }
     conn->origin.idle.requests++;
+    if (unlikely(conn->origin.origin->proxy_protocol))
+        tie(conn, conn->exchange->client);
     back_shelve(conn);
 }
 
@@ -408,7 +469,7 @@ void back_forget(struct origin *origin)
 
 struct conn *back_lend(struct origin *origin, struct borrow *borrow)
 {
-    if (origin->tls)
+    if (origin->tls || origin->proxy_protocol)
         return NULL;
     struct idle_entry *entry = idle_lend(&origin->server.idle, &origin->idle_limits, origin->worker->loop.now_ms);
     if (!entry)
@@ -461,7 +522,7 @@ struct conn *back_adopt(struct origin *origin, const struct borrow *borrow)
 /* False: no memory or descriptor, which others need more. */
 static bool warm_one(struct view_pool *pool, struct origin *origin)
 {
-    struct conn *conn = FAULT("warm") ? (errno = EMFILE, NULL) : back_connect(origin, pool->worker->view->config);
+    struct conn *conn = FAULT("warm") ? (errno = EMFILE, NULL) : back_connect(origin, NULL, pool->worker->view->config);
     if (!conn) {
         origin->warming_failed = true;
         return false;

@@ -4,6 +4,10 @@
  * A kept connection goes on receiving: bytes or FIN on it mean that it is of no use any more, and it is closed before
  * anybody sends on it. Which of them may wait and how long is pool/idle's decision; back carries it out.
  *
+ * In a pool with `proxy-protocol` a connection begins with a header that names a client, so it serves that client's connection only: of those
+ * it has used the last one is kept, on the shelf as any other, and it ends when the client's connection does. Tied to it rather than closed, since a
+ * page takes many requests, and rather than found by address and port, since those are the connection's alone anyway.
+ *
  * Where `keep-alive: warm` is set some are opened ahead of requests, each worker's share of them. Those that fail say nothing of
  * the server's health, which is about requests: they are counted and logged, and tried one at a time until one succeeds.
  */
@@ -17,13 +21,13 @@
  * A kept connection to the server, ready to send on; NULL when there is none. `careful`, for requests that cannot be sent again: asks the
  * kernel once more whether the server has closed it, which completions tell only with the next turn.
  */
-struct conn *back_take(struct origin *origin, bool careful);
+struct conn *back_take(struct origin *origin, struct conn *client, bool careful);
 
 /*
- * A new connection; `connected` comes later as exchange_run on conn->exchange, which the caller sets. NULL and errno: no
+ * A new connection, for this client's request; NULL: for nobody's. `connected` comes later as exchange_run on conn->exchange, which the caller sets. NULL and errno: no
  * descriptor or memory; EUSERS: the pool is at its limits.connections.
  */
-struct conn *back_connect(struct origin *origin, const struct config *config);
+struct conn *back_connect(struct origin *origin, struct conn *client, const struct config *config);
 
 /* Closes the oldest kept connection to some server of the pool, on this worker, so that its place can be taken. False: there is none. */
 bool back_make_room(struct view_pool *pool);
@@ -31,6 +35,8 @@ bool back_make_room(struct view_pool *pool);
 /* The request is over: onto the shelf, or closed if the shelf says so. */
 void back_keep(struct conn *conn);
 void back_close(struct conn *conn);
+/* The client's connection ends, and with it the one that is kept for it. */
+void back_client_left(struct conn *client);
 
 /* Closes all kept connections of a server (it left the configuration, or is drained). */
 void back_forget(struct origin *origin);

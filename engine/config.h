@@ -35,7 +35,7 @@ struct address {
     uint16_t port; /* 0 for unix: */
 };
 
-/* A network in CIDR notation; IPv4 as v4-mapped IPv6. */
+/* A network in CIDR notation; IPv4 as v4-mapped IPv6. `unix:`, whoever connects to a unix socket, is ::/128, which nobody else has. */
 struct network {
     uint8_t address[16];
     uint8_t bits; /* 0..128 */
@@ -103,6 +103,12 @@ struct config_tls {
     uint32_t ticket_lifetime_ms; /* default 24 h */
 };
 
+/* A listener's `proxy-protocol`: connections from these must say whose they are; from_count == 0: nobody's may. */
+struct config_proxied {
+    struct network *from;
+    uint32_t from_count;
+};
+
 struct config_listener {
     struct slice name;     /* "address" text, or the name given; key over reloads */
     struct address address;
@@ -111,6 +117,7 @@ struct config_listener {
     bool admin;            /* `serve: admin`: Prometheus text at /metrics, nothing else */
     bool redirect_to_https; /* every request is answered 308; not beside tls */
     struct config_listener_tls tls;
+    struct config_proxied proxied;
 };
 
 /* One of several addresses of a server, none of them unix:. */
@@ -231,6 +238,7 @@ struct config_pool {
     uint32_t queue_max;     /* exchanges that may wait for a full pool, whole process; default 1024; 0: none, 503 at once */
     uint32_t queue_ms;      /* how long; default 5 s; 503 */
     struct config_pool_tls tls;
+    uint32_t proxy_protocol; /* version of the header that each connection to a server begins with; default 0: none */
 };
 
 enum dns_family { DNS_ANY, DNS_IPV4, DNS_IPV6 };
@@ -284,6 +292,7 @@ struct config {
     uint32_t route_count;
     struct config_pool *pools;
     uint32_t pool_count;
+    bool tells_names;       /* a pool's servers are told of the names that clients ask for by TLS: `proxy-protocol: v2` */
     struct config_limits limits;
     struct config_timeouts timeouts;
     struct config_log log;

@@ -219,6 +219,10 @@ const char *value_read_network(struct slice text, struct network *network)
     struct slice host = slice_of(text.at, slash ? (size_t)(slash - text.at) : text.length);
     struct network made = { 0 };
     uint64_t most, bits;
+    if (slice_equal(text, SLICE("unix:"))) {
+        *network = (struct network){ .bits = 128 };
+        return NULL;
+    }
     if (host.length && read_numeric(AF_INET, host, made.address + 12)) {
         made.address[10] = made.address[11] = 0xff;
         most = 32;
@@ -237,10 +241,19 @@ const char *value_read_network(struct slice text, struct network *network)
     return NULL;
 }
 
+bool value_network_is_unix(const struct network *network)
+{
+    static const uint8_t zeros[16];
+    return network->bits == 128 && memcmp(network->address, zeros, sizeof zeros) == 0;
+}
 void value_write_network(const struct network *network, char out[VALUE_TEXT_BYTES])
 {
     char host[INET6_ADDRSTRLEN];
     bool v4 = is_mapped(network);
+    if (value_network_is_unix(network)) {
+        snprintf(out, VALUE_TEXT_BYTES, "unix:");
+        return;
+    }
     inet_ntop(v4 ? AF_INET : AF_INET6, network->address + (v4 ? 12 : 0), host, sizeof host);
     snprintf(out, VALUE_TEXT_BYTES, "%s/%u", host, v4 ? network->bits - 96u : network->bits);
 }

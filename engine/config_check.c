@@ -39,6 +39,20 @@ static struct place item_place(const struct node *node, uint32_t i, const char *
 
 /* Listeners ------------------------------------------------------------------------------------------------------- */
 
+/* Nobody would ever come from there. */
+static void check_proxied(struct decoder *decoder, const struct node *node, const struct config_listener *listener, bool local)
+{
+    const struct config_proxied *proxied = &listener->proxied;
+    for (uint32_t i = 0; i < proxied->from_count; i++) {
+        if (listener->address.text.length == 0 || value_network_is_unix(&proxied->from[i]) == local)
+            continue;
+        problem_help(problem_error(decoder->reporter, key_place(node, "proxy-protocol"), local ? "whoever connects to a unix socket has no address"
+                                                                                               : "'unix:' is for listeners on a unix socket"),
+                     local ? "write proxy-protocol: [ \"unix:\" ]" : "write the addresses of the proxies in front");
+        return;
+    }
+}
+
 void finish_listener(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
 {
     struct config_listener *listener = target;
@@ -50,6 +64,7 @@ void finish_listener(struct decoder *decoder, const struct node *node, void *tar
             problem_error(decoder->reporter, key_place(node, "mode"), "'mode' is for unix: addresses only");
         problem_help(problem, "leave the key out");
     }
+    check_proxied(decoder, node, listener, local);
     if (listener->redirect_to_https && section_given(&section_listener, given, "tls"))
         problem_help(problem_error(decoder->reporter, key_place(node, "redirect-to-https"), "'redirect-to-https' is for listeners without 'tls'"),
                      "leave one of them out");
@@ -261,6 +276,11 @@ static void check_keep_alive(struct decoder *decoder, const struct node *node, c
         problem_help(problem_error(decoder->reporter, key_place(kept, "borrow"), "'borrow' does nothing %s",
                                    pool->tls.on ? "in a pool with tls: sessions stay on their worker" : "while 'connections' is 0"),
                      "leave it out");
+    for (unsigned i = 0; i < 2 && kept && pool->proxy_protocol; i++)
+        if (i ? pool->idle.borrow : pool->idle.warm > 0)
+            problem_help(problem_error(decoder->reporter, key_place(kept, i ? "borrow" : "warm"), "'%s' does nothing in a pool with 'proxy-protocol': each connection is one client's",
+                                       i ? "borrow" : "warm"),
+                         "leave one of them out");
 }
 
 void finish_pool(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
@@ -273,6 +293,7 @@ void finish_pool(struct decoder *decoder, const struct node *node, void *target,
     check_back_off(decoder, node, pool);
     check_keep_alive(decoder, node, pool);
     finish_pool_check(decoder, node, pool);
+    decoder->config->tells_names |= pool->proxy_protocol == 2;
     static const char *const for_hashing[] = { "hash-key", "hash-balance", "load-cap" };
     for (size_t i = 0; i < ARRAY_LENGTH(for_hashing) && pool->balance != BALANCE_CONSISTENT_HASH; i++) {
         if (section_given(&section_pool, given, for_hashing[i]))

@@ -47,9 +47,22 @@ bool decode_scalar(struct decoder *decoder, const char *subject, const struct no
 
 /* Sections, lists, names ------------------------------------------------------------------------------------------ */
 
+/* A value that stands alone is that of the section's scalar_key. */
+static void decode_alone(struct decoder *decoder, const struct section *section, const struct node *node, void *target)
+{
+    struct node key = { .kind = NODE_SCALAR, .text = slice_of_text(section->scalar_key), .place = node->place };
+    struct node value = *node;
+    struct node_child child = { &key, &value, NULL };
+    struct node map = { .kind = NODE_MAP, .count = 1, .place = node->place, .first = &child };
+    decode_map(decoder, section, section->noun, &map, target);
+}
+
 static void decode_section(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
 {
-    decode_map(decoder, row->section, row->word, node, row_member(row, target));
+    if (row->section->scalar_key && node->kind != NODE_MAP && !node_is_null(node))
+        decode_alone(decoder, row->section, node, row_member(row, target));
+    else
+        decode_map(decoder, row->section, row->word, node, row_member(row, target));
 }
 
 static void set_items(const struct row *row, void *target, void *items, uint32_t count)
@@ -80,15 +93,10 @@ static char *take_items(struct decoder *decoder, const struct row *row, const st
 /* An item may be a bare text where the section says which key that is. */
 static void decode_item(struct decoder *decoder, const struct section *section, const struct node *node, void *target)
 {
-    if (node->kind != NODE_SCALAR || !section->scalar_key || node_is_null(node)) {
+    if (node->kind != NODE_SCALAR || !section->scalar_key || node_is_null(node))
         decode_map(decoder, section, section->noun, node, target);
-        return;
-    }
-    struct node key = { .kind = NODE_SCALAR, .text = slice_of_text(section->scalar_key), .place = node->place };
-    struct node value = *node;
-    struct node_child child = { &key, &value, NULL };
-    struct node map = { .kind = NODE_MAP, .count = 1, .place = node->place, .first = &child };
-    decode_map(decoder, section, section->noun, &map, target);
+    else
+        decode_alone(decoder, section, node, target);
 }
 
 static void decode_list(struct decoder *decoder, const struct row *row, const struct node *node, void *target)

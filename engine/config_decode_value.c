@@ -401,7 +401,7 @@ static void decode_network(struct decoder *decoder, const struct row *row, const
 
 void decode_networks(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
 {
-    uint32_t count = node_items(node), taken = 0;
+    uint32_t count = node_items(node), kept = 0;
     if (node->kind == NODE_MAP || count < row->least || count > row->most) {
         problem_error(decoder->reporter, node->place, "'%s' is a list of 1 to %u networks", row->word, (unsigned)row->most);
         return;
@@ -411,9 +411,9 @@ void decode_networks(struct decoder *decoder, const struct row *row, const struc
         return;
     const struct node_child *child = NULL;
     for (const struct node *item; (item = node_next(node, &child));)
-        decode_network(decoder, row, item, &networks[taken++]);
+        decode_network(decoder, row, item, &networks[kept++]);
     memcpy(row_member(row, target), &networks, sizeof networks);
-    memcpy((char *)target + row->count_offset, &count, sizeof count);
+    memcpy((char *)target + row->count_offset, &kept, sizeof kept);
 }
 
 static void decode_name_server(struct decoder *decoder, const struct row *row, const struct node *node, struct address *address)

@@ -18,6 +18,21 @@ static bool listener_is_local(const void *target)
 {
     return ((const struct config_listener *)target)->address.port == 0;
 }
+static bool is_proxied(const void *target)
+{
+    return ((const struct config_proxied *)target)->from_count > 0;
+}
+static const struct row proxied_rows[] = {
+    { .word = "from", .type = TYPE_NETWORKS, MEMBER(config_proxied, from), LENGTH_AT(config_proxied, from_count), .required = true, .least = 1,
+      .most = 4096, .example = "from: [ 10.0.0.0/8 ]",
+      .doc = "Addresses and networks of the proxies in front; unix: on a unix socket." },
+};
+static const struct section section_proxied = {
+    .noun = "proxy-protocol", SECTION(config_proxied, proxied_rows), .scalar_key = "from", .is_present = is_proxied,
+    .doc = "The PROXY protocol, versions 1 and 2, in front of TLS too; a list alone is 'from'. A connection from one of these must begin with such "
+           "a header, within timeouts.head (timeouts.handshake where there is tls), or it is closed. The address that it names is the client's from then on: in "
+           "X-Forwarded-For, logs, hash keys, limits, and for trusted-proxies. From everybody else a header is a malformed request.",
+};
 static const struct row listener_rows[] = {
     { .word = "address", .type = TYPE_LISTEN_ADDRESS, MEMBER(config_listener, address), .required = true,
       .example = "address: 127.0.0.1:8080",
@@ -33,9 +48,9 @@ static const struct row listener_rows[] = {
       .applies = listener_is_local, .reload = RELOAD_RESTART,
       .doc = "File mode of a unix: socket." },
     { .word = "redirect-to-https", .type = TYPE_FLAG, MEMBER(config_listener, redirect_to_https), .usual = "false",
-      .doc = "Answers every request with 308 and the same URL with https." },
+      .doc = "Answers every request with 308 and the same URL with https, but those whose PROXY header says that the client spoke TLS." },
     { .word = "tls", .type = TYPE_SECTION, MEMBER(config_listener, tls), .section = &section_listener_tls },
-    { .word = "proxy-protocol", .type = TYPE_LATER, .doc = "the PROXY protocol" },
+    { .word = "proxy-protocol", .type = TYPE_SECTION, MEMBER(config_listener, proxied), .section = &section_proxied },
     { .word = "protocols", .type = TYPE_LATER, .doc = "HTTP/2 and HTTP/3" },
 };
 const struct section section_listener = {
@@ -356,8 +371,8 @@ static const struct row top_rows[] = {
              "weir server save, and read at the start." },
     { .word = "trusted-proxies", .type = TYPE_NETWORKS, MEMBER(config, trusted_proxies), LENGTH_AT(config, trusted_proxy_count),
       .least = 1, .most = 4096,
-      .doc = "Addresses and networks (10.0.0.0/8, fd00::/8) whose X-Forwarded-* and Forwarded are believed. Everyone else's are "
-             "replaced." },
+      .doc = "Addresses and networks (10.0.0.0/8, fd00::/8; unix: for unix sockets) whose X-Forwarded-* and Forwarded are believed. Everyone "
+             "else's are replaced. Behind the PROXY protocol the address that it names is looked at." },
     { .word = "forwarded", .type = TYPE_FORWARDED, MEMBER(config, forwarded_x), .usual = "x",
       .doc = "Which fields tell origins who asked: x (X-Forwarded-For, -Proto, -Host), rfc7239 (Forwarded), both or off." },
     { .word = "via", .type = TYPE_TEXT, MEMBER(config, via), .check = value_check_pseudonym, .usual = "weir", .zero = "off",
@@ -370,8 +385,8 @@ static const struct row top_rows[] = {
       .doc = "How long a worker spins before it sleeps. Buys a little latency with CPU time." },
     { .word = "congestion-control", .type = TYPE_TEXT, MEMBER(config, congestion_control), .check = value_check_congestion,
       .usual = "auto", .reload = RELOAD_RESTART,
-      .doc = "Of TCP sockets. system: what the system has chosen. auto: the same, but cubic on loopback, where pacing costs up to twice "
-             "the CPU time. Or the kernel's name of an algorithm." },
+      .doc = "Of TCP sockets. system: what the system has chosen. auto: the same, but cubic (else reno) for connections by loopback, of clients and to "
+             "servers, where pacing costs up to twice the CPU time. Or the kernel's name of an algorithm. Unix sockets have none." },
     { .word = "limit", .type = TYPE_LATER, .doc = "rate limiting" },
     { .word = "waf", .type = TYPE_LATER, .doc = "the request filter" },
     { .word = "zero-copy", .type = TYPE_LATER, .doc = "the choice of zero-copy movers" },

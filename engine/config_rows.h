@@ -98,7 +98,7 @@ struct section {
     uint32_t row_count; /* at most 64: a bit each */
     uint32_t bytes;     /* of the struct, where it is the item of a list */
     bool always;        /* its defaults hold even when the file does not have it */
-    const char *scalar_key; /* an item may be just a text, which is then the value of this key */
+    const char *scalar_key; /* an item may be just a text, which is then the value of this key; what is no list's item, a list too */
     /* Is an optional section there? NULL for one that is always there. */
     bool (*is_present)(const void *target);
     /* After the rows: what they say together. given: a bit per row that the file has. */

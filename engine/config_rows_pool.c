@@ -158,6 +158,7 @@ static bool pool_queues(const void *target)
 {
     return config_pool_queues(target);
 }
+static const struct row_word proxy_words[] = { { "off", 0 }, { "v1", 1 }, { "v2", 2 }, { NULL, 0 } };
 static const struct row pool_rows[] = {
     { .word = "servers", .type = TYPE_LIST, MEMBER(config_pool, configured), LENGTH_AT(config_pool, configured_count), .required = true,
       .section = &section_server, .least = 1, .most = UPSTREAM_SERVERS_MAX, .example = "servers: [ 127.0.0.1:9001 ]" },
@@ -201,7 +202,10 @@ static const struct row pool_rows[] = {
              "all requests on the few that are left. 0%: never." },
     { .word = "health", .type = TYPE_SECTION, MEMBER(config_pool, check), .section = &section_check },
     { .word = "tls", .type = TYPE_SECTION, MEMBER(config_pool, tls), .section = &section_pool_tls },
-    { .word = "proxy-protocol", .type = TYPE_LATER, .doc = "the PROXY protocol" },
+    { .word = "proxy-protocol", .type = TYPE_WORD, MEMBER(config_pool, proxy_protocol), .words = proxy_words, .usual = "off",
+      .doc = "v1, v2: each connection to a server begins with a header of the PROXY protocol that names the client, before TLS. It then serves that client's "
+             "connection only and ends with it, so servers see more connections. v2 also tells of the client's TLS. Health checks name nobody "
+             "(LOCAL, UNKNOWN); none goes to a check's own port." },
 };
 const struct section section_pool = {
     .noun = "pool", SECTION(config_pool, pool_rows), .finish = finish_pool,

@@ -14,6 +14,7 @@
 /* JSON Schema ----------------------------------------------------------------------------------------------------- */
 
 typedef void schema_function(const struct row *row, struct text *out);
+static schema_function *const schema_functions[ROW_TYPES];
 static void schema_section(const struct section *section, struct text *out);
 
 static void add_text(const char *key, const char *value, struct text *out)
@@ -194,7 +195,17 @@ static void schema_edits(const struct row *row, struct text *out)
 
 static void schema_nested(const struct row *row, struct text *out)
 {
+    const char *alone = row->section->scalar_key;
+    const struct row *inner = alone ? section_row(row->section, slice_of_text(alone)) : NULL;
+    if (!inner) {
+        schema_section(row->section, out);
+        return;
+    }
+    text_add(out, SLICE("\"anyOf\":[{"));
+    schema_functions[inner->type](inner, out);
+    text_add(out, SLICE("},{"));
     schema_section(row->section, out);
+    text_add(out, SLICE("}]"));
 }
 
 static void schema_item(const struct section *section, struct text *out)

@@ -36,6 +36,9 @@ void value_write_mode(uint64_t value, char out[VALUE_TEXT_BYTES]);
 void value_write_status_range(uint16_t first, uint16_t last, char out[VALUE_TEXT_BYTES]);
 void value_write_network(const struct network *network, char out[VALUE_TEXT_BYTES]);
 
+/* "unix:", no addresses but whoever connects to a unix socket. */
+bool value_network_is_unix(const struct network *network);
+
 /* A network's bits beyond its length: they must be zero, so that a slip is seen. */
 bool value_network_is_clean(const struct network *network);
 struct network value_network_cleaned(const struct network *network);

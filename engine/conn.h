@@ -65,7 +65,13 @@ struct conn_client {
     bool early;       /* TLS: early data may come before the handshake goes on */
     bool handshaking; /* holds one of the places of limits.handshakes */
     bool named;       /* address, port and trusted are filled in */
+    bool header_due;  /* it must begin with a PROXY header (front_header.h), which has not come yet */
+    bool header_named; /* that named the client: address and port are its, destination too */
+    bool header_tls;  /* and said that it spoke TLS with the proxy in front */
     char address[46]; /* text */
+    uint16_t destination_port;
+    uint8_t destination[16]; /* where the client connected to, IPv4 as v4-mapped IPv6; only if header_named */
+    struct conn *kept; /* an origin's on its shelf, that begins with this client's PROXY header (back.h) */
 };
 
 /* What an origin's connection is doing. */
@@ -83,6 +89,7 @@ struct conn_origin {
     struct race *race;  /* connecting to one of several addresses; fd is -1 until that is over */
     _Atomic uint64_t *place; /* that it gives back; NULL: none is counted */
     struct borrow *borrow; /* ORIGIN_LENT: for whom */
+    struct conn *client; /* ORIGIN_IDLE: whose client.kept it is; NULL: nobody's */
     uint8_t use; /* enum origin_use; back.c's */
     uint32_t addresses; /* origin->addresses when it was made */
     bool reused; /* served a request before this one */

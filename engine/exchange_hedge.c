@@ -104,11 +104,11 @@ void exchange_hedge_begin(struct exchange *x)
     }
     struct member *member = NULL;
     enum pick_verdict verdict = pick_second(x, &member);
-    struct conn *conn = verdict == PICK_OK ? back_take(member->server->owner, false) : NULL;
+    struct conn *conn = verdict == PICK_OK ? back_take(member->server->owner, x->client, false) : NULL;
     if (conn)
         counter_add(&member->server->counters->reused, 1);
     else if (verdict == PICK_OK)
-        conn = back_connect(member->server->owner, x->view->config);
+        conn = back_connect(member->server->owner, x->client, x->view->config);
     if (conn) {
         x->attempts++;
         COUNT(worker, hedges);

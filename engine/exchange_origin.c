@@ -133,9 +133,9 @@ static enum step_verdict wait_for_connection(struct exchange *x)
 /* asked: another worker has been, in this attempt. */
 static enum step_verdict connect_to(struct exchange *x, bool asked)
 {
-    x->origin = back_connect(origin_of(x), x->view->config);
+    x->origin = back_connect(origin_of(x), x->client, x->view->config);
     if (!x->origin && errno == EUSERS && back_make_room(x->pool))
-        x->origin = back_connect(origin_of(x), x->view->config);
+        x->origin = back_connect(origin_of(x), x->client, x->view->config);
     if (!x->origin) {
         if (errno == EUSERS)
             return !asked && borrow_room(x, origin_of(x)) ? STEP_WAIT : wait_for_connection(x);
@@ -160,7 +160,7 @@ enum step_verdict exchange_attach(struct exchange *x)
     x->borrow_asked = false;
     if (likely(!asked))
         x->attempts++;
-    x->origin = x->fresh_only ? NULL : back_take(origin_of(x), !method_is_idempotent(x->request.method));
+    x->origin = x->fresh_only ? NULL : back_take(origin_of(x), x->client, !method_is_idempotent(x->request.method));
     if (unlikely(!x->origin))
         return !asked && !x->fresh_only && borrow_ask(x, origin_of(x)) ? STEP_WAIT : connect_to(x, asked);
     x->origin->exchange = x;

@@ -53,7 +53,7 @@ static void set_forwarding(struct exchange *x)
     x->forwarding = (struct forwarding){
         .via = config->via,
         .client_address = slice_of(who->address, who->address_length),
-        .scheme = x->client->tls ? SLICE("https") : SLICE("http"),
+        .scheme = front_is_secure(x->client) ? SLICE("https") : SLICE("http"),
         .hsts = slice_of_text(who->listener->hsts),
         .client_trusted = who->trusted,
         .forwarded_x = config->forwarded_x,
@@ -200,7 +200,7 @@ enum step_verdict exchange_route(struct exchange *x)
         return STEP_WAIT;
     if (unlikely(x->client->client.listener->admin))
         return metrics_serve(x);
-    if (unlikely(x->client->client.listener->to_https))
+    if (unlikely(x->client->client.listener->to_https) && !x->client->client.header_tls)
         return to_https(x);
     x->route = route_find(config->routes, config->route_count, &x->request);
     if (unlikely(!x->route)) {

@@ -9,6 +9,7 @@
 #include "engine/caching.h"
 #include "engine/content.h"
 #include "engine/exchange.h"
+#include "engine/front.h"
 #include "engine/splice.h"
 #include "engine/sticky.h"
 
@@ -182,7 +183,7 @@ static bool write_head(struct exchange *x, const struct response *response, cons
     char cookie[STICKY_COOKIE_BYTES];
     x->forwarding.set_cookie = SLICE_NONE;
     if (unlikely(x->pool->config->sticky.cookie.length) && !response->interim && x->member->sticky_id != x->pick.sticky)
-        x->forwarding.set_cookie = sticky_write(x->pool->config, x->member->sticky_id, x->client->tls != NULL, cookie);
+        x->forwarding.set_cookie = sticky_write(x->pool->config, x->member->sticky_id, front_is_secure(x->client), cookie);
     if (!conn_write_begin(x->client, need, &w, &room))
         return false;
     h1_write_response(&w, response, &x->request, &x->forwarding, plan);

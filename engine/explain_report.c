@@ -137,10 +137,12 @@ static void put_listener(const struct explanation *e, struct text *text)
     if (!e->listener)
         text_format(text, "listener  none speaks %s; as if there were one:\n", e->https ? "https" : "http");
     else if (e->listener_exact)
-        text_format(text, "listener  %.*s\n", (int)address.length, address.at);
+        text_format(text, "listener  %.*s", (int)address.length, address.at);
     else
-        text_format(text, "listener  none for %s on port %u; as if it came by %.*s\n", e->https ? "https" : "http",
+        text_format(text, "listener  none for %s on port %u; as if it came by %.*s", e->https ? "https" : "http",
                     e->port, (int)address.length, address.at);
+    if (e->listener)
+        text_add(text, e->listener->proxied.from_count ? SLICE(", where a PROXY header may name the client\n") : SLICE("\n"));
 }
 
 static void put_routes(const struct explanation *e, struct text *text)
@@ -172,6 +174,8 @@ static void put_pool(const struct explanation *e, struct text *text)
         } else
             text_add(text, SLICE(", which the request does not have"));
     }
+    if (e->pool->proxy_protocol)
+        text_format(text, "; servers are told of the client by the PROXY protocol, version %u", e->pool->proxy_protocol);
     text_add(text, SLICE("\n"));
     for (uint32_t i = 0; i < e->pool->server_count; i++) {
         struct slice address = address_of(e, i);
@@ -321,7 +325,8 @@ static void request_json(const struct explanation *e, struct text *json)
         string(json, "name", e->listener->name);
         text_add(json, SLICE(","));
         string(json, "address", e->listener->address.text);
-        text_format(json, ",\"exact\":%s}", e->listener_exact ? "true" : "false");
+        text_format(json, ",\"exact\":%s,\"proxy_protocol\":%s}", e->listener_exact ? "true" : "false",
+                    e->listener->proxied.from_count ? "true" : "false");
     } else
         text_add(json, SLICE("null"));
 }
@@ -384,7 +389,7 @@ static void pool_json(const struct explanation *e, struct text *json)
         string_of(e, json, "key", put_key);
         text_format(json, ",\"hash\":\"%016llx\"", (unsigned long long)e->hash);
     }
-    text_format(json, ",\"waiting\":%u,\"servers\":[", e->waiting);
+    text_format(json, ",\"proxy_protocol\":%u,\"waiting\":%u,\"servers\":[", e->pool->proxy_protocol, e->waiting);
     for (uint32_t i = 0; i < e->pool->server_count; i++) {
         text_add(json, i ? SLICE(",") : SLICE(""));
         server_json(e, &e->servers[i], json);

@@ -2,8 +2,10 @@
 
 #include <arpa/inet.h>
 
+#include "engine/back.h"
 #include "engine/conn_tls.h"
 #include "engine/exchange.h"
+#include "engine/front_header.h"
 #include "engine/front_tls.h"
 #include "engine/socket.h"
 #include "engine/worker.h"
@@ -30,6 +32,7 @@ static void count_out(struct conn *client)
     struct listener *listener = client->client.listener;
     counter_sub(&worker->stats->clients, 1);
     worker->client_count--;
+    back_client_left(client);
     front_tls_leave(client);
     place_return(&worker->shared->clients);
     client->client.listener = NULL;
@@ -87,6 +90,8 @@ static bool begins_as_tls(const struct conn *client)
 /* Begins as many pipelined requests as can be: each must have ended, and have left room for an answer. */
 static void serve_input(struct conn *client)
 {
+    if (unlikely(client->client.header_due) && !front_header_read(client, &client->in))
+        return;
     if (unlikely(begins_as_tls(client))) {
         set_idle(client, false);
         front_tls_refuse_record(client);
@@ -185,6 +190,10 @@ static void timeout(struct conn *client)
         exchange_client_timeout(client->exchange);
         return;
     }
+    if (unlikely(client->client.header_due)) {
+        front_header_timeout(client);
+        return;
+    }
     if (unlikely(!conn_is_ready(client))) {
         front_tls_timeout(client);
         return;
@@ -234,7 +243,10 @@ void front_accept(struct listener *listener, int fd)
     worker->client_count++;
     counter_add(&worker->stats->clients, 1);
     set_idle(client, true);
-    conn_deadline(client, worker->loop.now_ms + worker->view->config->timeouts.idle_ms);
+    if (unlikely(listener->proxied != NULL))
+        front_header_expect(client);
+    const struct config_timeouts *timeouts = &worker->view->config->timeouts;
+    conn_deadline(client, worker->loop.now_ms + (client->client.header_due ? timeouts->head_ms : timeouts->idle_ms));
     if (listener->tls && !front_tls_accept(client)) {
         front_close(client, true);
         return;
@@ -263,7 +275,7 @@ static bool in_network(const uint8_t address[16], const struct network *network)
     return (address[whole] & mask) == (network->address[whole] & mask);
 }
 
-static bool in_networks(const uint8_t address[16], const struct network *networks, uint32_t count)
+bool front_is_among(const uint8_t address[16], const struct network *networks, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
         if (in_network(address, &networks[i]))
@@ -273,12 +285,12 @@ static bool in_networks(const uint8_t address[16], const struct network *network
 
 bool front_trusts(const struct config *config, const uint8_t address[16])
 {
-    return in_networks(address, config->trusted_proxies, config->trusted_proxy_count);
+    return front_is_among(address, config->trusted_proxies, config->trusted_proxy_count);
 }
 
 bool front_may_purge(const struct config *config, const uint8_t address[16])
 {
-    return in_networks(address, config->cache.purge_from, config->cache.purge_from_count);
+    return front_is_among(address, config->cache.purge_from, config->cache.purge_from_count);
 }
 
 void front_name(struct conn *client)

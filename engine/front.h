@@ -20,6 +20,15 @@ void front_next(struct conn *client, bool keep, bool more_may_come);
 /* Fills in client->client's address, port and trusted from the socket, once. */
 void front_name(struct conn *client);
 
+/* address: IPv4 as v4-mapped IPv6. */
+bool front_is_among(const uint8_t address[16], const struct network *networks, uint32_t count);
+
+/* The client spoke TLS, with us or with a proxy in front that says so. */
+static inline bool front_is_secure(const struct conn *client)
+{
+    return client->tls || client->client.header_tls;
+}
+
 /* True for the address (IPv4 as v4-mapped IPv6) of a listed proxy. */
 bool front_trusts(const struct config *config, const uint8_t address[16]);
 /* Likewise, of one whose PURGE requests are honoured (cache.purge-from). */

@@ -4,6 +4,7 @@
 #include "engine/conn_tls.h"
 #include "engine/exchange.h"
 #include "engine/front.h"
+#include "engine/front_header.h"
 #include "engine/worker.h"
 #include "proto/tls_hello.h"
 
@@ -100,8 +101,11 @@ static void start(struct conn *client, const struct tls_hello *hello)
     else if (tls_start_server(client->tls, context, hello->alpn) != ERR_OK) {
         COUNT(client->worker, no_memory);
         fail_with_alert(client, TLS_INTERNAL_ERROR, "out of memory");
-    } else
+    } else {
+        if (client->worker->view->config->tells_names && hello->name_length)
+            tls_keep_name(client->tls, hello->name);
         client->client.early = hello->early_data && hello->tls13 && tls_context_early_data(context) > 0;
+    }
 }
 
 /* All of it that is here, in one run. */
@@ -183,7 +187,11 @@ static bool read_early(struct conn *client)
 void front_tls_shake(struct conn *client)
 {
     char why[160];
-    if (client->tls->open || (!tls_started(client->tls) && !read_hello(client)))
+    if (client->tls->open)
+        return;
+    if (unlikely(client->client.header_due) && !front_header_read(client, &client->tls->raw))
+        return;
+    if (!tls_started(client->tls) && !read_hello(client))
         return;
     if (unlikely(client->client.early) && !read_early(client))
         return;

@@ -134,6 +134,7 @@ struct origin {
     struct tls_context *tls;        /* likewise, a reference; NULL: plain */
     struct tls_session *session;    /* to resume the next connection's; made under `tls` */
     char tls_name[256];             /* SNI, and the name that its certificate must have */
+    uint32_t proxy_protocol;        /* of the newest view, 0: none; `addresses` stands for it too */
     _Atomic uint64_t *place;        /* of its pool's limits.connections; NULL: no limit */
     uint32_t connections_max;       /* that limit */
     uint64_t seen;                  /* number of the newest generation that has it */

@@ -94,6 +94,8 @@ static void accepted(struct listener *listener, int fd)
         return;
     }
     COUNT(worker, accepted);
+    if (unlikely(listener->congestion_by_peer))
+        socket_congestion_of_peer(fd);
     front_accept(listener, fd);
 }
 
@@ -132,7 +134,7 @@ static void accept_done(struct op *op, int32_t result, uint32_t flags)
         op_accept_multishot(&loop->ring, op, listener->fd);
 }
 
-struct listener *listener_start(struct worker *worker, int fd, const struct config_listener *from)
+struct listener *listener_start(struct worker *worker, int fd, const struct config *config, const struct config_listener *from)
 {
     struct listener *listener = calloc(1, sizeof *listener);
     char *name = listener ? strndup(from->address.text.at, from->address.text.length) : NULL;
@@ -143,6 +145,7 @@ struct listener *listener_start(struct worker *worker, int fd, const struct conf
     listener->worker = worker;
     listener->fd = fd;
     listener->shared = from->address.socket.any.sa_family == AF_UNIX;
+    listener->congestion_by_peer = socket_congestion_by_peer(fd, config->congestion_control, &from->address);
     listener->address = slice_of(name, from->address.text.length);
     listener->accept.done = accept_done;
     listener->backoff.fire = backoff_over;
@@ -158,6 +161,7 @@ void listener_take(struct listener *listener, const struct config_listener *from
     listener->admin = from->admin;
     listener->to_https = from->redirect_to_https;
     listener->tls = tls;
+    listener->proxied = from->proxied.from_count ? &from->proxied : NULL;
     listener->hsts[0] = '\0';
     if (from->tls.hsts_ms)
         snprintf(listener->hsts, sizeof listener->hsts, "max-age=%llu", (unsigned long long)(from->tls.hsts_ms / 1000));
@@ -173,6 +177,7 @@ void listener_stop(struct listener *listener)
         *at = listener->next;
     listener->leaving = true;
     listener->tls = NULL; /* its generation's, which goes; handshakes that have not begun fail */
+    listener->proxied = NULL;
     timer_cancel(&loop->wheel, &listener->backoff);
     if (op_armed(&listener->accept)) {
         op_cancel(&loop->ring, &listener->accept);

@@ -24,10 +24,12 @@ struct listener {
     struct listener *next; /* worker->listeners */
     struct slice address;  /* text, by which reloads find it; own memory */
     int fd;
-    bool admin;            /* of the newest configuration, as are the next three */
+    bool admin;            /* of the newest configuration, as are the next four */
     bool to_https;         /* every request is redirected */
     const struct listener_tls *tls; /* NULL: plain */
+    const struct config_proxied *proxied; /* the newest configuration's; NULL: no connection begins with a PROXY header */
     char hsts[40];         /* the value of Strict-Transport-Security; empty: none */
+    bool congestion_by_peer; /* socket.h */
     bool shared;           /* unix: the process's one descriptor, closed by it */
     bool leaving;          /* gone from the configuration: freed when its last completion came and no conn names it */
     uint32_t clients;      /* conns that name it */
@@ -37,7 +39,7 @@ struct listener {
 int listener_open(const struct config *config, const struct config_listener *listener, char why[256]);
 
 /* Worker thread. NULL: out of memory; fd stays the caller's. */
-struct listener *listener_start(struct worker *worker, int fd, const struct config_listener *from);
+struct listener *listener_start(struct worker *worker, int fd, const struct config *config, const struct config_listener *from);
 /* What the newest configuration says of it; tls is that generation's and NULL for a plain one. */
 void listener_take(struct listener *listener, const struct config_listener *from, const struct listener_tls *tls);
 void listener_stop(struct listener *listener); /* no more accepts; connections stay */

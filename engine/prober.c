@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "engine/back_header.h"
 #include "engine/base/check.h"
 #include "engine/probe_http.h"
 #include "engine/probe_tls.h"
@@ -13,14 +14,15 @@
 
 #define RECEIVE_BYTES 4096u /* at a time, of plain text */
 
-enum probe_state { PROBE_WAITING, PROBE_IN_LINE, PROBE_CONNECTING, PROBE_SENDING, PROBE_RECEIVING, PROBE_ENDING };
+enum probe_state { PROBE_WAITING, PROBE_IN_LINE, PROBE_CONNECTING, PROBE_NAMING, PROBE_SENDING, PROBE_RECEIVING, PROBE_ENDING };
 
 /* What one check needs while it runs. */
 struct probe_work {
     struct address address;
     struct probe_http http;
-    size_t request_bytes, sent_bytes;
-    char request[PROBE_REQUEST_BYTES];
+    size_t header_bytes; /* of the PROXY header in front of the request; where there is TLS it is all that is sent from here (NAMING) */
+    size_t request_bytes, sent_bytes; /* with the header */
+    char request[PROXY_NOBODY_BYTES_MAX + PROBE_REQUEST_BYTES];
     char received[RECEIVE_BYTES];
 };
 
@@ -227,8 +229,24 @@ static void tls_go_on(struct probe *probe)
     }
 }
 
+/* The PROXY header goes before the handshake. True: it is being sent. */
+static bool send_header(struct probe *probe, uint32_t bytes)
+{
+    struct probe_work *work = probe->work;
+    if (probe->state != PROBE_CONNECTING && probe->state != PROBE_NAMING)
+        return false;
+    work->sent_bytes += bytes;
+    if (work->sent_bytes >= work->header_bytes)
+        return false;
+    probe->state = PROBE_NAMING;
+    op_send(&loop_of(probe)->ring, &probe->op, probe->fd, work->request + work->sent_bytes, work->header_bytes - work->sent_bytes);
+    return true;
+}
+
 static void tls_done(struct probe *probe, uint32_t bytes)
 {
+    if (unlikely(probe->work->header_bytes > 0) && send_header(probe, bytes))
+        return;
     if (probe->state == PROBE_SENDING)
         probe_tls_sent(probe->tls, bytes);
     else if (probe->state == PROBE_RECEIVING)
@@ -346,9 +364,22 @@ static bool begin_tls(struct probe *probe)
 {
     char name[256];
     origin_tls_name(probe->pool, probe->server, name);
-    probe->tls = probe_tls_new(&probe->prober->tls, probe->context, name,
-                               slice_of(probe->work->request, probe->work->request_bytes));
+    const struct probe_work *work = probe->work;
+    struct slice request = slice_of(work->request + work->header_bytes, work->request_bytes - work->header_bytes);
+    probe->tls = probe_tls_new(&probe->prober->tls, probe->context, name, request);
     return probe->tls != NULL;
+}
+
+/* What listens at a port of the check's own is another thing than what requests go to. */
+static void write_request(struct probe *probe, struct slice host)
+{
+    const struct config_check *check = &probe->pool->check;
+    struct probe_work *work = probe->work;
+    uint32_t version = check->port ? 0 : probe->pool->proxy_protocol;
+    work->header_bytes = version ? back_header_write(NULL, version, work->request) : 0;
+    work->request_bytes = work->header_bytes;
+    if (check->kind == CHECK_HTTP)
+        work->request_bytes += probe_http_request(check, host, work->request + work->header_bytes);
 }
 
 /* Memory and a socket; false: our shortage, not the server's. */
@@ -362,7 +393,7 @@ static bool prepare(struct probe *probe)
     probe->prober->running++;
     struct slice host = probe->server->name.length ? probe->server->name : probe->server->address.text;
     work->sent_bytes = 0;
-    work->request_bytes = check->kind == CHECK_HTTP ? probe_http_request(check, host, work->request) : 0;
+    write_request(probe, host);
     probe_http_init(&work->http, check);
     probe->refused = 0;
     take_address(probe);

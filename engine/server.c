@@ -16,6 +16,7 @@
 #include "engine/outliers.h"
 #include "engine/process.h"
 #include "engine/prober.h"
+#include "engine/socket.h"
 #include "proto/tls_record.h"
 
 #define CONTROL_RING_ENTRIES 256u
@@ -434,8 +435,9 @@ static void say_started(struct server_process *process)
                  config->listeners[i].address.text.at, config->listeners[i].tls.certificate_count ? " (TLS)" : config->listeners[i].admin ? " (admin)" : "");
     if (process->generation->has_tls)
         log_line(LOG_NOTICE, "TLS records: %s", tls_record_backend());
-    log_line(LOG_NOTICE, "congestion control: %.*s; control socket: %.*s", (int)config->congestion_control.length,
-             config->congestion_control.at, (int)config->control_socket.length, config->control_socket.at);
+    char congestion[96];
+    socket_congestion_text(config->congestion_control, congestion);
+    log_line(LOG_NOTICE, "congestion control: %s; control socket: %.*s", congestion, (int)config->control_socket.length, config->control_socket.at);
 }
 
 static enum err start(struct server_process *process, struct config *config, char why[256])

@@ -33,6 +33,9 @@
     X(head_timeouts,       counter, "clients too slow with a request head")                            \
     X(body_timeouts,       counter, "clients too slow with a request's content")                       \
     X(send_timeouts,       counter, "clients too slow in taking a response")                           \
+    X(proxy_headers,       counter, "PROXY headers read")                                              \
+    X(proxy_refused,       counter, "connections closed for want of a PROXY header, or for a malformed one") \
+    X(proxy_timeouts,      counter, "connections closed for being too slow with a PROXY header")       \
     X(handshakes,          counter, "TLS handshakes completed with clients")                           \
     X(handshakes_resumed,  counter, "of these, those that resumed a session")                          \
     X(handshake_failures,  counter, "TLS handshakes with clients that failed or were cut")             \

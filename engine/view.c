@@ -140,12 +140,17 @@ static uint32_t mark_of(const struct origin *origin, const struct config_server 
     uint64_t mark = siphash13(socket, server->address.socket_bytes, server->more_count, 0);
     for (uint32_t i = 0; i < server->more_count; i++)
         mark = siphash13((const void *)&server->more[i].socket, server->more[i].socket_bytes, mark, i);
+    if (origin->proxy_protocol)
+        mark = siphash13((const void *)&origin->proxy_protocol, sizeof origin->proxy_protocol, mark, 1);
     if (origin->tls)
         mark = siphash13(origin->tls_name, strlen(origin->tls_name), mark, 0);
     return (uint32_t)mark | 1;
 }
 
-/* What a name stands for may have changed. Connections to where it stood are not used again, nor those that were asked for another name. */
+/*
+ * What a name stands for may have changed. Connections to where it stood are not used again, nor those that were asked for another name or begin
+ * in another way.
+ */
 static void settle_addresses(struct origin *origin, const struct config_server *server)
 {
     uint32_t mark = mark_of(origin, server);
@@ -167,6 +172,7 @@ static void settle_origins(struct view_pool *pool, uint64_t number, struct tls_c
     for (uint32_t i = 0; i < pool->config->server_count; i++) {
         struct origin *origin = pool->members[i].server->owner;
         settle_tls(origin, pool->config, &pool->config->servers[pool->members[i].place], context);
+        origin->proxy_protocol = pool->config->proxy_protocol;
         settle_addresses(origin, &pool->config->servers[pool->members[i].place]);
         origin->seen = number;
         origin->idle_limits = pool->config->idle;

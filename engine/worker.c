@@ -297,7 +297,7 @@ static void adopt_listeners(struct worker *worker, struct generation *generation
         struct listener *present = listener_at(worker, config->listeners[i].address.text);
         int fd = generation->listen_fds[worker->loop.number][i];
         if (!present && fd >= 0)
-            present = listener_start(worker, fd, &config->listeners[i]);
+            present = listener_start(worker, fd, config, &config->listeners[i]);
         if (present)
             listener_take(present, &config->listeners[i], generation->listener_tls[i]);
         else if (fd >= 0) {

@@ -96,6 +96,7 @@ struct worker {
     uint32_t coder_count; /* exchanges with a coder: CODERS_MAX at most */
     uint64_t published_ms;
     struct borrow borrows[BORROWS_MAX], *borrows_free;
+    uint64_t header_told_ms; /* when the log was last told of a connection without its PROXY header */
     uint32_t warm_turn; /* which pool is looked at first (back_warm) */
     struct timer ticker;
     uint64_t end_ms; /* ending: the loop ends by then whatever is left */

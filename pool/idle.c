@@ -77,6 +77,12 @@ struct idle_entry *idle_take(struct idle_shelf *shelf, const struct idle_limits 
     return NULL;
 }
 
+bool idle_take_one(struct idle_shelf *shelf, struct idle_entry *entry, const struct idle_limits *limits, uint64_t now_ms)
+{
+    unlink_entry(shelf, entry);
+    return now_ms < due_ms(entry, limits);
+}
+
 static bool worn_out(const struct idle_entry *entry, const struct idle_limits *limits, uint64_t now_ms)
 {
     return (limits->lifetime_ms_max && now_ms >= entry->connected_ms + limits->lifetime_ms_max) ||

@@ -34,6 +34,9 @@ struct idle_shelf {
 /* The newest entry that is still young enough, off the shelf; NULL when there is none. */
 struct idle_entry *idle_take(struct idle_shelf *shelf, const struct idle_limits *limits, uint64_t now_ms);
 
+/* This one, off the shelf whatever its age. False: it is too old to be used. */
+bool must_use idle_take_one(struct idle_shelf *shelf, struct idle_entry *entry, const struct idle_limits *limits, uint64_t now_ms);
+
 /*
  * Puts entry on the shelf. Answers the entry that must be closed for it: NULL, the oldest when the shelf was full, or
  * `entry` itself when it is too old or there is no keep-alive.

@@ -15,6 +15,7 @@
 
 #define PROXY_V1_BYTES_MAX 107u     /* the line with its CRLF */
 #define PROXY_HEADER_BYTES_MAX 2048u /* of version 2: ours and whom we read; others' addresses and fields take some hundred bytes */
+#define PROXY_NOBODY_BYTES_MAX 16u   /* of one that we write and that names nobody and has no fields, of either version */
 #define PROXY_UNIQUE_ID_BYTES_MAX 128u
 #define PROXY_UNIX_PATH_BYTES 108u
 

@@ -145,6 +145,7 @@ void tls_release(struct tls *tls)
     queue_clear(&tls->raw);
     chain_clear(&tls->out);
     free(tls->peer);
+    free(tls->asked_name);
     tls_keys_wipe(&tls->read);
     tls_keys_wipe(&tls->write);
     explicit_bzero(tls->read_secret, sizeof tls->read_secret);
@@ -153,6 +154,7 @@ void tls_release(struct tls *tls)
     tls->library = NULL;
     tls->context = NULL;
     tls->peer = NULL;
+    tls->asked_name = NULL;
 }
 
 /* The handshake ------------------------------------------------------------------------------------------------ */
@@ -194,6 +196,21 @@ static enum tls_verdict judge(struct tls *tls, int result, char why[160])
     }
 }
 
+static void keep_common_name(struct tls_peer *peer, const char *name)
+{
+    size_t length = name ? strlen(name) : 0;
+    if (length < sizeof peer->common_name)
+        memcpy(peer->common_name, name ? name : "", length);
+}
+
+void tls_keep_name(struct tls *tls, const char *name)
+{
+    size_t bytes = strlen(name) + 1;
+    tls->asked_name = FAULT("tls") ? NULL : malloc(bytes);
+    if (tls->asked_name)
+        memcpy(tls->asked_name, name, bytes);
+}
+
 static enum err keep_peer(struct tls *tls)
 {
     WOLFSSL_X509 *certificate = wolfSSL_get_peer_certificate(library_of(tls));
@@ -208,6 +225,7 @@ static enum err keep_peer(struct tls *tls)
             tls->peer->fingerprint[2 * i] = "0123456789abcdef"[digest[i] >> 4];
             tls->peer->fingerprint[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
         }
+        keep_common_name(tls->peer, wolfSSL_X509_get_subjectCN(certificate));
         wolfSSL_X509_NAME_oneline(wolfSSL_X509_get_subject_name(certificate), tls->peer->subject, sizeof tls->peer->subject);
         for (char *at = tls->peer->subject; *at; at++)
             if (*at < ' ' || *at > '~')
@@ -254,12 +272,33 @@ static enum err take_over(struct tls *tls)
     return ERR_OK;
 }
 
+/* As OpenSSL calls it, which everybody compares with: of TLS 1.3 IANA's name. The library's own texts, for ever. */
+static const char *cipher_name(WOLFSSL *library, bool tls13)
+{
+    int suite = wolfSSL_get_current_cipher_suite(library);
+    if (!tls13)
+        return wolfSSL_get_cipher_name(library);
+    return wolfSSL_get_cipher_name_iana_from_suite((unsigned char)(suite >> 8), (unsigned char)suite);
+}
+
+static const char *agreed_protocol(WOLFSSL *library)
+{
+    static const char http11[] = "http/1.1", http10[] = "http/1.0";
+    char *name = NULL;
+    unsigned short length = 0;
+    if (wolfSSL_ALPN_GetProtocol(library, &name, &length) != WOLFSSL_SUCCESS || !name || length != sizeof http11 - 1)
+        return NULL;
+    return memcmp(name, http11, length) == 0 ? http11 : http10;
+}
+
 static enum tls_verdict opened(struct tls *tls, char why[160])
 {
     WOLFSSL *library = library_of(tls);
     tls->open = true;
     tls->tls13 = wolfSSL_version(library) == TLS1_3_VERSION;
     tls->resumed = wolfSSL_session_reused(library) != 0;
+    tls->cipher = cipher_name(library, tls->tls13);
+    tls->alpn = agreed_protocol(library);
     if ((tls->server && tls_context_client_mode(tls->context) != TLS_CLIENT_ANY && keep_peer(tls) != ERR_OK) || take_over(tls) != ERR_OK)
         return failed(tls, "out of memory", why);
     return TLS_DONE;

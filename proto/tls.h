@@ -37,6 +37,7 @@ struct tls_room {
 
 /* A client's certificate. */
 struct tls_peer {
+    char common_name[129]; /* the subject's; empty: it has none, or a longer one */
     char subject[256];
     char fingerprint[65];
 };
@@ -63,6 +64,8 @@ struct tls {
     struct queue raw;
     struct chain out;
     struct tls_peer *peer; /* NULL: no certificate */
+    const char *cipher, *alpn; /* the suite as OpenSSL calls it, and the protocol agreed on; NULL: none, or the handshake is not over */
+    char *asked_name; /* server_name, where tls_keep_name was asked to; else NULL */
     unsigned char read_secret[TLS_SECRET_BYTES_MAX], write_secret[TLS_SECRET_BYTES_MAX]; /* TLS 1.3: for key updates */
     struct tls_keys read, write;
 };
@@ -84,6 +87,8 @@ void tls_init(struct tls *tls);
  * may be NULL. ERR_MEMORY. context is referenced. alpn: the client has offered protocols, and http/1.1 is to be agreed on. */
 enum err must_use tls_start_server(struct tls *tls, struct tls_context *context, bool alpn);
 enum err must_use tls_start_client(struct tls *tls, struct tls_context *context, const char *server_name, struct tls_session *session);
+/* A copy of the name that the client asks for, for who wants it later. Without memory there is none. */
+void tls_keep_name(struct tls *tls, const char *name);
 void tls_release(struct tls *tls); /* from any state; keys are wiped */
 
 /* Goes on with the handshake as far as `raw` allows. DONE once; WANTS_INPUT, WANTS_ROOM, REFUSED. */

@@ -16,6 +16,7 @@ import time
 import unittest
 
 from props import content
+from proxy_props import AUTHORITY, ProxyOrigin, Sender, field, v2
 from stage import SLOW, WEIR, Weir, answers, free_port, wait_for
 from tls_certificates import certificates
 from tls_props import TlsClient, TlsScene, client_context
@@ -31,6 +32,7 @@ listeners:
   - { address: 127.0.0.1:{admin}, serve: admin }
   - address: 127.0.0.1:{secure}
     tls: { certificates: [ CERTIFICATE ], client-certificate: { mode: optional, ca: AUTHORITY } }
+  - { address: 127.0.0.1:{behind}, proxy-protocol: [ 127.0.0.1 ] }
 log: { access: {folder}/access.log }
 routes:
   - match: { path: /own }
@@ -44,6 +46,9 @@ routes:
   - match: { path: /sealed/* }
     pool: sealed
     rewrite: { strip-prefix: /sealed }
+  - match: { path: /named/* }
+    pool: named
+    rewrite: { strip-prefix: /named }
   - pool: app
 pools:
   app:
@@ -61,6 +66,7 @@ pools:
     passive-health: { fail-after: never, max-ejected: 50% }
     retry: { causes: [ connect, closed, timeout, 503 ], per-try: 5s }
   hash: { servers: [ ORIGIN, ORIGIN2 ], balance: consistent-hash, hash-balance: ring, load-cap: 150%, passive-health: { fail-after: never } }
+  named: { servers: [ NAMED ], proxy-protocol: v2, health: { path: /healthz, interval: 200ms }, passive-health: { fail-after: never } }
   sealed: { servers: [ SEALED ], tls: { ca: AUTHORITY, server-name: origin.test }, passive-health: { fail-after: never } }
 """
 
@@ -91,6 +97,8 @@ REQUESTS = [("/own", "GET", b"", False, b"mine"), ("/", "GET", b"", False, b"ok"
             ("/large", "GET", b"", False, content(400000)), ("/chunked", "POST", b"y" * 3000, True, b"abcd"), ("/own", "POST", b"z" * 50000, False, b"mine")]
 # Inside TLS, from the client, to the origin, or both.
 SEALED = [("/own", "GET", b"", False, b"mine"), ("/sealed/large", "GET", b"", False, content(400000)), ("/sealed/chunked", "POST", b"y" * 30000, True, b"abcd")]
+# By a proxy in front, to an origin that is told of the client.
+NAMED = [("/named/", "GET", b"", False, b"ok"), ("/named/large", "GET", b"", False, content(400000)), ("/named/chunked", "POST", b"y" * 3000, True, b"abcd")]
 
 
 class Story:
@@ -105,8 +113,8 @@ class Story:
         return found.group(2) if found else None
 
     def play(self):
-        self.secure = free_port()
-        self.weir = Weir(self.config, wait=False, environment={"WEIR_FAULT_AT": str(self.nth)}, secure=self.secure)
+        self.secure, self.behind = free_port(), free_port()
+        self.weir = Weir(self.config, wait=False, environment={"WEIR_FAULT_AT": str(self.nth)}, secure=self.secure, behind=self.behind)
         try:
             wait_for("weir to listen or to give up", lambda: self.weir.ended() or self.all_listen())
             if not self.weir.ended():
@@ -122,12 +130,15 @@ class Story:
         for request in REQUESTS:
             self.twice(request)
         self.inside_tls()
+        self.behind_a_proxy()
         self.commands()
         for request in REQUESTS[:3]:
             self.twice(request)
         self.inside_tls()
+        self.behind_a_proxy()
         self.metrics()
-        self.over_one_connection()
+        self.over_one_connection(self.weir.connect, REQUESTS[:5])
+        self.over_one_connection(self.sender, NAMED)
 
     def inside_tls(self):
         """Connections of their own, of which the later ones resume the first one's session when it gave them one."""
@@ -145,6 +156,13 @@ class Story:
             pass
         self.twice(SEALED[0], connect)
         self.twice(SEALED[1])
+
+    def sender(self):
+        return Sender(self.behind, v2(fields=field(AUTHORITY, b"a.test")), source="127.0.0.1")
+
+    def behind_a_proxy(self):
+        for request in NAMED:
+            self.twice(request, self.sender)
 
     def ask(self, request, client):
         path, method, body, chunked, wanted = request
@@ -205,10 +223,10 @@ class Story:
                 pass
         raise Trouble("/metrics failed twice")
 
-    def over_one_connection(self):
+    def over_one_connection(self, connect, requests):
         try:
-            with self.weir.connect() as client:
-                for request in REQUESTS[:5]:
+            with connect() as client:
+                for request in requests:
                     if self.ask(request, client):
                         return
         except TimeoutError:
@@ -239,9 +257,10 @@ class Torture(TlsScene):
     def setUp(self):
         if not has_fault_points():
             self.skipTest("this binary has no fault points (make asan)")
-        one, two, sealed = self.origin(answer), self.origin(answer), self.tls_origin(answer)
+        one, two, sealed, named = self.origin(answer), self.origin(answer), self.tls_origin(answer), ProxyOrigin(answer)
+        self.addCleanup(named.stop)
         self.config = CONFIG
-        for name, value in (("ORIGIN2", two.address), ("ORIGIN", one.address), ("SEALED", sealed.address), ("AUTHORITY", certificates().ca.path),
+        for name, value in (("ORIGIN2", two.address), ("ORIGIN", one.address), ("SEALED", sealed.address), ("NAMED", named.address), ("AUTHORITY", certificates().ca.path),
                             ("CERTIFICATE", certificates().site.yaml)):
             self.config = self.config.replace(name, value)
         Weir.second = two.address
