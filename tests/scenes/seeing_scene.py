@@ -104,6 +104,50 @@ class Counters(Scene):
             self.assertEqual(engine.counter("allocations"), before)
 
 
+class Congestion(Scene):
+    """The congestion control of the engine's sockets, as ss sees it; the system's default may be any."""
+
+    def held(self, port, side):
+        out = subprocess.run([self.need("ss"), "-tinH", "state", "established", f"( {side} = :{port} )"], stdout=subprocess.PIPE, text=True).stdout
+        with open("/proc/sys/net/ipv4/tcp_available_congestion_control") as file:
+            known = file.read().split()
+        return {word for line in out.splitlines() if not line.strip() == "" and line[:1].isspace() for word in line.split() if word in known}
+
+    def engine(self, word):
+        self.origin_here = self.origin()
+        return self.weir(f"listeners: [ {{ address: \":{{port}}\" }} ]\ncongestion-control: {word}\n"
+                         f"routes: [ {{ pool: app }} ]\npools: {{ app: {{ servers: [ \"{self.origin_here.address}\" ] }} }}\n")
+
+    def test_auto_is_judged_by_each_peer(self):
+        """The listener's address is every one, and these clients come by loopback, as IPv4 and IPv6."""
+        engine = self.engine("auto")
+        with open("/proc/sys/net/ipv4/tcp_congestion_control") as file:
+            usual = file.read().strip()
+        expected = {usual} if usual in ("cubic", "reno") else self.for_loopback()
+        self.assertIn(f"congestion control: auto ({next(iter(self.for_loopback()))} for loopback, {usual} for others)", engine.log())
+        for address in ("127.0.0.1", "::1"):
+            with socket.create_connection((address, engine.port), 10) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                self.assertIn(b" 200 ", client.recv(65536))
+                self.assertEqual(self.held(engine.port, "sport"), expected, address)
+                self.assertEqual(self.held(self.origin_here.port, "dport"), self.for_loopback())
+
+    def for_loopback(self):
+        with open("/proc/sys/net/ipv4/tcp_available_congestion_control") as file:
+            return {"cubic" if "cubic" in file.read().split() else "reno"}
+
+    def test_a_name_is_for_all(self):
+        engine = self.engine("reno")
+        self.assertIn("congestion control: reno (reno)", engine.log())
+        with engine.connect() as client:
+            client.send_request()
+            self.assertEqual(client.response().status, 200)
+            self.assertEqual((self.held(engine.port, "sport"), self.held(self.origin_here.port, "dport")), ({"reno"}, {"reno"}))
+
+    def test_a_name_that_the_kernel_does_not_have_is_told(self):
+        self.assertIn("congestion control: nonesuch is not to be had: ", self.engine("nonesuch").log())
+
+
 class ExitCodes(Scene):
     def test_usage_is_2(self):
         self.assertEqual(command()[0], 2)
