@@ -246,11 +246,9 @@ bool cache_tags_each(const struct cache_rule *rule, const struct response *respo
             return false;
     for (unsigned i = 0; i < response->fields.count; i++) {
         const struct field *field = &response->fields.list[i];
-        if (field->id != FIELD_OTHER)
-            continue;
-        if (slice_equal_nocase(field_name(field), SLICE("surrogate-key")) && !take_by_spaces(&tags, field_value(field)))
+        if (field->id == FIELD_SURROGATE_KEY && !take_by_spaces(&tags, field_value(field)))
             return false;
-        if (slice_equal_nocase(field_name(field), SLICE("cache-tag")) && !take_by_commas(&tags, field_value(field)))
+        if (field->id == FIELD_CACHE_TAG && !take_by_commas(&tags, field_value(field)))
             return false;
     }
     return true;
