@@ -56,12 +56,12 @@ int verb_cache(const struct options *options)
         fprintf(stderr, "weir: cache status, or cache show URL?\n");
         return EXIT_USAGE;
     }
-    if (!show && options->header_count) {
-        fprintf(stderr, "weir: cache status takes no fields\n");
+    if (!show && (options->header_count || options->from)) {
+        fprintf(stderr, "weir: cache status is of no request: it takes no field and no address\n");
         return EXIT_USAGE;
     }
     struct wire_request request = client_request(show ? "cache-show" : "cache-status", NULL);
     bool fits = !show || (client_add_argument(&request, "GET") && client_add_argument(&request, options->words[1]) &&
-                          client_add_argument(&request, "") && add_fields(options, &request));
+                          client_add_argument(&request, options->from ? options->from : "") && add_fields(options, &request));
     return fits ? client_ask_and_print(options, &request) : EXIT_USAGE;
 }

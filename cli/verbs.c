@@ -53,7 +53,7 @@ const struct verb verbs[] = {
       verb_explain },
     { "purge", "[URL]", "take stored responses out of the cache, by URL, prefix, host or tag, or all", NULL,
       ASKS | OPTION_PREFIX | OPTION_HOST | OPTION_TAG | OPTION_ALL | OPTION_SOFT | OPTION_HEADER, 0, 1, verb_purge },
-    { "cache", "status|show [URL]", "the cache's figures, or what is stored for a URL", "status show", ASKS | OPTION_HEADER, 1, 2, verb_cache },
+    { "cache", "status|show [URL]", "the cache's figures, or what is stored for a URL", "status show", ASKS | OPTION_HEADER | OPTION_FROM, 1, 2, verb_cache },
     { "metrics", "", "all counters in Prometheus' text format", NULL, ASKS, 0, 0, verb_metrics },
     { "stop", "", "stop gracefully: requests in flight end first", NULL, ASKS | OPTION_NOW | OPTION_DEADLINE, 0, 0, verb_stop },
     { "proxy", "ADDRESS", "forward from one address, without a file", NULL, OPTION_TO | OPTION_SOCKET, 1, 1, verb_proxy },

@@ -250,7 +250,7 @@ static void purge_url(struct server_process *process, const struct purge_questio
         return;
     }
     struct purge purge = { .kind = PURGE_URL, .soft = asked->soft, .text = slice_of(found->cache.key.text.at, found->cache.key.url_length) };
-    purge_now(process, &purge, &count);
+    homes_purge_url(process->shared.homes, &purge, &count);
     explanation_free(found);
     conclude(answer, &count, asked->soft);
 }

@@ -18,14 +18,13 @@ static const struct object *select_object(const struct explained_cache *cache, c
     return NULL;
 }
 
-/* One that was purged softly is stale whatever its age. */
+/* As exchange_lookup.c has it: one that was purged softly is stale from now on at the latest. */
 static enum explained_use use_of(const struct explanation *e, const struct object *object)
 {
-    enum cache_use use = cache_use_of(&e->route->cache, &object->policy, &e->request, e->now_s);
-    bool soft = atomic_load_explicit(&object->stale, memory_order_relaxed);
-    if (soft && use != CACHE_USE_VALIDATE)
-        return object->policy.stale_while_revalidate_s && !object->policy.must_revalidate ? CACHE_REVALIDATES : CACHE_VALIDATES;
-    switch (use) {
+    struct cache_policy policy = object->policy;
+    if (atomic_load_explicit(&object->stale, memory_order_relaxed))
+        policy.lifetime_s = (uint32_t)size_min(policy.lifetime_s, cache_age(&policy, e->now_s));
+    switch (cache_use_of(&e->route->cache, &policy, &e->request, e->now_s)) {
     case CACHE_USE_FRESH: return CACHE_HITS;
     case CACHE_USE_STALE: return CACHE_STALE;
     case CACHE_USE_REVALIDATE: return CACHE_REVALIDATES;
@@ -55,6 +54,7 @@ void explain_ask_cache(struct explanation *e)
     struct explained_cache *cache = &e->cache;
     const struct cache_rule *rule = &e->route->cache;
     struct cache_key_context context = { .scheme = e->forwarding.scheme, .pool = e->pool->name, .forward_path = e->forwarding.path,
+                                         .client_trusted = e->forwarding.client_trusted,
                                          .seed = { e->homes->seed[0], e->homes->seed[1] } };
     cache->asked = true;
     cache->reason = cache_request_reason(rule, &e->request);

@@ -94,7 +94,7 @@ class CacheCommands(Scene):
         engine = self.engine(CACHED)
         said = engine.json("cache", "show", "http://A.example:80/kept/none?b=1")
         self.assertEqual((said["route"], said["cache"]["now"], said["cache"]["variants"]), ("kept", "miss", []))
-        self.assertEqual(said["cache"]["key"].split("\n")[:4], ["http", "a.example", "/kept/none", "b=1"])
+        self.assertEqual(said["cache"]["key"].split("\n")[:4], ["http", "a.example", "/kept/none", "?b=1"])
         explained = engine.json("explain", "http://a.example/kept/none?b=1")["cache"]
         self.assertEqual((explained["now"], explained["key"]), ("miss", said["cache"]["key"]))
         posted = engine.json("explain", "POST", "http://a.example/kept/none")["cache"]

@@ -80,7 +80,7 @@ Test(explain, says_what_the_cache_would_do)
     expect_json("\"cache\":{\"now\":\"miss\"");
     expect_json("\"stored\":0,\"variants\":[]");
     cr_expect(strstr(world.text.at, "cache     miss: nothing that is stored fits it"), "%s", world.text.at);
-    cr_expect(strstr(world.text.at, "          key http | a.example | /kept/none | b=1 | "), "%s", world.text.at);
+    cr_expect(strstr(world.text.at, "          key http | a.example | /kept/none | ?b=1 | "), "%s", world.text.at);
     cr_assert_eq(ask("POST", "http://a.example/kept/none", NULL), ERR_OK);
     expect_json("\"cache\":{\"now\":\"pass\",\"why\":\"it goes past the cache: method\"");
     cr_assert_eq(ask("GET", "http://a.example/kept/none", "Cookie: session=1"), ERR_OK);
