@@ -90,7 +90,7 @@ class Waiters:
 
 
 class Gate:
-    """An origin's script that sends the first half, and the second when it is opened. after: what it does then, of an exchange: the rest of the answer."""
+    """An origin's script that sends the first half, and the second when it is opened; or, where `breaks` was set when the request came, hangs up then."""
 
     def __init__(self, fields="Cache-Control: max-age=60", chunked=False):
         self.open, self.whole, self.fields, self.chunked, self.breaks = threading.Event(), content(), fields, chunked, False
@@ -127,16 +127,17 @@ class Collapse(Scene):
         wait_for("the leader's request", lambda: len(origin.requests) == 1)
         waiters.go(1)
 
-    def halves(self, waiters):
-        waiters.wait("everybody to have the first half while the origin holds the second back", lambda n: n["asked"] == self.asked(waiters) and n["least"] >= HALF)
+    @staticmethod
+    def halves(waiters):
+        waiters.wait("everybody to have the first half while the origin holds the second back", lambda n: n["asked"] == waiters.count and n["least"] >= HALF)
 
     @staticmethod
-    def asked(waiters):
-        return waiters.count
+    def descriptors(engine):
+        return len(os.listdir(f"/proc/{engine.process.pid}/fd"))
 
     def stored(self, engine, origin, asked):
         """What they all got is what is there now."""
-        response = engine.get("/cold")
+        response = engine.get("/cold", headers=["Host: waiters"])
         self.assertEqual((response.status, response.complete, len(origin.requests)), (200, True, asked))
         self.assertTrue(response.body == content(), "other bytes")
 
@@ -177,8 +178,9 @@ class Collapse(Scene):
         origin, engine, waiters = self.stage(gate, FEW)
         self.led(origin, waiters)
         self.halves(waiters)
+        before = self.descriptors(engine)
         waiters.order("kill", 0)
-        wait_for("the engine to see it leave", lambda: engine.counter("connections") <= FEW - 1 + 2)
+        wait_for("the engine to close its end", lambda: self.descriptors(engine) < before)
         gate.open.set()
         counts = waiters.ended()
         self.assertEqual((counts["complete"], counts["killed"]), (FEW - 1, 1), counts)
@@ -217,7 +219,7 @@ class Collapse(Scene):
         for number in range(20):
             waiters.order("kill", number)
         gate.open.set()
-        response = engine.get("/cold")
+        response = engine.get("/cold", headers=["Host: waiters"])
         self.assertEqual((response.status, response.complete), (200, True))
         self.assertTrue(response.body == content(), "other bytes")
         self.assertLessEqual(len(origin.requests), 2)
@@ -238,7 +240,7 @@ class Collapse(Scene):
         self.assertEqual(counts["complete"] + counts["cut"] + counts["failed"], FEW, counts)
         asked = len(origin.requests)
         self.assertLessEqual(asked, FEW + 1)
-        response = engine.get("/cold")
+        response = engine.get("/cold", headers=["Host: waiters"])
         self.assertEqual((response.status, response.complete), (200, True))
         self.assertTrue(response.body == content(), "other bytes")
 
