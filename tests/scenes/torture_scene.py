@@ -264,9 +264,10 @@ class Torture(TlsScene):
                             ("CERTIFICATE", certificates().site.yaml)):
             self.config = self.config.replace(name, value)
         Weir.second = two.address
+        self.kind = Story
 
     def story(self, nth):
-        story = Story(nth, self.config)
+        story = self.kind(nth, self.config)
         try:
             story.play()
             return nth, story, None
