@@ -326,6 +326,24 @@ Test(config, networks)
     config_free(config);
 }
 
+Test(config, proxy_protocol)
+{
+    struct config *config = must_parse(SLICE("listeners:\n  - { address: 127.0.0.1:80, proxy-protocol: [ 10.0.0.0/8, fd00::/8 ] }\n  - { address: 127.0.0.1:81 }\n"
+                                             "  - { address: \"unix:/run/a\", proxy-protocol: { from: \"unix:\" } }\n" RESPOND
+                                             "pools: { a: { servers: a:1, proxy-protocol: v1 }, b: { servers: a:1 } }\n"));
+    static const uint8_t nowhere[16];
+    cr_assert_eq(config->listeners[0].proxied.from_count, 2);
+    cr_assert_eq(config->listeners[0].proxied.from[1].address[0], 0xfd);
+    cr_assert_eq(config->listeners[1].proxied.from_count, 0);
+    cr_assert_eq(config->listeners[2].proxied.from_count, 1);
+    cr_assert_arr_eq(config->listeners[2].proxied.from[0].address, nowhere, 16);
+    cr_assert_eq(config->listeners[2].proxied.from[0].bits, 128);
+    cr_assert_eq(config->pools[0].proxy_protocol, 1);
+    cr_assert_eq(config->pools[1].proxy_protocol, 0);
+    cr_assert_not(config->tells_names);
+    config_free(config);
+}
+
 Test(config, words_for_nothing)
 {
     struct config *config = must_parse(SLICE(LISTENERS RESPOND "via: off\nserver-header: off\nforwarded: off\nbusy-poll: off\n"

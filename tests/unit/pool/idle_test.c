@@ -29,6 +29,20 @@ Test(idle, newest_is_taken_first)
     cr_assert(!a.newer && !a.older && !b.newer && !b.older);
 }
 
+Test(idle, one_is_taken_from_among_the_others)
+{
+    struct idle_shelf shelf = { 0 };
+    struct idle_entry a = { 0 }, b = { 0 }, c = { 0 };
+    cr_assert_null(put(&shelf, &a, 1));
+    cr_assert_null(put(&shelf, &b, 2));
+    cr_assert_null(put(&shelf, &c, 3));
+    cr_assert(idle_take_one(&shelf, &b, &limits, 4));
+    cr_assert(!b.newer && !b.older && shelf.count == 2);
+    cr_assert(!idle_take_one(&shelf, &a, &limits, 101), "it has waited too long");
+    cr_assert_eq(idle_take(&shelf, &limits, 4), &c);
+    cr_assert_eq(shelf.count, 0);
+}
+
 Test(idle, full_shelf_gives_up_its_oldest)
 {
     struct idle_shelf shelf = { 0 };
