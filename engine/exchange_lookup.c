@@ -7,6 +7,7 @@
  */
 #include "engine/caching.h"
 #include "engine/exchange.h"
+#include "engine/policy/transform.h"
 #include "proto/condition.h"
 
 #define ROUNDS_MAX 4u  /* so often it waits for others before it goes alone */
@@ -49,13 +50,30 @@ struct caching *caching_new(struct exchange *x)
     return c;
 }
 
+/* The origin is sent what the route's edits make of the request: another route's answer is not this one's. */
+static struct slice pool_as_asked(struct exchange *x)
+{
+    const struct field_edits *edits = &x->route->request_edits;
+    struct slice name = x->pool->record->name;
+    if (likely(edits->count == 0))
+        return name;
+    const struct homes *homes = x->worker->shared->homes;
+    uint64_t hash = transform_hash(edits, homes->seed);
+    char *room = arena_take(&x->arena, name.length + 17);
+    struct h1_writer w = h1_writer_of(room, room ? name.length + 17 : 0);
+    h1_put(&w, name);
+    h1_put_literal(&w, "/");
+    h1_put_hex(&w, hash);
+    return slice_of(room, (size_t)(w.at - room));
+}
+
 static bool make_key(struct exchange *x, struct caching *c)
 {
     struct homes *homes = x->worker->shared->homes;
     char *room = arena_take(&x->arena, CACHE_KEY_BYTES_MAX);
     struct cache_key_context context = {
         .scheme = x->forwarding.scheme,
-        .pool = x->pool->record->name,
+        .pool = pool_as_asked(x),
         .forward_path = x->forwarding.path,
         .client_trusted = x->forwarding.client_trusted,
         .seed = { homes->seed[0], homes->seed[1] },
@@ -126,6 +144,7 @@ static void wait_for(struct exchange *x, struct flight *flight)
     c->role = CACHE_WAITING;
     c->flight = flight;
     c->news = NEWS_NONE;
+    c->waiter = (struct flight_waiter){ 0 };
     c->collapsed = true;
     c->rounds++;
     flight_wait(flight, &c->waiter);
@@ -177,13 +196,10 @@ void caching_end(struct exchange *x)
 enum cache_use caching_use(const struct caching *c, const struct object *object)
 {
     const struct exchange *x = c->exchange;
-    int64_t now_s = loop_unix_seconds(&x->worker->loop);
+    enum cache_use use = cache_use_of(c->rule, &object->policy, &x->request, loop_unix_seconds(&x->worker->loop));
     if (likely(!atomic_load_explicit(&object->stale, memory_order_relaxed)))
-        return cache_use_of(c->rule, &object->policy, &x->request, now_s);
-    struct cache_policy purged = object->policy;
-    uint32_t age_s = cache_age(&purged, now_s);
-    purged.lifetime_s = purged.lifetime_s < age_s ? purged.lifetime_s : age_s;
-    return cache_use_of(c->rule, &purged, &x->request, now_s);
+        return use;
+    return cache_use_purged(&object->policy, use);
 }
 
 enum step_verdict caching_serve(struct exchange *x, struct hot *hot)

@@ -258,6 +258,7 @@ static enum step_verdict begin_response(struct exchange *x, const struct respons
         plan_coding(x, response, &plan);
     if (unlikely(x->caching != NULL)) {
         caching_begin(x, response, &plan);
+        plan.cached = true;
         plan.cache_status = caching_status(x);
         if (x->caching->fetch && !x->caching->filling)
             return exchange_abort(x, NULL, false); /* it was only for the store */

@@ -130,6 +130,7 @@ static void plan_head(struct exchange *x, const struct object *object, const str
         .content_length = answer->length,
         .send_content_length = !answer->content && answer->known && answer->status != 204 && answer->status != 304,
         .client_minor = x->request.version_minor,
+        .cached = true,
         .stored = true,
         .age_s = cache_age(&object->policy, now_s),
         .cache_status = caching_status(x),

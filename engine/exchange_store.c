@@ -6,7 +6,6 @@
  * content, as the variant for those who accept that coding.
  */
 #include "engine/caching.h"
-#include "proto/condition.h"
 #include "proto/h1_write.h"
 
 /* Heads as they are stored ------------------------------------------------------------------------------------- */
@@ -294,13 +293,6 @@ static enum step_verdict serve_or_end(struct exchange *x, struct hot *hot)
     return exchange_go(x, STEP_FINISH);
 }
 
-/* A strong validator that is not the stored one's: the 304 speaks of another response (RFC 9111 4.3.4). */
-static bool speaks_of_another(const struct object *object, const struct response *response)
-{
-    const struct field *etag = fields_find(&response->fields, FIELD_ETAG);
-    return etag && !slice_starts(field_value(etag), SLICE("W/")) && !etags_match_weak(field_value(etag), object->etag);
-}
-
 /* Without conditions, since what is stored cannot be what they were met by. */
 static void ask_again(struct exchange *x, const struct response *response)
 {
@@ -320,7 +312,7 @@ static void ask_again(struct exchange *x, const struct response *response)
 static void not_modified(struct exchange *x, const struct response *response)
 {
     struct caching *c = x->caching;
-    if (speaks_of_another(c->hot->object, response)) {
+    if (!cache_freshens(&c->hot->object->policy, c->hot->object->etag, response)) {
         ask_again(x, response);
         return;
     }
@@ -400,21 +392,10 @@ static void resume(struct exchange *x, const struct response *response)
     exchange_go(x, STEP_RELAY);
 }
 
-/*
- * RFC 9111 4.3.5: the answer to HEAD says what GET's would say. Where it is of the stored content, the stored fields are renewed by it; else what
- * is stored is stale.
- */
-static bool is_of_content(const struct object *object, const struct response *response)
+/* RFC 9111 4.3.5: the answer to HEAD says what GET's would say. The stored fields are renewed by it, or what is stored is stale. */
+static uint64_t length_of(const struct object *object)
 {
-    const struct field *etag = fields_find(&response->fields, FIELD_ETAG),
-                       *modified = fields_find(&response->fields, FIELD_LAST_MODIFIED);
-    if (etag && object->etag.length && !slice_equal(field_value(etag), object->etag))
-        return false;
-    for (unsigned i = 0; modified && i < object->field_count; i++)
-        if (object->fields[i].id == FIELD_LAST_MODIFIED &&
-            !slice_equal(field_value(&object->fields[i]), field_value(modified)))
-            return false;
-    return !response->has_content_length || !object->body || response->content_length == object->body->length;
+    return object->body ? atomic_load_explicit(&object->body->length, memory_order_relaxed) : object->content_length;
 }
 
 static void head_came(struct exchange *x, const struct response *response)
@@ -426,7 +407,7 @@ static void head_came(struct exchange *x, const struct response *response)
     home_leave(c->home);
     if (!object)
         return;
-    bool same = is_of_content(object, response);
+    bool same = cache_head_agrees(&object->policy, object->etag, length_of(object), response);
     struct cache_new what = what_is_new(x, freshened(x, object, response));
     what.vary = object->vary;
     int64_t now_s = loop_unix_seconds(&x->worker->loop);

@@ -19,6 +19,7 @@
 
 #define WORKER_RING_ENTRIES 4096u
 #define TRIM_BLOCKS_KEPT 256u
+#define UPKEEP_OBJECTS 500u /* looked at in one go, under the lock of a home */
 #define TRIM_BLOCKS_MAX 2048u /* a tick: about a millisecond */
 
 /* While it starts: the starter waits until the thread has its ring, or knows why not. */
@@ -117,6 +118,22 @@ struct slice worker_date(struct worker *worker)
     return slice_of(worker->date, HTTP_DATE_BYTES);
 }
 
+/* Of the cache, what is this worker's: its holds, and homes in which purged objects are taken out and a little is kept free. */
+static void upkeep(struct timer *timer, uint64_t now_ms)
+{
+    struct worker *worker = CONTAINER_OF(timer, struct worker, upkeep);
+    struct homes *homes = worker->shared->homes;
+    bool more = false;
+    if (worker->hot)
+        hot_tick(worker);
+    for (uint32_t i = worker->loop.number; homes && i < homes->count; i += worker->view->generation->worker_count) {
+        struct cache *cache = home_enter(&homes->list[i]);
+        more |= cache_sweep(cache, UPKEEP_OBJECTS);
+        home_leave(&homes->list[i]);
+    }
+    timer_set(&worker->loop.wheel, timer, now_ms + (more ? WORKER_UPKEEP_MS : WORKER_TICK_MS));
+}
+
 /*
  * Sleeping workers publish too: an idle minute must not show the counters of the last busy moment as current. And what a
  * burst has touched is given back once it has not been needed for a while. Connections are opened ahead of requests where they are wanted.
@@ -131,8 +148,6 @@ static void tick(struct timer *timer, uint64_t now_ms)
         slab_trim(&worker->exchanges);
     worker->exchanges.taken_max = worker->exchanges.taken;
     back_warm(worker);
-    if (worker->hot)
-        hot_tick(worker);
     timer_set(&worker->loop.wheel, timer, now_ms + WORKER_TICK_MS);
 }
 
@@ -184,6 +199,8 @@ static enum err start_work(struct worker *worker, const struct worker_plan *plan
         return ERR_MEMORY;
     worker_adopt(worker);
     worker->ticker.fire = tick;
+    worker->upkeep.fire = upkeep;
+    timer_set(&worker->loop.wheel, &worker->upkeep, worker->loop.now_ms + WORKER_TICK_MS);
     timer_set(&worker->loop.wheel, &worker->ticker, worker->loop.now_ms);
     return ERR_OK;
 }
@@ -445,6 +462,7 @@ void worker_end(struct worker *worker)
     slab_each(&worker->conns, close_any, NULL); /* those that were finishing, or being opened for a shelf */
     access_log_flush(worker->log);
     worker->end_ms = worker->loop.now_ms + WORKER_END_MS;
+    timer_cancel(&worker->loop.wheel, &worker->upkeep);
     timer_cancel(&worker->loop.wheel, &worker->ticker);
     worker->ticker.fire = ending;
     timer_set(&worker->loop.wheel, &worker->ticker, worker->loop.now_ms);

@@ -62,6 +62,7 @@ static inline void place_return(_Atomic uint64_t *taken) { atomic_fetch_sub_expl
 #define WORKER_ORIGINS 32768u
 #define WORKER_PUBLISH_MS 100u /* how old gauges that others read may be, busy */
 #define WORKER_TICK_MS 1000u   /* and idle */
+#define WORKER_UPKEEP_MS 2u   /* while homes are being swept */
 #define WORKER_END_MS 1000u
 
 struct worker {
@@ -98,7 +99,7 @@ struct worker {
     struct borrow borrows[BORROWS_MAX], *borrows_free;
     uint64_t header_told_ms; /* when the log was last told of a connection without its PROXY header */
     uint32_t warm_turn; /* which pool is looked at first (back_warm) */
-    struct timer ticker;
+    struct timer ticker, upkeep;
     uint64_t end_ms; /* ending: the loop ends by then whatever is left */
     bool draining;
     int core; /* pinned to; -1: not */

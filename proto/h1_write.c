@@ -354,6 +354,8 @@ void h1_write_response(struct h1_writer *w, const struct response *response, con
         skip |= H1_CODED_AWAY;
     if (unlikely(plan->stored))
         skip |= BIT(FIELD_AGE) | BIT(FIELD_CONTENT_LENGTH);
+    if (unlikely(plan->cached))
+        skip |= BIT(FIELD_SURROGATE_CONTROL); /* it was for this cache */
     put_status_line(w, response->status, response->reason);
     put_received(w, &response->fields, skip, edits);
     if (!response->interim) {

@@ -53,6 +53,7 @@ struct h1_response_plan {
     uint8_t client_minor;     /* 0: an HTTP/1.0 client: keep-alive is said explicitly, no Transfer-Encoding */
     struct slice date;        /* IMF-fixdate, added when the origin sent no Date (RFC 9110 6.6.1); empty: not */
     enum coding coding;       /* else than identity: fields that are about the origin's bytes (H1_CODED_AWAY) go, a strong ETag becomes weak */
+    bool cached;              /* a cache stands here: what Surrogate-Control said to it goes no further */
     bool stored;              /* the response comes from a store: Age and, with FRAMING_LENGTH, Content-Length are written */
     uint32_t age_s;
     struct slice cache_status; /* a further Cache-Status (RFC 9211); empty: none */

@@ -1,5 +1,7 @@
 #include "engine/policy/transform.h"
 
+#include "engine/base/map.h"
+
 /* Parsing --------------------------------------------------------------------------------------------------------- */
 
 struct placeholder_word {
@@ -113,4 +115,22 @@ enum err transform_compose(const struct field_value_part *parts, unsigned count,
     }
     *composed = slice_of(out, length);
     return ERR_OK;
+}
+
+static uint64_t mixed(uint64_t hash, struct slice text, const uint64_t seed[2])
+{
+    return mix64(hash ^ siphash13(text.at, text.length, seed[0], seed[1])) + text.length;
+}
+
+uint64_t transform_hash(const struct field_edits *edits, const uint64_t seed[2])
+{
+    uint64_t hash = edits->count;
+    for (unsigned i = 0; i < edits->count; i++) {
+        const struct field_edit *edit = &edits->list[i];
+        hash = mixed(hash + edit->kind, edit->name, seed);
+        hash = mixed(hash + edit->part_count, edit->parts ? SLICE_NONE : edit->value, seed);
+        for (unsigned p = 0; edit->parts && p < edit->part_count; p++)
+            hash = mixed(hash + edit->parts[p].placeholder, edit->parts[p].literal, seed);
+    }
+    return hash;
 }

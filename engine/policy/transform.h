@@ -26,4 +26,7 @@ struct slice transform_word(enum field_placeholder placeholder);
 enum err must_use transform_compose(const struct field_value_part *parts, unsigned count, const struct request *request,
                                     const struct forwarding *forwarding, char *out, size_t cap, struct slice *composed);
 
+/* Of what the edits say, for telling two lists apart; seed: of siphash13. */
+uint64_t transform_hash(const struct field_edits *edits, const uint64_t seed[2]);
+
 #endif
