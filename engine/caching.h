@@ -133,6 +133,8 @@ bool caching_saves(struct exchange *x, unsigned status);
 struct slice caching_status(struct exchange *x);
 
 /* exchange_invalidate.c: an unsafe request was answered so. */
+bool caching_may_purge(const struct exchange *x); /* PURGE, from an address that may */
+enum step_verdict caching_purge(struct exchange *x); /* what is stored for its URL */
 void caching_invalidate(struct exchange *x, const struct response *response);
 
 /* exchange_serve.c -------------------------------------------------------------------------------------------- */

@@ -1,18 +1,51 @@
 /*
  * What a request changes is taken out of the store (RFC 9111 4.4): when an unsafe method was answered without error, all that is stored for its
- * URI, and for what Location and Content-Location name, if that is of the same origin.
+ * URI, and for what Location and Content-Location name, if that is of the same origin. And PURGE, from addresses that may: the engine answers
+ * it, and no origin sees it.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/caching.h"
+#include "engine/front.h"
+#include "proto/address_text.h"
 #include "proto/uri.h"
 
-static void forget(struct exchange *x, struct slice url)
+static uint64_t forget(struct exchange *x, struct slice url)
 {
     struct purge purge = { .kind = PURGE_URL, .text = url };
     struct purge_count count;
     homes_purge_url(x->worker->shared->homes, &purge, &count);
+    return count.objects;
 }
+
+/* PURGE -------------------------------------------------------------------------------------------------------- */
+
+/* By the address that stands for the client: also the one that a PROXY header named. */
+bool caching_may_purge(const struct exchange *x)
+{
+    const struct config *config = x->view->config;
+    uint8_t address[16];
+    struct slice text = x->forwarding.client_address;
+    if (config->cache.purge_from_count == 0 || !slice_equal(x->request.method_token, SLICE("PURGE")))
+        return false;
+    return (address_text_read_v4(text, address) || address_text_read_v6(text, address)) &&
+           front_may_purge(config, address);
+}
+
+enum step_verdict caching_purge(struct exchange *x)
+{
+    const struct caching *c = x->caching;
+    size_t cap = 64;
+    char *room = arena_take(&x->arena, cap);
+    if (!room)
+        return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
+    uint64_t objects = forget(x, slice_of(c->key.text.at, c->key.url_length));
+    int length = snprintf(room, cap, "purged %llu objects\n", (unsigned long long)objects);
+    return exchange_answer(x, 200, NULL, slice_of(room, (size_t)length));
+}
+
+/* Unsafe methods ------------------------------------------------------------------------------------------------ */
 
 /* "scheme://authority" off the front of *rest; false: another origin's, or not to be understood. What has none is the request's own. */
 static bool take_origin(const struct exchange *x, struct slice *rest, struct request *named)

@@ -545,7 +545,11 @@ enum step_verdict exchange_lookup(struct exchange *x)
     }
     enum cache_reason reason = cache_request_reason(c->rule, &x->request);
     if (unlikely(reason != CACHE_REASON_NONE)) {
-        make_key(x, c); /* an unsafe method's answer makes what is stored invalid */
+        bool keyed = make_key(x, c); /* an unsafe method's answer makes what is stored invalid */
+        if (keyed && caching_may_purge(x)) {
+            c->role = CACHE_PASS;
+            return caching_purge(x);
+        }
         return caching_pass(x, reason);
     }
     if (unlikely(!make_key(x, c)))
