@@ -26,7 +26,7 @@ enum step_verdict exchange_answer(struct exchange *x, unsigned status, const cha
     if (unlikely(x->caching != NULL)) {
         if (caching_saves(x, status))
             return STEP_NEXT;
-        caching_end_flight(x, status >= 500 ? NEWS_ALONE : NEWS_AGAIN);
+        caching_end_flight(x, status == 504 ? NEWS_ALONE : NEWS_AGAIN); /* they would wait as long again, one after the other */
         if (x->caching->fetch)
             return exchange_abort(x, why, false);
     }

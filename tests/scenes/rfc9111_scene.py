@@ -50,7 +50,7 @@ def read_page():
     """(configuration, [(heading, steps)])"""
     with open(PAGE) as file:
         text = file.read()
-    found = re.findall(r"^### (.*?)\n```exchange\n(.*?)```$", text, re.S | re.M)
+    found = re.findall(r"^### (.*)\n(?:(?!###|```).*\n)*```exchange\n((?:(?!```).*\n)*)```$", text, re.M)
     assert len(found) == text.count("\n### "), "a heading without its block"
     return re.search(r"```yaml\n(.*?)```", text, re.S).group(1), [(heading, read_exchange(block)) for heading, block in found]
 
