@@ -45,7 +45,8 @@ static void refuse(struct conn *client, const char *why)
     COUNT(worker, proxy_refused);
     if (worker->loop.now_ms >= worker->header_told_ms + TELL_MS || worker->header_told_ms == 0) {
         worker->header_told_ms = worker->loop.now_ms;
-        log_line(LOG_WARN, "connection from %.*s to \"%.*s\" closed, PROXY header: %s", (int)client->client.address_length, client->client.address,
+        log_line(LOG_WARN, "connection from %.*s to \"%.*s\" closed, PROXY header: %s",
+                 (int)client->client.address_length, client->client.address,
                  (int)client->client.listener->address.length, client->client.listener->address.at, why);
     }
     front_close(client, true);

@@ -14,7 +14,9 @@ static bool read_number(struct slice text, size_t *at, unsigned base, size_t mos
     *number = 0;
     for (; *at < text.length && *at - first <= most; (*at)++) {
         unsigned char c = (unsigned char)text.at[*at], low = c | 0x20;
-        unsigned digit = c >= '0' && c <= '9' ? c - (unsigned)'0' : low >= 'a' && low <= 'f' ? low - (unsigned)'a' + 10 : 16;
+        unsigned digit = c >= '0' && c <= '9'       ? c - (unsigned)'0'
+                         : low >= 'a' && low <= 'f' ? low - (unsigned)'a' + 10
+                                                    : 16;
         if (digit >= base)
             break;
         *number = *number * base + digit;

@@ -17,7 +17,13 @@ static const char signature[SIGNATURE_BYTES] = "\r\n\r\n\0\r\nQUIT\n";
 #define COMMAND_PROXY 0x21u
 
 enum field_type {
-    FIELD_ALPN = 0x01, FIELD_AUTHORITY = 0x02, FIELD_CRC32C = 0x03, FIELD_NOOP = 0x04, FIELD_UNIQUE_ID = 0x05, FIELD_SSL = 0x20, FIELD_NETNS = 0x30
+    FIELD_ALPN = 0x01,
+    FIELD_AUTHORITY = 0x02,
+    FIELD_CRC32C = 0x03,
+    FIELD_NOOP = 0x04,
+    FIELD_UNIQUE_ID = 0x05,
+    FIELD_SSL = 0x20,
+    FIELD_NETNS = 0x30
 };
 enum tls_field_type { TLS_VERSION = 0x21, TLS_CN = 0x22, TLS_CIPHER = 0x23, TLS_SIG_ALG = 0x24, TLS_KEY_ALG = 0x25 };
 
@@ -75,7 +81,8 @@ static const char *read_line(struct slice line, struct proxy_header *header)
     if (!take_word(&line, &source) || !take_word(&line, &destination) || !take_word(&line, &source_port) ||
         !take_word(&line, &destination_port) || line.length || blank_ends)
         return "two addresses and two ports are expected, with one space between";
-    if (!read_address(header->family, source, header->source) || !read_address(header->family, destination, header->destination))
+    if (!read_address(header->family, source, header->source) ||
+        !read_address(header->family, destination, header->destination))
         return "a malformed address";
     if (!read_port(source_port, &header->source_port) || !read_port(destination_port, &header->destination_port))
         return "a malformed port";
@@ -164,8 +171,12 @@ static const char *read_tls(struct slice value, struct proxy_header *header)
         struct slice inner;
         if (!take_field(&run, &type, &inner))
             return "a field of the SSL field that is longer than it";
-        struct slice *kept = type == TLS_VERSION ? &tls->version : type == TLS_CN ? &tls->common_name : type == TLS_CIPHER ? &tls->cipher
-                           : type == TLS_SIG_ALG ? &tls->signature : type == TLS_KEY_ALG ? &tls->key : NULL;
+        struct slice *kept = type == TLS_VERSION   ? &tls->version
+                             : type == TLS_CN      ? &tls->common_name
+                             : type == TLS_CIPHER  ? &tls->cipher
+                             : type == TLS_SIG_ALG ? &tls->signature
+                             : type == TLS_KEY_ALG ? &tls->key
+                                                   : NULL;
         if (kept && !keep_once(kept, inner))
             return twice;
     }
@@ -175,8 +186,9 @@ static const char *read_tls(struct slice value, struct proxy_header *header)
 /* CRC-32C (RFC 3720 B.4), four bits at a time; the value's own place counts as zeros. */
 static uint32_t crc32c(struct slice bytes, size_t hole, size_t hole_length)
 {
-    static const uint32_t table[16] = { 0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
-                                        0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75 };
+    static const uint32_t table[16] = { 0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+                                        0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+                                        0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75 };
     uint32_t crc = UINT32_MAX;
     for (size_t i = 0; i < bytes.length; i++) {
         crc ^= i - hole < hole_length ? 0 : (unsigned char)bytes.at[i];
@@ -268,7 +280,9 @@ static void read_addresses(const unsigned char *at, struct proxy_header *header)
 
 static size_t address_bytes(enum proxy_family family)
 {
-    static const uint8_t bytes[] = { [PROXY_UNNAMED] = 0, [PROXY_V4] = 12, [PROXY_V6] = 36, [PROXY_UNIX] = 2 * PROXY_UNIX_PATH_BYTES };
+    static const uint8_t bytes[] = {
+        [PROXY_UNNAMED] = 0, [PROXY_V4] = 12, [PROXY_V6] = 36, [PROXY_UNIX] = 2 * PROXY_UNIX_PATH_BYTES
+    };
     return bytes[family];
 }
 
@@ -304,7 +318,8 @@ static const char *read_head(struct slice bytes, struct proxy_header *header)
     header->bytes = HEAD_BYTES + number_at(at + 14, 2);
     if (header->bytes > PROXY_HEADER_BYTES_MAX)
         return "a header that is too long";
-    return header->bytes - HEAD_BYTES < address_bytes(header->family) ? "a length without room for the addresses" : NULL;
+    return header->bytes - HEAD_BYTES < address_bytes(header->family) ? "a length without room for the addresses"
+                                                                      : NULL;
 }
 
 static enum proxy_verdict read_v2(struct slice bytes, struct proxy_header *header, const char **why)
@@ -331,7 +346,8 @@ enum proxy_verdict proxy_header_read(struct slice bytes, struct proxy_header *he
     *why = NULL;
     if (bytes.length == 0)
         return PROXY_MORE;
-    enum proxy_verdict verdict = bytes.at[0] == signature[0] ? read_v2(bytes, header, why) : read_v1(bytes, header, why);
+    enum proxy_verdict verdict =
+        bytes.at[0] == signature[0] ? read_v2(bytes, header, why) : read_v1(bytes, header, why);
     if (verdict != PROXY_DONE)
         *header = (struct proxy_header){ 0 };
     return verdict;
@@ -434,7 +450,9 @@ static void put_fields(struct out *out, const struct proxy_header *header)
 
 static size_t write_v2(const struct proxy_header *header, char *room)
 {
-    static const uint8_t families[] = { [PROXY_UNNAMED] = 0x00, [PROXY_V4] = 0x11, [PROXY_V6] = 0x21, [PROXY_UNIX] = 0x31 };
+    static const uint8_t families[] = {
+        [PROXY_UNNAMED] = 0x00, [PROXY_V4] = 0x11, [PROXY_V6] = 0x21, [PROXY_UNIX] = 0x31
+    };
     struct out out = { .at = room };
     put_bytes(&out, signature, sizeof signature);
     put_number(&out, 1, header->local ? COMMAND_LOCAL : COMMAND_PROXY);

@@ -133,7 +133,8 @@ enum websocket_verdict websocket_check_response(const struct response *response,
         return bad(why, "Connection does not name Upgrade");
     if (websocket_accept(key, expected) != ERR_OK)
         return bad(why, "out of memory");
-    if (!find_only(&response->fields, SLICE("sec-websocket-accept"), &accept) || !slice_equal(accept, slice_of(expected, sizeof expected)))
+    if (!find_only(&response->fields, SLICE("sec-websocket-accept"), &accept) ||
+        !slice_equal(accept, slice_of(expected, sizeof expected)))
         return bad(why, "there is not one Sec-WebSocket-Accept for the key that was sent");
     return WEBSOCKET_WELL;
 }
