@@ -46,6 +46,7 @@ struct body {
     uint32_t in_last;        /* the filler's: bytes in it */
     bool preallocated;       /* the length was said: all pieces are there */
     _Atomic(void *) watchers; /* locked to write: the engine's, who wait for more of it */
+    void *filler;            /* locked: the engine's, who fills it; NULL: nobody any more */
     uint64_t bytes;          /* locked: of its runs */
     uint32_t run_bytes;      /* of the run that it stands in itself */
 };

@@ -125,6 +125,8 @@ void caching_complete(struct exchange *x);
 void caching_break(struct exchange *x);
 /* Others may read it while it comes: they are told of what came in this turn. */
 void caching_grew(struct exchange *x);
+/* Under the home's lock: somebody has begun to wait for more of what is filled. It may have to be taken from a client that is slow. */
+void caching_nudge(struct worker *worker, struct body *body);
 /* Its client takes less than comes, and there is room in the store for all of it, or somebody else wants it. */
 bool caching_is_held_up(const struct exchange *x);
 /* The origin failed, or an error of ours is to be sent: true when the stale object is served in its place (x->step). */

@@ -242,6 +242,9 @@ bool caching_split(struct exchange *x)
         give_up(f);
         return false;
     }
+    home_enter(c->home);
+    c->filling->body->filler = f->caching;
+    home_leave(c->home);
     f->caching->role = CACHE_FILLING;
     f->caching->flight = c->flight;
     f->caching->filling = c->filling;

@@ -185,6 +185,7 @@ void caching_end(struct exchange *x)
     caching_end_flight(x, NEWS_AGAIN);
     if (c->filling)
         caching_break(x);
+    wake_cancel(x->worker, &c->wake);
     hot_forget(&c->reader);
     if (c->hot)
         hot_unref(c->hot);

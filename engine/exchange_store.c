@@ -177,6 +177,8 @@ void caching_begin(struct exchange *x, const struct response *response, const st
     enum err e = ERR_OK;
     struct cache *cache = home_enter(c->home);
     c->filling = cache_begin(cache, &what, &e);
+    if (c->filling && c->filling->body)
+        c->filling->body->filler = c;
     if (c->filling && c->flight && may_be_shared(&what.policy))
         tell_object(x, cache);
     home_leave(c->home);
@@ -201,6 +203,8 @@ static void end_filling(struct exchange *x, bool complete)
     struct caching *c = x->caching;
     struct object *object = c->filling;
     struct cache *cache = home_enter(c->home);
+    if (object->body)
+        object->body->filler = NULL;
     if (!complete)
         cache_break(cache, object);
     else if (cache_complete(cache, object))
@@ -232,6 +236,13 @@ void caching_grew(struct exchange *x)
     struct caching *c = x->caching;
     if (c->filling && c->filling->body)
         hot_grew(x->worker, c->home, c->filling);
+}
+
+void caching_nudge(struct worker *worker, struct body *body)
+{
+    struct caching *filler = body->filler;
+    if (filler)
+        wake_send(worker, filler->exchange->worker, &filler->wake);
 }
 
 bool caching_is_held_up(const struct exchange *x)

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "engine/caching.h"
 #include "engine/worker.h"
 
 #define HOTS_MAX 131072u
@@ -233,6 +234,7 @@ static void watch(struct hot *hot)
     home_enter(hot->home);
     hot->next_watcher = atomic_load_explicit(&body->watchers, memory_order_relaxed);
     atomic_store(&body->watchers, hot);
+    caching_nudge(hot->worker, body);
     home_leave(hot->home);
     hot->next_growing = *growing;
     *growing = hot;
