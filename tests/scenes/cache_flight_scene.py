@@ -1,5 +1,6 @@
 """Several want at once what is not stored: one request to the origin, its answer for all as it comes, and what happens when one of them fails."""
 import threading
+import time
 import unittest
 
 from cache_props import Answer, CacheScene, Gate, Reader, caching, is_hit, status_of
@@ -187,6 +188,18 @@ class Flights(CacheScene):
         self.assertEqual([reader.done().body == body for reader in readers], [True] * 3)
         self.assertEqual(slow.exactly(len(body)) == body, True)
         self.assertEqual(self.shelf.count("/slow"), 1)
+
+    def test_a_slow_first_one_is_left_behind_by_those_who_come_while_it_stands_still(self):
+        """Of content whose length nobody knows, which is not taken from a slow client until somebody else wants it."""
+        body = content(12 << 20)
+        self.shelf.put("/slow/chunked", caching(600, body=body, framing="chunked"))
+        slow = self.asking("/slow/chunked")
+        slow.head()
+        time.sleep(SLOW / 10)  # it has taken what it will, and the engine waits for it
+        readers = [Reader(self, "/slow/chunked") for _ in range(3)]
+        self.assertEqual([reader.done().body == body for reader in readers], [True] * 3)
+        self.assertEqual(slow.chunks()[0] == body, True)
+        self.assertEqual(self.shelf.count("/slow/chunked"), 1)
 
     def test_many_ask_for_what_is_stale_and_the_origin_is_asked_once(self):
         self.shelf.put("/stale", caching(60, "Age: 100", 'ETag: "a"', body=b"old"))
