@@ -46,16 +46,22 @@ bool conn_is_sink(const struct conn *client)
     return client->sink;
 }
 
+/* What clients began and left goes on, but not without bound. */
+#define FETCHES_MAX 1024u /* per worker */
+
 static struct conn *sink_new(struct worker *worker)
 {
-    struct conn *sink = conn_new(worker, -1, true, &sink_events);
-    if (sink)
-        sink->sink = true;
+    struct conn *sink = worker->fetch_count == FETCHES_MAX ? NULL : conn_new(worker, -1, true, &sink_events);
+    if (!sink)
+        return NULL;
+    sink->sink = true;
+    worker->fetch_count++;
     return sink;
 }
 
 void sink_close(struct conn *sink)
 {
+    sink->worker->fetch_count--;
     sink->exchange = NULL;
     conn_close(sink, false);
 }

@@ -285,6 +285,7 @@ static enum step_verdict broken(struct exchange *x)
         return exchange_abort(x, "response_cuts", true);
     }
     c->role = CACHE_RESUMING;
+    conn_flush(x->client); /* what there was goes out, and makes room */
     return exchange_go(x, STEP_SELECT);
 }
 

@@ -94,6 +94,7 @@ struct worker {
     int64_t date_seconds;
     uint64_t next_number;
     uint64_t client_count;
+    uint32_t fetch_count; /* exchanges without a client (exchange_fetch.c) */
     uint32_t coder_count; /* exchanges with a coder: CODERS_MAX at most */
     uint64_t published_ms;
     struct borrow borrows[BORROWS_MAX], *borrows_free;
