@@ -213,6 +213,8 @@ static void hand_over(struct exchange *x, struct exchange *f)
     f->leased = x->leased;
     f->placed = x->placed;
     f->retrying = x->retrying;
+    f->head_block = block_ref(x->head_block);
+    f->request.target = x->request.target; /* for the log */
     f->request.method = x->request.method;
     f->request.version_minor = 1;
     f->request.te_trailers = x->request.te_trailers;

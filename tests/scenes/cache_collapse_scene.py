@@ -250,6 +250,31 @@ class Collapse(Scene):
     def test_an_origin_that_breaks_off_in_chunks_leaves_no_short_answer_that_looks_whole(self):
         self.broken(chunked=True)
 
+    def test_the_rest_of_what_broke_off_comes_by_another_request(self):
+        """What came last before the break has not gone out yet: it goes first. A strong ETag says that the rest is of the same."""
+        whole, half, more = content(1 << 20), 1 << 19, threading.Event()
+        def script(exchange):
+            first = len(origin.requests) == 1
+            exchange.send(b'HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: "same"\r\nContent-Length: %d\r\n\r\n' % len(whole) +
+                          (whole[:half] if first else whole))
+            if first:
+                more.wait(PATIENCE)
+                exchange.send(whole[half:half + 100_000])
+            return False if first else None
+        origin = self.origin(script)
+        engine = self.weir(CONFIG % (origin.address, ""))
+        clients = [engine.connect() for _ in range(8)]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.send(b"GET /cold HTTP/1.1\r\nHost: fast\r\n\r\n")
+            client.head()
+        for client in clients:
+            self.assertEqual(client.exactly(half) == whole[:half], True)
+        more.set()
+        for client in clients:
+            self.assertEqual(client.exactly(len(whole) - half) == whole[half:], True)
+        self.assertLessEqual(len(origin.requests), 9)
+
     def test_an_origin_that_hangs_up_before_its_answer_is_asked_again_by_few(self):
         whole = content(100_000)
         def script(exchange):
