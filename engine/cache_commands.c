@@ -62,6 +62,12 @@ bool purge_kind_of(const char *word, enum purge_kind *kind)
     return false;
 }
 
+/* A question that makes no sense is the asker's mistake, as a wrong file is the configuration's. */
+static enum err asked_wrongly(enum err e)
+{
+    return e == ERR_SYNTAX ? ERR_RANGE : e;
+}
+
 /* The explanation of a GET whose route has a cache. NULL: why. */
 static struct explanation *ask(struct server_process *process, const struct explain_question *asked, enum err *e, char why[256])
 {
@@ -106,9 +112,9 @@ static struct slice behind(struct slice text, struct slice front)
 
 /*
  * The parts of a URL as keys have them, whatever routes say of it: a rule whose key is the path alone makes "scheme LF authority LF path LF...".
- * room: CACHE_KEY_BYTES_MAX bytes.
+ * room: CACHE_KEY_BYTES_MAX bytes. ERR_RANGE: it is no such URL; ERR_MEMORY.
  */
-static bool spell(struct server_process *process, struct slice url, char *room, struct cache_key *key, char why[256])
+static enum err spell(struct server_process *process, struct slice url, char *room, struct cache_key *key, char why[256])
 {
     static const struct cache_rule path_alone = { .on = true };
     struct explain_question question = { .method = SLICE("GET"), .url = url };
@@ -117,7 +123,7 @@ static bool spell(struct server_process *process, struct slice url, char *room, 
     struct explanation *found = explanation_new(process->generation, &question, process->loop.now_ms, 0, &e, problem);
     if (!found) {
         snprintf(why, 256, "%s", problem);
-        return false;
+        return asked_wrongly(e);
     }
     struct cache_key_context context = { .scheme = found->forwarding.scheme };
     bool well = found->request.path.length && found->request.query.at == NULL && found->request.authority.length &&
@@ -125,23 +131,29 @@ static bool spell(struct server_process *process, struct slice url, char *room, 
     if (!well)
         snprintf(why, 256, "\"%.*s\" is no URL without a query, or too long", (int)size_min(url.length, 160), url.at);
     explanation_free(found);
-    return well;
+    return well ? ERR_OK : ERR_RANGE;
 }
 
-static bool spell_host(struct server_process *process, struct slice host, char *room, struct slice *text, char why[256])
+static enum err spell_host(struct server_process *process, struct slice host, char *room, struct slice *text, char why[256])
 {
     struct text url = { 0 };
     struct cache_key key;
+    enum err e = ERR_RANGE;
     bool https = host.length > 4 && slice_equal(slice_of(host.at + host.length - 4, 4), SLICE(":443")); /* whose port keys leave out */
     text_format(&url, "%s://%.*s/", https ? "https" : "http", (int)host.length, host.at);
     bool plain = host.length && !memchr(host.at, '/', host.length) && !memchr(host.at, '?', host.length) && !memchr(host.at, '#', host.length);
-    bool well = plain && !url.failed && spell(process, text_slice(&url), room, &key, why);
-    if (well)
+    if (url.failed)
+        e = ERR_MEMORY;
+    else if (plain)
+        e = spell(process, text_slice(&url), room, &key, why);
+    if (e == ERR_OK)
         *text = behind(front_of(key.text, 2), front_of(key.text, 1));
-    else
+    else if (e == ERR_RANGE)
         snprintf(why, 256, "\"%.*s\" is no host", (int)size_min(host.length, 160), host.at);
+    else
+        snprintf(why, 256, "out of memory");
     text_release(&url);
-    return well;
+    return e;
 }
 
 /* Purging -------------------------------------------------------------------------------------------------------- */
@@ -246,7 +258,7 @@ static void purge_url(struct server_process *process, const struct purge_questio
         question.fields[i] = asked->texts[i + 1];
     struct explanation *found = ask(process, &question, &e, why);
     if (!found) {
-        refuse(answer, e == ERR_SYNTAX ? ERR_RANGE : e, why);
+        refuse(answer, asked_wrongly(e), why);
         return;
     }
     struct purge purge = { .kind = PURGE_URL, .soft = asked->soft, .text = slice_of(found->cache.key.text.at, found->cache.key.url_length) };
@@ -262,9 +274,9 @@ static void purge_place_named(struct server_process *process, const struct purge
     struct cache_key key;
     char room[CACHE_KEY_BYTES_MAX], why[256];
     bool host = asked->kind == PURGE_HOST;
-    bool well = host ? spell_host(process, asked->texts[0], room, &purge.text, why) : spell(process, asked->texts[0], room, &key, why);
-    if (!well) {
-        refuse(answer, ERR_RANGE, why);
+    enum err e = host ? spell_host(process, asked->texts[0], room, &purge.text, why) : spell(process, asked->texts[0], room, &key, why);
+    if (e != ERR_OK) {
+        refuse(answer, e, why);
     } else if (host) {
         purge_now(process, &purge, &count);
         conclude(answer, &count, asked->soft);

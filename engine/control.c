@@ -471,8 +471,9 @@ static void refuse_frame(struct client *client, enum err e)
 {
     struct reply reply = { 0 };
     char why[96];
-    snprintf(why, sizeof why, "bad frame: %s", err_text(e));
-    say(&reply, 2, why);
+    bool ours = e == ERR_MEMORY; /* nothing is wrong with it */
+    snprintf(why, sizeof why, "%s%s", ours ? "" : "bad frame: ", err_text(e));
+    say(&reply, ours ? 1 : 2, why);
     client->in_wanted = SIZE_MAX; /* closed after the answer */
     send_reply(client, &reply);
 }

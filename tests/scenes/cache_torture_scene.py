@@ -128,6 +128,8 @@ class CacheStory(torture_scene.Story):
 
 
 class CacheTorture(torture_scene.Torture):
+    seconds = 25
+
     def setUp(self):
         if not torture_scene.has_fault_points():
             self.skipTest("this binary has no fault points (make asan)")

@@ -5,7 +5,7 @@ environment. One small story is played for n = 1, 2, 3... until a run in which n
 has failed once. In each run: the process neither crashes nor leaks nor hangs; it starts, or ends with code 1 and says why; a request
 succeeds, or gets an answer of 5xx, or its connection is cut; and the same request made again succeeds.
 
-WEIR_TORTURE_SECONDS (40) bounds the time; when that is not enough for all, every kth n is played.
+WEIR_TORTURE_SECONDS (here 40) bounds the time; when that is not enough for all, every kth n is played.
 """
 import concurrent.futures
 import json
@@ -21,7 +21,7 @@ from stage import SLOW, WEIR, Weir, answers, free_port, wait_for
 from tls_certificates import certificates
 from tls_props import TlsClient, TlsScene, client_context
 
-SECONDS = float(os.environ.get("WEIR_TORTURE_SECONDS") or 40)
+SECONDS = os.environ.get("WEIR_TORTURE_SECONDS")
 FAILED = re.compile(r'weir: fault (\d+): "(\w+)" fails on purpose')
 
 CONFIG = """
@@ -254,6 +254,8 @@ class Story:
 
 
 class Torture(TlsScene):
+    seconds = 40
+
     def setUp(self):
         if not has_fault_points():
             self.skipTest("this binary has no fault points (make asan)")
@@ -292,7 +294,7 @@ class Torture(TlsScene):
         one_takes = time.monotonic() - began
         length = self.length_of_the_story()
         self.assertGreater(length, 20)
-        room = max(10, int((SECONDS - (time.monotonic() - began)) / one_takes * 2))
+        room = max(10, int((float(SECONDS or self.seconds) - (time.monotonic() - began)) / one_takes * 2))
         step = max(1, -(-length // room))
         troubles, failed, played = [], {}, 0
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
