@@ -59,6 +59,9 @@ struct caching {
     bool collapsed;      /* waited for another's request */
     bool stored;         /* what is sent is stored, or being stored */
     bool hit;            /* served without asking the origin */
+    bool stale;          /* what is served was stale, or purged softly */
+    bool passed;         /* it, or its response, went past the store */
+    bool purged;         /* PURGE: what is stored for its URL is gone */
     bool fetch;          /* of ours: nobody is answered */
     const char *forward; /* Cache-Status' fwd */
     uint16_t forward_status;
@@ -91,6 +94,8 @@ struct caching {
 bool caching_is_on(const struct exchange *x);
 /* Of the memory of x's arena, without a key; NULL: none is left. */
 struct caching *caching_new(struct exchange *x);
+/* What stands for the pool in keys: its name, and where the route changes requests, a hash of how. Empty: no memory. */
+struct slice caching_pool_name(struct slice name, const struct field_edits *edits, const struct homes *homes, struct arena *arena);
 /* The exchange has done with the store: gives everything back, and tells those who wait for it. */
 void caching_end(struct exchange *x);
 /* Ends the flight, if there is one, with that news for those who wait. */
@@ -133,6 +138,12 @@ bool caching_is_held_up(const struct exchange *x);
 bool caching_saves(struct exchange *x, unsigned status);
 /* What Cache-Status says of this exchange. */
 struct slice caching_status(struct exchange *x);
+/*
+ * The same in one word, for the access log. hit: from the store, fresh. stale: from the store all the same. validated: from the store, after the origin
+ * confirmed it. collapsed: the response that another was waiting for. miss: the origin was asked for the store. pass: past the store, because
+ * the request may not be answered from it or the response not be stored. purge: a PURGE that was obeyed.
+ */
+const char *caching_word(const struct caching *c);
 
 /* exchange_invalidate.c: an unsafe request was answered so. */
 bool caching_may_purge(const struct exchange *x); /* PURGE, from an address that may */

@@ -302,7 +302,10 @@ static const struct row log_rows[] = {
     { .word = "access", .type = TYPE_TEXT, MEMBER(config_log, access), .check = value_check_access_log, .usual = "off",
       .doc = "Where a line per request goes: a file, stdout, stderr, or off." },
     { .word = "format", .type = TYPE_WORD, MEMBER(config_log, format), .words = format_words, .usual = "json",
-      .doc = "json: an object per line. combined: the line that web servers have always written." },
+      .doc = "json: an object per line. On a route with a cache its member cache says where the answer came from: hit (stored), stale (stored, and no "
+             "longer fresh), validated (stored, and the origin confirmed it), collapsed (the response to another request that was under way), miss (the "
+             "origin, asked for the cache), pass (the origin, past the cache: the request or the response is not for it), purge (a PURGE that was obeyed). "
+             "combined: the line that web servers have always written." },
     { .word = "error", .type = TYPE_TEXT, MEMBER(config_log, error), .check = value_check_error_log, .usual = "stderr",
       .reload = RELOAD_RESTART,
       .doc = "Where events go: a file, stderr or stdout." },

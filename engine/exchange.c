@@ -196,6 +196,7 @@ static void write_log(struct exchange *x)
         .pool = x->pool ? x->pool->upstream.name : SLICE_NONE,
         .server = x->forwarding.server, /* the last one asked; its name lives with the view */
         .attempts = x->attempts,
+        .cache = x->caching ? caching_word(x->caching) : NULL,
         .why = x->why,
         .complete = x->response_done,
     };

@@ -35,12 +35,13 @@ bool caching_may_purge(const struct exchange *x)
 
 enum step_verdict caching_purge(struct exchange *x)
 {
-    const struct caching *c = x->caching;
+    struct caching *c = x->caching;
     size_t cap = 64;
     char *room = arena_take(&x->arena, cap);
     if (!room)
         return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
     uint64_t objects = forget(x, slice_of(c->key.text.at, c->key.url_length));
+    c->purged = true;
     int length = snprintf(room, cap, "purged %llu objects\n", (unsigned long long)objects);
     return exchange_answer(x, 200, NULL, slice_of(room, (size_t)length));
 }

@@ -51,15 +51,13 @@ struct caching *caching_new(struct exchange *x)
 }
 
 /* The origin is sent what the route's edits make of the request: another route's answer is not this one's. */
-static struct slice pool_as_asked(struct exchange *x)
+struct slice caching_pool_name(struct slice name, const struct field_edits *edits, const struct homes *homes,
+                               struct arena *arena)
 {
-    const struct field_edits *edits = &x->route->request_edits;
-    struct slice name = x->pool->record->name;
     if (likely(edits->count == 0))
         return name;
-    const struct homes *homes = x->worker->shared->homes;
     uint64_t hash = transform_hash(edits, homes->seed);
-    char *room = arena_take(&x->arena, name.length + 17);
+    char *room = arena_take(arena, name.length + 17);
     struct h1_writer w = h1_writer_of(room, room ? name.length + 17 : 0);
     h1_put(&w, name);
     h1_put_literal(&w, "/");
@@ -73,12 +71,13 @@ static bool make_key(struct exchange *x, struct caching *c)
     char *room = arena_take(&x->arena, CACHE_KEY_BYTES_MAX);
     struct cache_key_context context = {
         .scheme = x->forwarding.scheme,
-        .pool = pool_as_asked(x),
+        .pool = caching_pool_name(x->pool->record->name, &x->route->request_edits, homes, &x->arena),
         .forward_path = x->forwarding.path,
         .client_trusted = x->forwarding.client_trusted,
         .seed = { homes->seed[0], homes->seed[1] },
     };
-    if (!room || cache_key_make(c->rule, &x->request, &context, room, CACHE_KEY_BYTES_MAX, &c->key) != ERR_OK)
+    if (!room || context.pool.length == 0 ||
+        cache_key_make(c->rule, &x->request, &context, room, CACHE_KEY_BYTES_MAX, &c->key) != ERR_OK)
         return false;
     c->home = homes_of(homes, c->key.url_hash);
     return true;
@@ -86,6 +85,7 @@ static bool make_key(struct exchange *x, struct caching *c)
 
 void caching_count_pass(struct exchange *x)
 {
+    x->caching->passed = true;
     COUNT(x->worker, cache_passed);
     COUNT_ROUTE(x, passed);
 }
@@ -222,6 +222,7 @@ static void count_hit(struct exchange *x)
 
 void caching_count_stale(struct exchange *x)
 {
+    x->caching->stale = true;
     COUNT(x->worker, cache_stale);
     COUNT_ROUTE(x, stale);
 }
@@ -257,7 +258,7 @@ static enum step_verdict only_if_cached(struct exchange *x)
 }
 
 /* What the home says, with what was taken there under its lock. */
-enum plan { PLAN_SERVE, PLAN_REFRESH, PLAN_JOIN, PLAN_WAIT, PLAN_FETCH, PLAN_LEAD, PLAN_ALONE, PLAN_ONLY };
+enum plan { PLAN_SERVE, PLAN_STALE, PLAN_REFRESH, PLAN_JOIN, PLAN_WAIT, PLAN_FETCH, PLAN_LEAD, PLAN_ALONE, PLAN_ONLY };
 
 struct found {
     struct object *object; /* a reference */
@@ -307,7 +308,7 @@ static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct fo
     found->object = cache_find(cache, &c->key, &x->request, &others);
     enum cache_use use = found->object ? caching_use(c, found->object) : CACHE_USE_VALIDATE;
     if (use == CACHE_USE_FRESH || use == CACHE_USE_STALE)
-        return PLAN_SERVE;
+        return use == CACHE_USE_FRESH ? PLAN_SERVE : PLAN_STALE;
     c->forward = !found->object               ? (others ? "vary-miss" : "uri-miss")
                  : is_fresh(x, found->object) ? "request"
                                               : "stale";
@@ -440,6 +441,10 @@ static enum step_verdict look_in_home(struct exchange *x)
             return refresh(x, found.flight, hot);
         count_hit(x);
         return caching_serve(x, hot);
+    case PLAN_STALE:
+        caching_count_stale(x);
+        count_hit(x);
+        return caching_serve(x, hot);
     case PLAN_JOIN:
         c->collapsed = true;
         COUNT(x->worker, cache_collapsed);
@@ -472,11 +477,14 @@ static enum step_verdict look(struct exchange *x)
     struct caching *c = x->caching;
     c->role = CACHE_LOOKING;
     c->forward = NULL;
+    c->collapsed = false; /* what it waited for before came to nothing */
     c->purges = atomic_load_explicit(&x->worker->shared->homes->purges, memory_order_acquire);
     struct hot *hot = hot_find(x->worker, &c->key, &x->request);
     if (likely(hot != NULL)) {
         enum cache_use use = caching_use(c, hot->object);
         if (likely(use == CACHE_USE_FRESH || use == CACHE_USE_STALE)) {
+            if (unlikely(use == CACHE_USE_STALE))
+                caching_count_stale(x);
             count_hit(x);
             return caching_serve(x, hot);
         }

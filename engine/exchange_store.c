@@ -460,6 +460,21 @@ bool caching_head(struct exchange *x, const struct response *response)
     return false;
 }
 
+const char *caching_word(const struct caching *c)
+{
+    if (c->passed)
+        return "pass";
+    if (c->stale)
+        return "stale";
+    if (c->hit)
+        return "hit";
+    if (c->validated)
+        return "validated";
+    if (c->collapsed)
+        return "collapsed";
+    return c->purged ? "purge" : "miss";
+}
+
 struct slice caching_status(struct exchange *x)
 {
     struct caching *c = x->caching;

@@ -4,6 +4,7 @@
  *
  * What is stored is looked at under its home's lock and held by references, then read without it.
  */
+#include "engine/caching.h"
 #include "engine/explain_report.h"
 
 /* Finding out ---------------------------------------------------------------------------------------------------- */
@@ -53,7 +54,9 @@ void explain_ask_cache(struct explanation *e)
 {
     struct explained_cache *cache = &e->cache;
     const struct cache_rule *rule = &e->route->cache;
-    struct cache_key_context context = { .scheme = e->forwarding.scheme, .pool = e->pool->name, .forward_path = e->forwarding.path,
+    struct cache_key_context context = { .scheme = e->forwarding.scheme,
+                                         .pool = caching_pool_name(e->pool->name, &e->route->request_edits, e->homes, &e->arena),
+                                         .forward_path = e->forwarding.path,
                                          .client_trusted = e->forwarding.client_trusted,
                                          .seed = { e->homes->seed[0], e->homes->seed[1] } };
     cache->asked = true;

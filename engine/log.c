@@ -151,6 +151,8 @@ size_t log_format_json(const struct log_entry *entry, char *out, size_t cap)
     put_json_number(&line, "attempts", entry->attempts);
     put(&line, entry->complete ? SLICE(",\"complete\":true") : SLICE(",\"complete\":false"));
     put(&line, entry->version_minor ? SLICE(",\"version\":\"1.1\"") : SLICE(",\"version\":\"1.0\""));
+    if (entry->cache)
+        put_json(&line, "cache", slice_of_text(entry->cache));
     put_json(&line, "why", slice_of_text(entry->why));
     put_json(&line, "route", share(entry->route, 64));
     put_json(&line, "pool", share(entry->pool, 64));

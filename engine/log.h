@@ -34,6 +34,7 @@ struct log_entry {
     struct slice referer, user_agent;
     struct slice route, pool, server;
     unsigned attempts;
+    const char *cache;        /* what the cache did (caching_word); NULL: the route has none */
     const char *why;          /* short word when something went wrong ("origin_connect"), NULL otherwise */
     bool complete;            /* the whole response was handed to the client */
 };

@@ -8,6 +8,7 @@ routes:
   - { name: plain, match: { path: /plain/* }, pool: app }
   - { name: kept, match: { path: /kept/* }, pool: app, cache: {} }
   - { name: by-name, match: { path: /named/*, header: { X-Name: "*" } }, pool: app, cache: { key: [ header:X-Name ] } }
+  - { name: edited, match: { path: /edited/* }, pool: app, cache: { default-ttl: 1m }, request-headers: { set: { X-A: b } } }
   - { match: { path: /own }, respond: { body: own } }
 """ + POOL
 
@@ -39,7 +40,7 @@ class CacheCommands(Scene):
         self.assertEqual(code, 0, err)
         self.assertIn("cache: added\n", out)
         status = engine.json("cache", "status")
-        self.assertEqual([r["route"] for r in status["routes"]], ["kept", "by-name"])
+        self.assertEqual([r["route"] for r in status["routes"]], ["kept", "by-name", "edited"])
         metrics = engine.command("metrics")[1]
         self.assertIn('weir_route_cache_hits_total{route="kept"} 0\n', metrics)
         self.assertIn(f"weir_cache_bytes_max {status['bytes_max']}\n", metrics)
@@ -101,3 +102,9 @@ class CacheCommands(Scene):
         self.assertEqual((posted["now"], "method" in posted["why"]), ("pass", True))
         self.assertIsNone(engine.json("explain", "http://a.example/plain/x")["cache"])
         self.assertIn("cache     miss: ", engine.command("explain", "http://a.example/kept/none")[1])
+
+    def test_what_a_route_with_edits_stored_is_found(self):
+        engine = self.engine(CACHED)
+        self.assertEqual(engine.get("/edited/x", headers=["Host: a.example"]).status, 200)
+        self.assertEqual(engine.json("cache", "show", "http://a.example/edited/x")["cache"]["now"], "hit")
+        self.assertEqual(engine.json("explain", "http://a.example/edited/x")["cache"]["now"], "hit")

@@ -10,7 +10,8 @@ import threading
 import time
 import unittest
 
-from stage import WEIR, Client, Scene, Weir, answers, free_port, named, ok, wait_for
+from cache_props import Answer, CacheScene, Gate, Reader, caching, status_of
+from stage import SLOW, WEIR, Client, Scene, Weir, answers, free_port, named, ok, wait_for
 
 
 def command(*words, **more):
@@ -48,6 +49,100 @@ class Logs(Scene):
     def test_combined_lines(self):
         for line in self.lines("combined"):
             self.assertRegex(line, r'^127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\] "[^"]*" \d{3} \d+ "([^"\\]|\\.)*" "([^"\\]|\\.)*"$')
+
+
+class CacheLog(CacheScene):
+    """What the access log says that the cache did, request by request; and Cache-Status where the engine answers itself."""
+
+    def setUp(self):
+        self.play(top="workers: 1\npin: false\nlog: { access: {folder}/access.log }", cache=", purge-from: [ 127.0.0.1 ]",
+                  routes='  - { match: { path: "/plain/*" }, pool: app }')
+        self.wanted = []
+
+    def ask(self, path, word, status=200, headers=(), method="GET"):
+        response = self.engine.get(path, method, headers)
+        self.assertEqual(response.status, status, (path, response.fields))
+        self.wanted.append((path, word))
+        return response
+
+    def logged(self):
+        path = os.path.join(self.engine.folder, "access.log")
+        def lines():
+            with open(path, encoding="ascii") as file:
+                return file.read().splitlines()
+        wait_for("all lines", lambda: len(lines()) >= len(self.wanted))
+        return [json.loads(line) for line in lines()]
+
+    def check(self):
+        self.assertEqual([(line["target"], line.get("cache")) for line in self.logged()], self.wanted)
+
+    def aged(self, *fields, control=""):
+        """Stale from the beginning."""
+        return caching(f"60{control}", "Age: 100", 'ETag: "e"', *fields)
+
+    def test_from_the_store_or_from_the_origin(self):
+        self.ask("/a", "miss")
+        self.ask("/a", "hit")
+        self.ask("/a", "hit", method="HEAD")
+        self.ask("/plain/a", None)
+        self.ask("/part", "miss", 206, ["Range: bytes=0-1"])
+        self.ask("/part", "hit", 206, ["Range: bytes=0-1"])
+        self.shelf.keep("/mine", Answer(fields=["Cache-Control: private"]))
+        self.ask("/mine", "pass")
+        self.ask("/post", "pass", method="POST")
+        self.ask("/head", "pass", method="HEAD")
+        self.ask("/a", "purge", method="PURGE")
+        self.ask("/a", "miss")
+        self.check()
+
+    def test_what_is_stale(self):
+        self.shelf.keep("/beside", self.aged(control=", stale-while-revalidate=600"))
+        self.shelf.keep("/allowed", self.aged())
+        self.shelf.put("/failing", self.aged(control=", stale-if-error=600"), Answer(500))
+        self.shelf.put("/asked", self.aged(), Answer(304, fields=['ETag: "e"']), Answer(200))
+        self.ask("/beside", "miss")
+        self.ask("/beside", "stale")
+        self.ask("/allowed", "miss")
+        for times in range(2):  # the first finds it in its home, the other in the worker's own table
+            self.ask("/allowed", "stale", headers=["Cache-Control: max-stale"])
+        self.ask("/failing", "miss")
+        self.ask("/failing", "stale")
+        self.ask("/asked", "miss")
+        self.ask("/asked", "validated")
+        self.ask("/asked", "pass", headers=["Cache-Control: no-cache"])  # it has changed, and is not to be stored
+        self.check()
+        self.assertEqual(self.engine.json("cache", "status")["stale"], 4)
+
+    def test_who_waited_for_another(self):
+        gate = Gate(b"text", first=False)
+        self.shelf.put("/crowd", gate)
+        self.addCleanup(gate.go, 100)
+        one = Reader(self, "/crowd")
+        self.assertTrue(gate.arrived.acquire(timeout=SLOW))
+        two = Reader(self, "/crowd")
+        wait_for("it to wait", lambda: self.engine.json("cache", "status")["collapsed"] == 1)
+        gate.go(3)
+        self.assertEqual([reader.done().status for reader in (one, two)], [200, 200])
+        self.wanted = [("/crowd", "miss"), ("/crowd", "collapsed")]
+        self.assertEqual(sorted((line["target"], line["cache"]) for line in self.logged()), sorted(self.wanted))
+
+    def test_answers_of_the_engines_own(self):
+        self.shelf.keep("/broken", Answer(framing="none"))
+        said = status_of(self.ask("/broken", "miss", 502))
+        self.assertEqual(said, {"fwd": "uri-miss"})
+        said = status_of(self.ask("/nothing", "miss", 504, ["Cache-Control: only-if-cached"]))
+        self.assertEqual(said, {})
+        self.assertNotIn("cache-status", [name.lower() for name, _ in self.ask("/plain/x", None).fields])
+        self.check()
+
+    def test_combined_lines_stay_what_others_read(self):
+        engine = self.weir(f"log: {{ access: {{folder}}/access.log, format: combined }}\nroutes: [ {{ pool: app, cache: {{}} }} ]\n"
+                           f"pools: {{ app: {{ servers: [ {self.source.address} ] }} }}\n")
+        engine.get("/a")
+        path = os.path.join(engine.folder, "access.log")
+        wait_for("a line", lambda: os.path.getsize(path) > 0)
+        with open(path, encoding="ascii") as file:
+            self.assertRegex(file.read(), r'"GET /a HTTP/1.1" 200 2 "-" "-"\n$')
 
 
 class Counters(Scene):
