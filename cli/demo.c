@@ -52,6 +52,20 @@ static struct config *parse(struct text *yaml)
     return config;
 }
 
+/* For the cache before them: X-Made is another one each time that it is made. */
+static void add_kept(struct text *yaml, int number, const char *path, const char *control)
+{
+    text_format(yaml,
+                "  - match: { path: %s }\n"
+                "    respond:\n"
+                "      body: \"Kept from origin %s (127.0.0.1:%d)\\n\"\n"
+                "      headers:\n"
+                "        Cache-Control: \"%s\"\n"
+                "        Surrogate-Key: demo origin-%s\n"
+                "        X-Made: \"{request-id}\"\n",
+                path, names[number], FIRST_PORT + number, control, names[number]);
+}
+
 static struct config *origin_config(int number)
 {
     struct text yaml = { 0 };
@@ -60,9 +74,13 @@ static struct config *origin_config(int number)
                 "listeners: [ { address: \"127.0.0.1:%d\" } ]\n"
                 "routes:\n"
                 "  - match: { path: /healthz }\n"
-                "    respond: { status: 200, body: \"well\\n\" }\n"
+                "    respond: { status: 200, body: \"well\\n\" }\n",
+                FIRST_PORT + number);
+    add_kept(&yaml, number, "/cached/brief", "max-age=3, stale-while-revalidate=600");
+    add_kept(&yaml, number, "/cached/*", "max-age=600");
+    text_format(&yaml,
                 "  - respond: { status: 200, body: \"Hello from origin %s (127.0.0.1:%d)\\n\", headers: { X-Origin: %s } }\n",
-                FIRST_PORT + number, names[number], FIRST_PORT + number, names[number]);
+                names[number], FIRST_PORT + number, names[number]);
     text_add(&yaml, SLICE("control: { socket: "));
     text_json_string(&yaml, slice_of_text(origin_sockets[number]));
     text_add(&yaml, SLICE(" }\n"));
@@ -209,7 +227,10 @@ static struct config *front_config(void)
     if (https)
         add_https(&yaml);
     text_format(&yaml,
-                "routes:\n  - { match: { path: /hash/* }, pool: hash }\n  - pool: demo\n"
+                "routes:\n"
+                "  - { match: { path: /hash/* }, pool: hash }\n"
+                "  - { match: { path: /cached/* }, pool: demo, cache: {} }\n"
+                "  - pool: demo\n"
                 "pools:\n  demo:\n    balance: round-robin\n");
     add_servers(&yaml);
     text_add(&yaml, SLICE("  hash:\n    balance: consistent-hash\n    hash-key: uri\n"));
@@ -227,6 +248,7 @@ static void ready(const struct config *config)
     printf("\nWeir is serving http://127.0.0.1:8080/ from three demo origins. In another terminal try:\n\n"
            "  curl http://127.0.0.1:8080/              # again and again: the origins take turns\n"
            "  curl http://127.0.0.1:8080/hash/1        # again and again: always the same one; another for /hash/2 or /hash/3\n"
+           "  curl -i http://127.0.0.1:8080/cached/1   # twice: the second comes from the cache, as Cache-Status says\n"
            "  curl -i http://127.0.0.1:8080/           # and what a response looks like\n"
            "%s%s%s"
            "  export WEIR_SOCKET=%s\n"
@@ -234,11 +256,13 @@ static void ready(const struct config *config)
            "  %s drain demo/127.0.0.1:%d     # one gets no more requests; undrain brings it back\n"
            "  %s stop --now --socket %s\n"
            "                                           # origin one goes: no request fails; it comes back in %d s\n"
+           "  %s purge --tag demo              # the cache forgets it; curl it again, and an origin is asked\n"
+           "  %s cache show http://127.0.0.1:8080/cached/1\n"
            "  %s top                           # live, q to leave\n"
            "  curl http://127.0.0.1:8081/metrics       # counters for Prometheus\n\n"
            "Ctrl-C stops all of it.\n\n",
            https ? "  curl --cacert " : "", https ? chain_path : "", https ? " https://localhost:8443/   # by TLS\n" : "",
-           socket_path, weir, weir, FIRST_PORT + 1, weir, origin_sockets[0], AWAY_SECONDS, weir);
+           socket_path, weir, weir, FIRST_PORT + 1, weir, origin_sockets[0], AWAY_SECONDS, weir, weir, weir);
     fflush(stdout);
 }
 

@@ -90,8 +90,8 @@ class OneLine(Scene):
         wait_for("it to tell what to try", lambda: "curl http" in demo.log())
         for port in (9101, 9102, 9103):
             demo.wait_for_port(port)
-        environment = dict(PLAIN, WEIR_SOCKET=os.path.join(folder, "weir-demo.sock"))
-        return demo, lambda verb: json.loads(run(WEIR, verb, "--json", env=environment)[1])
+        self.environment = dict(PLAIN, WEIR_SOCKET=os.path.join(folder, "weir-demo.sock"))
+        return demo, lambda verb: json.loads(run(WEIR, verb, "--json", env=self.environment)[1])
 
     def states(self, ask):
         return {server["pool"] + "/" + server["address"]: server["state"] for server in ask("pools")["servers"]}
@@ -124,6 +124,30 @@ class OneLine(Scene):
         self.assertEqual(len({self.get(8080).body for _ in range(12)}), 3)
         for path, home in homes.items():
             self.assertEqual(self.get(8080, path).body, home)
+
+    def shape(self, text):
+        """Without what is another each time: numbers, whose turn it was."""
+        for varying, name in (("\r", ""), (r"X-Made: \w+", "X-Made: N"), (r"-?\d+(\.\d+)?", "N"), ("origin (one|two|three)", "origin X"), (" +", " ")):
+            text = re.sub(varying, name, text)
+        return text.split("\n")
+
+    def test_the_cache_walked_through(self):
+        """The lines of the README, one by one, say what stands below them there."""
+        self.demo()
+        section = re.search(r"^## See it cache\n(.*?)^## ", page("README.md"), re.DOTALL | re.MULTILINE).group(1)
+        steps = re.findall(r"^    \$ (.*\n)((?:    (?!\$ ).*\n)*)", section, re.MULTILINE)
+        self.assertEqual(len(steps), 8)
+        found = []
+        for line, wanted in steps:
+            code, out, errors = run("bash", "-c", line.replace("build/weir", WEIR), env=self.environment)
+            self.assertEqual((code, errors), (0, b""), line)
+            found.append(out.decode())
+            self.assertEqual(self.shape(found[-1]), self.shape(re.sub("^    ", "", wanted, flags=re.MULTILINE)), line)
+        self.assertIn(found[0].splitlines()[-1], found[1])
+        self.assertRegex(found[1], r"hit; ttl=(600|5\d\d)")
+        made = re.findall(r"X-Made: (\w+)", found[6])
+        self.assertEqual(made[0], made[1])
+        wait_for("it to be renewed", lambda: made[0].encode() not in run("curl", "-si", "http://127.0.0.1:8080/cached/brief")[1])
 
 
 class Pages(Scene):
