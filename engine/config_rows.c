@@ -221,7 +221,8 @@ static const struct row compress_rows[] = {
 static const struct section section_compress = {
     .noun = "section 'compress'", SECTION(compress_rule, compress_rows), .is_present = compress_present, .finish = finish_compress,
     .doc = "Compresses responses for clients that accept it; {} suffices. Only of status 200, without a coding of their own, and unless they say "
-           "no-transform.",
+           "no-transform. Not for pages with a secret beside what others can put into them, such as a CSRF token beside a search term: the length of what "
+           "is compressed tells of the secret (BREACH). Give these a route without it, or mask the secret anew in each response.",
 };
 
 static bool route_is_named(const void *target)

@@ -30,7 +30,9 @@ static bool cache_is_on(const void *target)
 static const struct row rule_rows[] = {
     { .word = "key", .type = TYPE_CACHE_KEY, MEMBER(cache_rule, key), LENGTH_AT(cache_rule, key_count), .most = 32, .usual = "query",
       .doc = "What keeps responses apart besides scheme, host, path and pool: query, param:NAME (one parameter of the query), header:NAME, "
-             "cookie:NAME. [] for the path alone. What is left out must not change the answer." },
+             "cookie:NAME. [] for the path alone. What is left out must not change the answer: fields that frameworks take for another method, path, "
+             "host or scheme (X-HTTP-Method-Override, X-Original-URL, X-Host, X-Forwarded-Scheme and their like) go no further where an answer may be stored, "
+             "unless header:NAME has them here." },
     { .word = "ignore-query", .type = TYPE_GLOBS, MEMBER(cache_rule, ignore_query), LENGTH_AT(cache_rule, ignore_query_count),
       .check = value_check_name_pattern, .least = 1, .most = 256,
       .doc = "Parameters of the query that are not part of the key, * being any run: utm_*, fbclid. Origins get them all the same." },
@@ -70,7 +72,8 @@ static const struct row rule_rows[] = {
 };
 const struct section section_route_cache = {
     .noun = "section 'cache'", SECTION(cache_rule, rule_rows), .is_present = cache_is_on, .finish = finish_route_cache,
-    .doc = "Stores responses and answers from them, as RFC 9111 has it for shared caches; {} suffices.",
+    .doc = "Stores responses and answers from them, as RFC 9111 has it for shared caches; {} suffices. A range of what is not stored makes the cache ask for "
+           "the whole first.",
 };
 
 static bool cache_present(const void *target)
@@ -89,5 +92,5 @@ static const struct row cache_rows[] = {
 };
 const struct section section_cache = {
     .noun = "section 'cache'", SECTION(config_cache, cache_rows), .is_present = cache_present,
-    .doc = "The memory of the cache. It is there whenever a route has a cache.",
+    .doc = "The memory of the cache. It is there whenever a route has a cache. Nothing of it outlives the process.",
 };
