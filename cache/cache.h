@@ -104,6 +104,8 @@ struct purge {
  * RFC 9111 4.4 (invalidation) is PURGE_URL.
  */
 void cache_purge(struct cache *cache, const struct purge *purge, struct purge_count *count);
+/* Some of what the last purge concerns goes as it is met: who keeps references without the lock has to look again. False only by URL, with few variants. */
+bool cache_purges_late(const struct cache *cache);
 /* The number of the last purge. What is asked of the origin is asked with it (cache_new.sequence, flight.sequence). Homes count each for itself. */
 uint64_t cache_sequence(const struct cache *cache);
 /*

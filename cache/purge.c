@@ -346,6 +346,11 @@ void cache_purge(struct cache *cache, const struct purge *purge, struct purge_co
     }
 }
 
+bool cache_purges_late(const struct cache *cache)
+{
+    return cache->purges.met_late == cache->purges.sequence;
+}
+
 uint64_t cache_sequence(const struct cache *cache)
 {
     return cache->purges.sequence;

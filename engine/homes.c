@@ -88,7 +88,10 @@ void homes_purge_url(struct homes *homes, const struct purge *purge, struct purg
     *count = (struct purge_count){ 0 };
     struct cache *cache = home_enter(home);
     cache_purge(cache, purge, count);
+    bool late = cache_purges_late(cache);
     home_leave(home);
+    if (late)
+        atomic_fetch_add(&homes->purges, 1);
 }
 
 struct cache_numbers homes_numbers(struct homes *homes)

@@ -23,8 +23,9 @@ struct homes {
     size_t home_bytes;
     char *memory;
     uint64_t seed[2]; /* of key hashes */
-    _Atomic uint64_t
-        purges; /* grows after each purge, but of URLs, is in force in all homes: what a worker keeps from before is looked up again */
+    /* Grows after each purge is in force in all homes, but of URLs with few variants, which are gone at once: what a worker keeps from before is looked
+     * up again. */
+    _Atomic uint64_t purges;
 };
 
 /* bytes are split among at least `workers` homes. NULL: no memory. */

@@ -27,7 +27,8 @@ class PurgeScene(CacheScene):
 class Purges(PurgeScene):
     @classmethod
     def setUpClass(cls):
-        cls.play_for_all(routes='  - { match: { path: "/tagged/**" }, pool: app, cache: { tags: [ by-route ] } }')
+        cls.play_for_all(routes='  - { match: { path: "/tagged/**" }, pool: app, cache: { tags: [ by-route ] } }\n'
+                                '  - { match: { path: /each }, pool: app, cache: { key: [ cookie:id ] } }')
 
     def setUp(self):
         self.engine.command("purge", "--all")
@@ -44,6 +45,18 @@ class Purges(PurgeScene):
         for path in ("/v?q", "/v/", "/vv"):
             self.hit(path)
         self.hit("/v", ["Host: other", "X-A: 1"])
+
+    def test_one_url_of_which_very_many_are_stored(self):
+        """More than a purge walks at once; the one that is asked for is in use on this connection's worker, without being looked up."""
+        for mine in (0, 699):
+            with self.engine.connect() as client:
+                def ask(number):
+                    client.send_request("/each", headers=[f"Cookie: id={mine}.{number}"])
+                    return is_hit(client.response())
+                self.assertFalse(any([ask(number) for number in range(700)]))
+                self.assertTrue(all([ask(mine) for _ in range(5)]))
+                self.purge(self.url("/each"))
+                self.assertFalse(ask(mine), mine)
 
     def test_what_is_not_there(self):
         self.assertEqual(self.purge(self.url("/never"))["objects"], 0)
