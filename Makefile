@@ -103,8 +103,8 @@ WOLFSSL := $(lastword $(sort $(wildcard $(WEIR_CACHE)/wolfssl-*-recipe$(shell se
 WOLFSSL_CFLAGS := $(if $(WOLFSSL),-isystem $(WOLFSSL)/include)
 IPSEC_MB := $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
 LIBS := $(if $(LIBURING),$(LIBURING)/liburing.a) $(if $(WOLFSSL),$(WOLFSSL)/lib/libwolfssl.a) $(IPSEC_MB) -lm \
-        $(or $(shell $(PKG) --libs yaml-0.1 libcbor libcares libzstd zlib 2>/dev/null),\
-             -lyaml -lcbor -lcares -lzstd -lz)
+        $(or $(shell $(PKG) --libs yaml-0.1 libcbor libcares libbrotlienc libzstd zlib 2>/dev/null),\
+             -lyaml -lcbor -lcares -lbrotlienc -lzstd -lz)
 
 # Expanded in the recipes that compile, so that `make help` and `make deps` need nothing.
 need_libraries = $(if $(LIBURING),,$(error liburing >= 2.9 was not found: `make deps` brings it))\
@@ -199,7 +199,7 @@ define unit_rules
 $(BUILD)/$1/unit/$2: $(call objects,$1,$(sort $(wildcard tests/unit/$2/*.c)) $(UNIT_HELPERS) $(UNIT_SOURCES_$2)) \
                      $(if $(filter tsan,$1),$(call objects,$1,$(TSAN_RUNNER)))
 	@mkdir -p $$(@D)
-	$$(call link,$1,-lcriterion)
+	$$(call link,$1,-lcriterion -lbrotlidec)
 endef
 
 $(foreach variant,$(VARIANTS),$(eval $(call variant_rules,$(variant))))

@@ -48,6 +48,7 @@ enum content_verdict must_use content_move(struct content_move *move);
 enum content_verdict must_use content_encode(struct content_move *move);
 struct content_coder *content_coder_new(enum coding coding); /* NULL: out of memory */
 void content_coder_free(struct content_coder *coder);
+size_t content_coder_bytes(const struct content_coder *coder); /* of memory, at most */
 uint64_t content_coder_taken(const struct content_coder *coder); /* bytes of content so far */
 
 /* For content_encode.c: reads a trailer section and queues the last chunk with it; queues a last chunk alone (false: no memory). */

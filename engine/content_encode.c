@@ -20,6 +20,7 @@ _Static_assert(BLOCK_BYTES <= 0xffff, "a chunk's size has four digits");
 
 struct content_coder {
     struct coder *coder;
+    enum coding coding;
     size_t offset, left; /* of the run being coded, in the first run of from->in */
     size_t used;         /* to be consumed with it */
     uint64_t taken;
@@ -33,8 +34,10 @@ struct content_coder {
 struct content_coder *content_coder_new(enum coding coding)
 {
     struct content_coder *coder = FAULT("coding") ? NULL : calloc(1, sizeof *coder);
-    if (coder)
+    if (coder) {
+        coder->coding = coding;
         coder->coder = coder_new(coding);
+    }
     if (coder && coder->coder)
         return coder;
     free(coder);
@@ -45,6 +48,11 @@ void content_coder_free(struct content_coder *coder)
 {
     coder_free(coder->coder);
     free(coder);
+}
+
+size_t content_coder_bytes(const struct content_coder *coder)
+{
+    return coder_bytes(coder->coding);
 }
 
 uint64_t content_coder_taken(const struct content_coder *coder)

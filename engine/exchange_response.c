@@ -133,26 +133,27 @@ static void plan_response(struct exchange *x, const struct response *response, s
 
 /* Coders ------------------------------------------------------------------------------------------------------- */
 
-#define CODERS_MAX 512u /* per worker: a coder is some hundred KiB */
+/* Per worker, of memory: all of one coding, they are 900 of gzip, 680 of zstd or 220 of br. */
+#define CODERS_BYTES_MAX (256u << 20)
 
 void exchange_drop_coder(struct exchange *x)
 {
     COUNT_BYTES(x->worker, compress_taken_bytes, content_coder_taken(x->coder));
     COUNT_BYTES(x->worker, compress_made_bytes, x->response_content);
+    x->worker->coders_bytes -= content_coder_bytes(x->coder);
     content_coder_free(x->coder);
     x->coder = NULL;
-    x->worker->coder_count--;
 }
 
 static bool take_coder(struct exchange *x, enum coding coding)
 {
-    if (x->worker->coder_count < CODERS_MAX)
+    if (x->worker->coders_bytes + coder_bytes(coding) <= CODERS_BYTES_MAX)
         x->coder = content_coder_new(coding);
     if (!x->coder) {
         COUNT(x->worker, coders_refused);
         return false;
     }
-    x->worker->coder_count++;
+    x->worker->coders_bytes += content_coder_bytes(x->coder);
     COUNT(x->worker, compressed);
     return true;
 }

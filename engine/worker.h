@@ -95,7 +95,7 @@ struct worker {
     uint64_t next_number;
     uint64_t client_count;
     uint32_t fetch_count; /* exchanges without a client (exchange_fetch.c) */
-    uint32_t coder_count; /* exchanges with a coder: CODERS_MAX at most */
+    size_t coders_bytes; /* of exchanges with a coder: CODERS_BYTES_MAX at most */
     uint64_t published_ms;
     struct borrow borrows[BORROWS_MAX], *borrows_free;
     uint64_t header_told_ms; /* when the log was last told of a connection without its PROXY header */

@@ -6,7 +6,9 @@
 enum word { WORD_OTHERS, WORD_BR, WORD_GZIP, WORD_IDENTITY, WORD_ZSTD, WORDS };
 static const struct slice words[WORDS] = { SLICE("*"), SLICE("br"), SLICE("gzip"), SLICE("identity"), SLICE("zstd") };
 
-static const enum word word_of_coding[CODINGS] = { [CODING_IDENTITY] = WORD_IDENTITY, [CODING_GZIP] = WORD_GZIP, [CODING_ZSTD] = WORD_ZSTD };
+static const enum word word_of_coding[CODINGS] = {
+    [CODING_IDENTITY] = WORD_IDENTITY, [CODING_GZIP] = WORD_GZIP, [CODING_BROTLI] = WORD_BR, [CODING_ZSTD] = WORD_ZSTD,
+};
 
 /* In thousandths. */
 struct weights {

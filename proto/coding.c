@@ -4,6 +4,7 @@
 
 static const struct coder_way *const ways[CODINGS] = {
     [CODING_GZIP] = &coder_way_gzip,
+    [CODING_BROTLI] = &coder_way_brotli,
     [CODING_ZSTD] = &coder_way_zstd,
 };
 
@@ -11,6 +12,12 @@ struct slice coding_word(enum coding coding)
 {
     MUST(coding < CODINGS);
     return coding == CODING_IDENTITY ? SLICE("identity") : slice_of_text(ways[coding]->word);
+}
+
+size_t coder_bytes(enum coding coding)
+{
+    MUST(coding > CODING_IDENTITY && coding < CODINGS);
+    return ways[coding]->bytes;
 }
 
 struct coder *coder_new(enum coding coding)

@@ -8,6 +8,7 @@
 #define LEVEL 5
 #define WINDOW_BITS 15
 #define MEMORY_LEVEL 8
+#define CODER_BYTES (264u * 1024u)
 #define GZIP_WRAPPER 16 /* added to the window's bits */
 
 struct coder_gzip {
@@ -74,4 +75,4 @@ static enum coder_verdict gzip_step(struct coder *coder, enum coder_ask ask, str
     return done ? CODER_DONE : CODER_FULL;
 }
 
-const struct coder_way coder_way_gzip = { "gzip", gzip_make, gzip_step, gzip_free };
+const struct coder_way coder_way_gzip = { "gzip", CODER_BYTES, gzip_make, gzip_step, gzip_free };

@@ -8,6 +8,7 @@
 
 struct coder_way {
     const char *word;
+    size_t bytes; /* coder_bytes */
     struct coder *(*make)(void);
     enum coder_verdict (*step)(struct coder *coder, enum coder_ask ask, struct slice *in, char *out, size_t room, size_t *made);
     void (*free)(struct coder *coder);
@@ -18,6 +19,6 @@ struct coder {
     const struct coder_way *way;
 };
 
-extern const struct coder_way coder_way_gzip, coder_way_zstd;
+extern const struct coder_way coder_way_gzip, coder_way_brotli, coder_way_zstd;
 
 #endif

@@ -8,6 +8,7 @@
 #define LEVEL 3
 #define WINDOW_LOG 15
 #define TABLE_LOG 14
+#define CODER_BYTES (380u * 1024u)
 
 struct coder_zstd {
     struct coder coder;
@@ -65,4 +66,4 @@ static enum coder_verdict zstd_step(struct coder *coder, enum coder_ask ask, str
     return done ? CODER_DONE : CODER_FULL;
 }
 
-const struct coder_way coder_way_zstd = { "zstd", zstd_make, zstd_step, zstd_free };
+const struct coder_way coder_way_zstd = { "zstd", CODER_BYTES, zstd_make, zstd_step, zstd_free };

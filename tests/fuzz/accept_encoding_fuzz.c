@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const uint16_t ours[] = { CODING_ZSTD, CODING_GZIP };
+static const uint16_t ours[] = { CODING_ZSTD, CODING_BROTLI, CODING_GZIP };
 
 static void take_lines(struct fields *fields, const char *at, size_t size)
 {

@@ -1,4 +1,4 @@
-"""Compression of responses on their way, with clients that decode by zlib and libzstd."""
+"""Compression of responses on their way, with clients that decode by zlib, libbrotlidec and libzstd."""
 import ctypes
 import threading
 import time
@@ -30,6 +30,13 @@ def unzstd(data):
     return whole
 
 
+def unbrotli(data, room=64 << 20):
+    library = ctypes.CDLL("libbrotlidec.so.1")
+    out, length = ctypes.create_string_buffer(room), ctypes.c_size_t(room)
+    assert library.BrotliDecoderDecompress(ctypes.c_size_t(len(data)), data, ctypes.byref(length), out) == 1
+    return ctypes.string_at(out, length.value)
+
+
 def gunzip(data):
     decoder = zlib.decompressobj(31)
     whole = decoder.decompress(data) + decoder.flush()
@@ -37,7 +44,7 @@ def gunzip(data):
     return whole
 
 
-DECODERS = {"gzip": gunzip, "zstd": unzstd}
+DECODERS = {"gzip": gunzip, "br": unbrotli, "zstd": unzstd}
 
 
 def answer(body=TEXT, fields=("Content-Type: text/plain",), framing="length", status="200 OK", trailers=()):
@@ -98,8 +105,8 @@ class Compress(Scene):
                     response = self.coded(engine, coding)
                     self.assertEqual(response.field("Content-Encoding"), coding)
                     self.assertLess(len(response.body), len(TEXT) // 4)
-            self.assertEqual(engine.counter("compressed"), 2)
-            self.assertEqual(engine.counter("compress_taken_bytes"), 2 * len(TEXT))
+            self.assertEqual(engine.counter("compressed"), len(DECODERS))
+            self.assertEqual(engine.counter("compress_taken_bytes"), len(DECODERS) * len(TEXT))
             self.assertEqual(engine.counter("compress_made_bytes"), engine.counter("client_sent_bytes"))
 
     def test_our_order_where_the_client_has_none(self):
@@ -107,6 +114,9 @@ class Compress(Scene):
         self.assertEqual(self.coded(engine, "zstd, deflate, br, gzip").field("Content-Encoding"), "gzip")
         self.assertEqual(self.coded(engine, "zstd, gzip;q=0.9").field("Content-Encoding"), "zstd")
         self.plain(engine, "br", vary="Accept-Encoding")
+        engine = self.before_this(answer())
+        for accept, coding in (("gzip, deflate, br, zstd", "zstd"), ("gzip, deflate, br", "br"), ("gzip, deflate", "gzip")):
+            self.assertEqual(self.coded(engine, accept).field("Content-Encoding"), coding)
 
     def test_curl(self):
         engine = self.before_this(answer())
@@ -256,7 +266,7 @@ class Compress(Scene):
         bad = []
 
         def ask(i):
-            coding = list(DECODERS)[i % 2]
+            coding = list(DECODERS)[i % len(DECODERS)]
             response = engine.get(headers=[f"Accept-Encoding: {coding}"])
             if response.field("Content-Encoding") and DECODERS[coding](response.body) != TEXT * 5:
                 bad.append(coding)

@@ -2,7 +2,7 @@
 
 #include "proto/accept_encoding.h"
 
-static const uint16_t ours[] = { CODING_ZSTD, CODING_GZIP };
+static const uint16_t ours[] = { CODING_ZSTD, CODING_BROTLI, CODING_GZIP };
 
 static enum coding chosen(const char *first, const char *second)
 {
@@ -35,9 +35,9 @@ Test(accept_encoding, no_field_means_identity)
 Test(accept_encoding, the_highest_weight_wins_then_our_order)
 {
     static const struct wanted rows[] = {
-        { "gzip", CODING_GZIP }, { "GZIP", CODING_GZIP }, { "x-gzip", CODING_GZIP }, { "br", CODING_IDENTITY }, { "zstd", CODING_ZSTD },
-        { "gzip, deflate, br, zstd", CODING_ZSTD }, { "gzip, deflate, br", CODING_GZIP }, { "gzip;q=1.0, zstd;q=0.9", CODING_GZIP },
-        { "gzip ; q=0.5 ,\tzstd;Q=0.501", CODING_ZSTD }, { "*", CODING_ZSTD }, { "*, zstd;q=0", CODING_GZIP }, { "*;q=0.1, gzip", CODING_GZIP },
+        { "gzip", CODING_GZIP }, { "GZIP", CODING_GZIP }, { "x-gzip", CODING_GZIP }, { "br", CODING_BROTLI }, { "zstd", CODING_ZSTD },
+        { "gzip, deflate, br, zstd", CODING_ZSTD }, { "gzip, deflate, br", CODING_BROTLI }, { "gzip;q=1.0, zstd;q=0.9", CODING_GZIP },
+        { "gzip ; q=0.5 ,\tzstd;Q=0.501", CODING_ZSTD }, { "*", CODING_ZSTD }, { "*, zstd;q=0", CODING_BROTLI }, { "*, zstd;q=0, br;q=0", CODING_GZIP }, { "*;q=0.1, gzip", CODING_GZIP },
         { "gzip;q=0.001", CODING_GZIP }, { ", ,gzip,", CODING_GZIP }, { "identity;q=0, gzip", CODING_GZIP }, { "zstd;q=0., gzip", CODING_GZIP },
         { "identity;q=0.5, gzip;q=0.5", CODING_GZIP }, { "foo;q=1, gzip;q=0.2", CODING_GZIP },
     };

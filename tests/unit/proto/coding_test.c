@@ -1,4 +1,5 @@
 /* What a coder makes is read back by the library's own decoder, however it was cut, and every allocation may fail. */
+#include <brotli/decode.h>
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <zlib.h>
@@ -9,7 +10,7 @@
 #include "tests/unit/seed.h"
 
 #define CONTENT_BYTES (200u * 1024u)
-#define MADE_BYTES (2u * CONTENT_BYTES)
+#define MADE_BYTES (8u * CONTENT_BYTES) /* a flush costs some bytes */
 
 static char content[CONTENT_BYTES], made[MADE_BYTES], back[CONTENT_BYTES + 1];
 static size_t made_bytes;
@@ -34,6 +35,15 @@ static size_t read_back(enum coding coding, size_t length)
         cr_assert(result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR);
         inflateEnd(&stream);
         return sizeof back - stream.avail_out;
+    }
+    if (coding == CODING_BROTLI) {
+        BrotliDecoderState *state = BrotliDecoderCreateInstance(NULL, NULL, NULL);
+        const uint8_t *next_in = (const uint8_t *)made;
+        uint8_t *next_out = (uint8_t *)back;
+        size_t left = length, room = sizeof back;
+        cr_assert_neq(BrotliDecoderDecompressStream(state, &left, &next_in, &room, &next_out, NULL), BROTLI_DECODER_RESULT_ERROR);
+        BrotliDecoderDestroyInstance(state);
+        return sizeof back - room;
     }
     ZSTD_DCtx *context = ZSTD_createDCtx();
     ZSTD_inBuffer in = { made, length, 0 };
@@ -120,6 +130,7 @@ Test(coding, may_be_dropped_at_any_point)
     fill_content();
     for (enum coding c = CODING_GZIP; c < CODINGS; c++) {
         coder_free(coder_new(c));
+        cr_assert_geq(coder_bytes(c), 128u << 10);
         struct coder *coder = coder_new(c);
         made_bytes = 0;
         cr_assert(drive(coder, CODER_MORE, slice_of(content, 50000), 1000));
@@ -128,7 +139,66 @@ Test(coding, may_be_dropped_at_any_point)
     coder_free(NULL);
 }
 
+/* Runs of all kinds: noise, few letters, copies from near and far, many short copies. */
+static void fill_at_random(size_t length)
+{
+    for (size_t at = 0; at < length;) {
+        size_t run = 1 + random_below(random_below(2) ? 300 : 40000), back_by = 1 + random_below(random_below(2) ? 20 : 65000);
+        uint64_t kind = random_below(4), letters = 4 + random_below(12), copy = 2 + random_below(10);
+        for (size_t i = 0; i < run && at < length; i++, at++) {
+            if (kind == 3 && i % copy == 0)
+                back_by = 1 + random_below(at);
+            if (kind < 2 || at < back_by)
+                content[at] = (char)random_below(kind == 0 ? 256 : letters);
+            else
+                content[at] = content[at - back_by];
+        }
+    }
+}
+
+/* Whatever comes and whenever it is flushed, no coder is short of memory: br has all it will get before it begins. */
+Test(coding, random_content_and_flushes)
+{
+    seed_take("coding");
+    for (unsigned round = 0; round < 60; round++) {
+        size_t length = random_below(random_below(2) ? CONTENT_BYTES : 40000), most = 1 + random_below(random_below(2) ? 70000 : 3000);
+        uint64_t flushes = random_below(4), room = CODER_ROOM_LEAST + random_below(16361);
+        fill_at_random(length);
+        for (enum coding c = CODING_GZIP; c < CODINGS; c++) {
+            struct coder *coder = coder_new(c);
+            made_bytes = 0;
+            for (size_t at = 0, piece; at < length; at += piece) {
+                piece = size_min(1 + random_below(most), length - at);
+                bool flush = random_below(4) < flushes;
+                cr_assert(drive(coder, flush ? CODER_FLUSH : CODER_MORE, slice_of(content + at, piece), room));
+                if (flush && random_below(20) == 0)
+                    cr_assert_eq(read_back(c, made_bytes), at + piece);
+            }
+            cr_assert(drive(coder, CODER_END, SLICE(""), room));
+            cr_assert_eq(read_back(c, made_bytes), length, "coding %d, %zu bytes", c, length);
+            cr_assert_arr_eq(back, content, length);
+            coder_free(coder);
+        }
+    }
+}
+
 #ifdef WEIR_FAULTS
+/* Its encoder was left in the middle of an allocation: nothing calls it again. */
+Test(coding, br_that_was_short_of_memory_stays_so)
+{
+    fill_content();
+    for (uint64_t nth = 2; nth < 12; nth++) {
+        struct coder *coder = coder_new(CODING_BROTLI);
+        made_bytes = 0;
+        fault_arm(nth);
+        cr_assert_not(drive(coder, CODER_MORE, slice_of(content, 20000), 5000));
+        fault_arm(0);
+        cr_assert_not(drive(coder, CODER_FLUSH, SLICE(""), 5000));
+        cr_assert_not(drive(coder, CODER_END, SLICE(""), 5000));
+        coder_free(coder);
+    }
+}
+
 Test(coding, each_allocation_may_fail)
 {
     fill_content();
