@@ -158,7 +158,7 @@ static bool take_coder(struct exchange *x, enum coding coding)
     return true;
 }
 
-/* The answer to HEAD has no content, and says what GET's would say. */
+/* The answer to HEAD has no content, and says what GET's would say; a 304 says so in part. */
 static void plan_coding(struct exchange *x, const struct response *response, struct h1_response_plan *plan)
 {
     struct compress_choice choice = compress_choose(&x->route->compress, &x->request, response, &x->route->response_edits);

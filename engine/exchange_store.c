@@ -47,12 +47,12 @@ static struct slice weak(struct exchange *x, struct slice etag)
 }
 
 /* The response as compress makes it: see h1_write.h's plan. */
-static const struct response *as_sent(struct exchange *x, const struct response *response,
-                                      const struct h1_response_plan *plan)
+static const struct response *as_sent(struct exchange *x, const struct response *response, enum coding coding,
+                                      bool varies)
 {
     struct response *scratch = x->worker->hot->scratch;
-    bool coded = plan->coding != CODING_IDENTITY;
-    if (likely(!plan->varies && !coded))
+    bool coded = coding != CODING_IDENTITY;
+    if (likely(!varies && !coded))
         return response;
     begin_scratch(scratch, response);
     for (unsigned i = 0; i < response->fields.count; i++) {
@@ -63,9 +63,31 @@ static const struct response *as_sent(struct exchange *x, const struct response 
             put_text(scratch, FIELD_ETAG, SLICE("ETag"), weak(x, field_value(field)));
     }
     if (coded)
-        put_text(scratch, FIELD_CONTENT_ENCODING, SLICE("Content-Encoding"), coding_word(plan->coding));
+        put_text(scratch, FIELD_CONTENT_ENCODING, SLICE("Content-Encoding"), coding_word(coding));
     put_text(scratch, FIELD_VARY, SLICE("Vary"), SLICE("Accept-Encoding"));
     return scratch;
+}
+
+/*
+ * What the origin says of its response by a 304 or to HEAD, as it holds for what is stored of it. If that is coded, it has the weak ETag, and no longer the
+ * length, that coding made of the origin's.
+ */
+static const struct response *as_stored(struct exchange *x, const struct object *object,
+                                        const struct response *response)
+{
+    struct response *scratch = x->worker->hot->scratch;
+    if (likely(!x->route->compress.codings.count))
+        return response;
+    struct compress_choice choice =
+        compress_choose(&x->route->compress, &x->request, response, &x->route->response_edits);
+    bool coded = false;
+    for (unsigned i = 0; choice.coding != CODING_IDENTITY && i < object->field_count; i++)
+        coded |= object->fields[i].id == FIELD_CONTENT_ENCODING &&
+                 slice_equal(field_value(&object->fields[i]), coding_word(choice.coding));
+    const struct response *sent = as_sent(x, response, coded ? choice.coding : CODING_IDENTITY, choice.varies);
+    if (coded)
+        scratch->has_content_length = false;
+    return sent;
 }
 
 /* RFC 9111 4.3.4: the stored fields, those that the 304 has replaced. */
@@ -160,7 +182,7 @@ void caching_begin(struct exchange *x, const struct response *response, const st
         caching_end_flight(x, NEWS_AGAIN);
         return;
     }
-    const struct response *sent = as_sent(x, response, plan);
+    const struct response *sent = as_sent(x, response, plan->coding, plan->varies);
     struct cache_new what = what_is_new(x, sent);
     enum cache_reason reason =
         cache_store_reason(c->rule, &x->request, sent, c->sent_s, loop_unix_seconds(&x->worker->loop), &what.policy);
@@ -323,12 +345,13 @@ static void ask_again(struct exchange *x, const struct response *response)
 static void not_modified(struct exchange *x, const struct response *response)
 {
     struct caching *c = x->caching;
-    if (!cache_freshens(&c->hot->object->policy, c->hot->object->etag, response)) {
+    const struct response *said = as_stored(x, c->hot->object, response);
+    if (!cache_freshens(&c->hot->object->policy, c->hot->object->etag, said)) {
         ask_again(x, response);
         return;
     }
     struct hot *hot = hot_ref(c->hot);
-    const struct response *merged = freshened(x, hot->object, response);
+    const struct response *merged = freshened(x, hot->object, said);
     struct cache_new what = what_is_new(x, merged);
     what.vary = hot->object->vary;
     struct object *object = NULL;
@@ -418,8 +441,9 @@ static void head_came(struct exchange *x, const struct response *response)
     home_leave(c->home);
     if (!object)
         return;
-    bool same = cache_head_agrees(&object->policy, object->etag, length_of(object), response);
-    struct cache_new what = what_is_new(x, freshened(x, object, response));
+    const struct response *said = as_stored(x, object, response);
+    bool same = cache_head_agrees(&object->policy, object->etag, length_of(object), said);
+    struct cache_new what = what_is_new(x, freshened(x, object, said));
     what.vary = object->vary;
     int64_t now_s = loop_unix_seconds(&x->worker->loop);
     if (!same)

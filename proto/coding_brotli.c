@@ -131,7 +131,8 @@ static bool encode(struct coder_brotli *brotli, BrotliEncoderOperation operation
         return false;
     }
     bool good = BrotliEncoderCompressStream(brotli->state, operation, &left, &next_in, room, out, NULL);
-    return good && left == 0; /* always: it takes a block, which is larger than a piece, before it makes anything of it */
+    return good &&
+           left == 0; /* always: it takes a block, which is larger than a piece, before it makes anything of it */
 }
 
 /*

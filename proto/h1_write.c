@@ -299,9 +299,11 @@ static void put_response_connection(struct h1_writer *w, const struct h1_respons
 }
 
 /* The coded content has bytes of its own: what named the origin's exactly may name these only weakly (RFC 9110 8.8.3.3). */
-static void put_coding(struct h1_writer *w, const struct fields *fields, const struct field_edits *edits, enum coding coding)
+static void put_coding(struct h1_writer *w, const struct response *response, const struct field_edits *edits, enum coding coding)
 {
-    h1_put_field(w, SLICE("Content-Encoding"), coding_word(coding));
+    const struct fields *fields = &response->fields;
+    if (response->status != 304) /* which tells of the representation no more than which it is (15.4.5) */
+        h1_put_field(w, SLICE("Content-Encoding"), coding_word(coding));
     for (unsigned i = 0; fields_have(fields, FIELD_ETAG) && i < fields->count; i++) {
         const struct field *field = &fields->list[i];
         if (field->id != FIELD_ETAG || !passes(field, 0, edits))
@@ -370,7 +372,7 @@ void h1_write_response(struct h1_writer *w, const struct response *response, con
         if (unlikely(forwarding->set_cookie.length))
             h1_put_field(w, SLICE("Set-Cookie"), forwarding->set_cookie);
         if (unlikely(plan->coding != CODING_IDENTITY))
-            put_coding(w, &response->fields, edits, plan->coding);
+            put_coding(w, response, edits, plan->coding);
         if (unlikely(plan->varies) && !varies_already(&response->fields, edits))
             h1_put_field(w, SLICE("Vary"), SLICE("Accept-Encoding"));
         if (plan->framing == FRAMING_CHUNKED)

@@ -52,7 +52,7 @@ struct h1_response_plan {
     bool keep_alive;          /* false: Connection: close */
     uint8_t client_minor;     /* 0: an HTTP/1.0 client: keep-alive is said explicitly, no Transfer-Encoding */
     struct slice date;        /* IMF-fixdate, added when the origin sent no Date (RFC 9110 6.6.1); empty: not */
-    enum coding coding;       /* else than identity: fields that are about the origin's bytes (H1_CODED_AWAY) go, a strong ETag becomes weak */
+    enum coding coding;       /* else than identity: fields that are about the origin's bytes (H1_CODED_AWAY) go, a strong ETag becomes weak. A 304 is without Content-Encoding */
     bool cached;              /* a cache stands here: what Surrogate-Control said to it goes no further */
     bool stored;              /* the response comes from a store: Age and, with FRAMING_LENGTH, Content-Length are written */
     uint32_t age_s;

@@ -1,6 +1,7 @@
 #include "engine/policy/compress.h"
 
 #include "proto/accept_encoding.h"
+#include "proto/condition.h"
 
 #define TYPE_BYTES_MAX 256u
 
@@ -71,6 +72,8 @@ static bool is_large(const struct compress_rule *rule, const struct response *re
 {
     if (!response->has_content_length && response->framing != FRAMING_LENGTH)
         return true;
+    if (response->status == 304 && response->content_length == 0)
+        return true; /* its own content's, which it should not say */
     return response->content_length > 0 && response->content_length >= rule->bytes_min;
 }
 
@@ -83,17 +86,44 @@ static bool edits_speak_of_coding(const struct field_edits *edits)
     return false;
 }
 
+/* Its copy has the weak ETag that coding makes of the origin's strong one. */
+static bool client_has_it_coded(const struct request *request, const struct fields *fields)
+{
+    const struct field *etag = fields_find(fields, FIELD_ETAG);
+    for (unsigned i = 0; etag && fields_have(&request->fields, FIELD_IF_NONE_MATCH) && i < request->fields.count; i++) {
+        if (request->fields.list[i].id != FIELD_IF_NONE_MATCH)
+            continue;
+        struct slice rest = field_value(&request->fields.list[i]), element;
+        while (slice_next_element(&rest, &element)) {
+            if (slice_starts(element, SLICE("W/")) && etags_match_weak(element, field_value(etag)))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A 304 seldom says the type. Then Vary is said in any case, which does no harm, and what the client has tells of the rest. */
+static bool is_of_a_type(const struct compress_rule *rule, const struct request *request, const struct response *response, bool *coded)
+{
+    if (response->status == 304 && !fields_have(&response->fields, FIELD_CONTENT_TYPE)) {
+        *coded = client_has_it_coded(request, &response->fields);
+        return true;
+    }
+    return *coded = type_is_listed(rule, &response->fields);
+}
+
 struct compress_choice compress_choose(const struct compress_rule *rule, const struct request *request, const struct response *response,
                                        const struct field_edits *edits)
 {
     struct compress_choice choice = { CODING_IDENTITY, false };
     const struct fields *fields = &response->fields;
-    if (rule->codings.count == 0 || response->status != 200 || fields_have(fields, FIELD_CONTENT_RANGE) || !is_large(rule, response) ||
-        is_coded(fields) || edits_speak_of_coding(edits) || !type_is_listed(rule, fields) ||
+    bool coded;
+    if (rule->codings.count == 0 || (response->status != 200 && response->status != 304) || fields_have(fields, FIELD_CONTENT_RANGE) || !is_large(rule, response) ||
+        is_coded(fields) || edits_speak_of_coding(edits) || !is_of_a_type(rule, request, response, &coded) ||
         lists(fields, FIELD_CACHE_CONTROL, SLICE("no-transform")))
         return choice;
     choice.varies = true;
-    if (request->version_minor > 0)
+    if (coded && request->version_minor > 0)
         choice.coding = accept_encoding_choose(&request->fields, rule->codings.list, rule->codings.count);
     return choice;
 }

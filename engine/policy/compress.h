@@ -31,9 +31,12 @@ struct compress_choice {
 };
 
 /*
- * Only final responses of status 200 with a type of the rule and at least bytes_min of content (an unknown length is large), that have
+ * Only responses of status 200 with a type of the rule and at least bytes_min of content (an unknown length is large), that have
  * no coding yet, are no range, and do not forbid it (no-transform, RFC 9110 7.7). HTTP/1.0 clients get identity. edits: the route's, whose word on
  * Content-Encoding counts; may be NULL.
+ *
+ * For a 304, what the 200 would have had (RFC 9110 15.4.5), for the sake of its ETag and Vary. If it does not say its type, then coding is else than
+ * CODING_IDENTITY only where the client has the response coded: If-None-Match names weakly what ETag says.
  */
 struct compress_choice compress_choose(const struct compress_rule *rule, const struct request *request, const struct response *response,
                                        const struct field_edits *edits);

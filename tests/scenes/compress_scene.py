@@ -183,6 +183,42 @@ class Compress(Scene):
         response = engine.get(headers=["Accept-Encoding: gzip"])
         self.assertEqual((response.status, response.field("Content-Encoding")), (304, None))
 
+    def not_modified(self, engine, accept, condition):
+        """ETag and Vary of a 304, which says nothing of a coding."""
+        response = engine.get(headers=[f"Accept-Encoding: {accept}", condition])
+        self.assertEqual((response.status, response.field("Content-Encoding"), response.body), (304, None, b""))
+        return response.field("ETag"), response.field("Vary")
+
+    def test_a_304_has_the_etag_and_vary_that_the_200_would_have(self):
+        def states(*fields):
+            return self.before_this(answer(b"", status="304 Not Modified", framing=None, fields=['ETag: "v1"', *fields]))
+        weak, strong = ("W/" + '"v1"', "Accept-Encoding"), ('"v1"', "Accept-Encoding")
+        engine = states("Content-Type: text/plain")
+        for coding in DECODERS:
+            self.assertEqual(self.not_modified(engine, coding, 'If-None-Match: W/"v1"'), weak)
+        self.assertEqual(self.not_modified(engine, "gzip", 'If-None-Match: "v1"'), weak)
+        self.assertEqual(self.not_modified(engine, "identity", 'If-None-Match: "v1"'), strong)
+        self.assertEqual(self.not_modified(states("Content-Type: image/png"), "gzip", 'If-None-Match: "v1"'), ('"v1"', None))
+        self.assertEqual(self.not_modified(states("Content-Type: text/css", "Cache-Control: no-transform"), "gzip", 'If-None-Match: "v1"'), ('"v1"', None))
+        self.assertEqual(self.not_modified(states("Content-Type: text/css", "Content-Length: 1023"), "gzip", 'If-None-Match: "v1"'), ('"v1"', None))
+        self.assertEqual(self.not_modified(states("Content-Type: text/css", "Content-Length: 0"), "gzip", 'If-None-Match: "v1"'), weak)
+        engine = states("Vary: Accept-Encoding", "Content-Location: /x")
+        self.assertEqual(self.not_modified(engine, "gzip", 'If-None-Match: "a", W/"v1"'), weak)
+        self.assertEqual(self.not_modified(engine, "gzip", 'If-None-Match: "v1", W/"a"'), strong)
+        self.assertEqual(self.not_modified(engine, "gzip", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT"), strong)
+
+    def test_a_client_that_asks_again_is_told_what_it_has(self):
+        """A browser's turn: what came is coded, its ETag goes back, and the 304 names the same."""
+        def script(exchange):
+            asked = exchange.fields("If-None-Match")
+            return answer(b"" if asked else TEXT, status="304 Not Modified" if asked else "200 OK", framing=None if asked else "length",
+                          fields=['ETag: "v1"', *([] if asked else ["Content-Type: text/plain"])])(exchange)
+        engine = self.before_this(script)
+        for accept in (*DECODERS, "identity"):
+            first = engine.get(headers=[f"Accept-Encoding: {accept}"])
+            again = self.not_modified(engine, accept, f"If-None-Match: {first.field('ETag')}")
+            self.assertEqual(again, (first.field("ETag"), first.field("Vary")))
+
     def test_the_connection_is_kept(self):
         engine = self.before_this(answer(framing="chunked", trailers=["X-Sum: 7", "Content-Digest: x"]))
         with engine.connect() as client:
