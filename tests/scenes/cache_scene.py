@@ -464,6 +464,16 @@ class Compressed(CacheScene):
                 self.assertEqual((response.field("ETag"), response.field("X-Turn")), ('W/"v"', "2" if turn else None), (coding, turn))
                 self.assertEqual(sorted(v for n, v in response.fields if n == "Vary"), ["Accept-Encoding", "X-Lang"], (coding, turn))
 
+    def test_an_answer_to_head_agrees_with_what_was_coded(self):
+        self.play(route="    compress: {}", usual=lambda asked: caching(600, "Content-Type: text/plain", 'ETag: "v"', body=content(50000)))
+        for coding in (*DECODERS, None):
+            accept = [f"Accept-Encoding: {coding}"] if coding else []
+            self.engine.get("/a", headers=accept)
+            asked = self.shelf.count("/a")
+            self.engine.get("/a", method="HEAD", headers=[*accept, "Cache-Control: no-cache"])
+            self.assertEqual(self.shelf.count("/a"), asked + 1)
+            self.assertTrue(is_hit(self.engine.get("/a", headers=accept)), coding)
+
 
 class Reloads(CacheScene):
     def test_a_reload_keeps_what_is_stored(self):

@@ -64,6 +64,7 @@ REQUESTS = [Request("/length/5000", content(5000)), Request("/length/5000", cont
             Request("/chunked/60000", content(60000)), Request("/chunked/60000", content(60000)), Request("/length/300000", content(300000)),
             Request("/stale/3000", content(3000)), Request("/stale/3000", content(3000)), Request("/beside/3000", content(3000)), Request("/beside/3000", content(3000)),
             Request("/private/10", content(10)), Request("/coded/5000?a=1", None, headers=["Accept-Encoding: gzip"]), Request("/coded/5000?a=1", content(5000)),
+            Request("/coded/5000?a=1", None, headers=["Accept-Encoding: br"]),
             Request("/length/5000", content(5000), "POST"), Request("/length/5000", b"", "PURGE", statuses=None)]
 
 

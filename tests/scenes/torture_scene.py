@@ -15,6 +15,7 @@ import signal
 import time
 import unittest
 
+from compress_scene import DECODERS
 from props import content
 from proxy_props import AUTHORITY, ProxyOrigin, Sender, field, v2
 from stage import SLOW, WEIR, Weir, answers, free_port, wait_for
@@ -39,6 +40,9 @@ routes:
     respond: { body: mine, headers: { X-Own: "{request-id}" } }
   - match: { path: /one }
     pool: least
+  - match: { path: /coded/* }
+    pool: app
+    compress: {}
   - match: { path: /two }
     pool: hash
     rewrite: { add-prefix: /base }
@@ -85,6 +89,9 @@ def answer(exchange):
         return False
     if exchange.path == "/large":
         exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + content(400000))
+    elif exchange.path.startswith("/coded/"):
+        head, body = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n", content(100000)
+        exchange.send(head + b"".join(b"4e20\r\n" + body[at:at + 20000] + b"\r\n" for at in range(0, 100000, 20000)) + b"0\r\n\r\n")
     elif exchange.path == "/chunked":
         exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\nX-Sum: 4\r\n\r\n")
     else:
@@ -94,7 +101,8 @@ def answer(exchange):
 
 # path, method, content, chunked, what must come back
 REQUESTS = [("/own", "GET", b"", False, b"mine"), ("/", "GET", b"", False, b"ok"), ("/one", "POST", b"x" * 9000, False, b"ok"), ("/two", "GET", b"", False, b"ok"),
-            ("/large", "GET", b"", False, content(400000)), ("/chunked", "POST", b"y" * 3000, True, b"abcd"), ("/own", "POST", b"z" * 50000, False, b"mine")]
+            ("/large", "GET", b"", False, content(400000)), ("/chunked", "POST", b"y" * 3000, True, b"abcd"), ("/own", "POST", b"z" * 50000, False, b"mine")] + [
+    (f"/coded/{coding}", "GET", b"", False, content(100000)) for coding in DECODERS]  # or plain, where there is no memory for a coder
 # Inside TLS, from the client, to the origin, or both.
 SEALED = [("/own", "GET", b"", False, b"mine"), ("/sealed/large", "GET", b"", False, content(400000)), ("/sealed/chunked", "POST", b"y" * 30000, True, b"abcd")]
 # By a proxy in front, to an origin that is told of the client.
@@ -169,9 +177,10 @@ class Story:
         if chunked:
             client.send(b"%s %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % (method.encode(), path.encode(), len(body)) + body + b"\r\n0\r\n\r\n")
         else:
-            client.send_request(path, method, body=body)
+            client.send_request(path, method, [f"Accept-Encoding: {path[7:]}"] if path.startswith("/coded/") else [], body=body)
         response = client.response()
-        if response.status == 200 and response.complete and response.body == wanted:
+        decode = DECODERS.get(response.field("Content-Encoding"), bytes)
+        if response.status == 200 and response.complete and decode(response.body) == wanted:
             return None
         if response.status in (502, 503, 504):
             return str(response.status)

@@ -65,3 +65,28 @@ Test(compress, not_where_the_response_forbids_it)
         cr_expect_not(compress_choose(&rule, &request, &response, NULL).varies);
     }
 }
+
+/* What a 304 says is written down row by row: type (NULL: none), ETag, the client's If-None-Match; and what comes of it. */
+Test(compress, of_a_304_by_its_type_or_by_what_the_client_has)
+{
+    static const struct { const char *type, *etag, *had; bool coded, varies; } rows[] = {
+        { "text/css", "\"a\"", "\"a\"", true, true },       { "image/png", "\"a\"", "W/\"a\"", false, false },
+        { NULL, "\"a\"", "W/\"a\"", true, true },           { NULL, "\"a\"", "\"b\", W/\"a\"", true, true },
+        { NULL, "W/\"a\"", "W/\"a\"", true, true },         { NULL, "\"a\"", "\"a\"", false, true },
+        { NULL, "\"a\"", "W/\"b\"", false, true },          { NULL, "\"a\"", "*", false, true },
+        { NULL, "\"a\"", NULL, false, true },               { NULL, NULL, "W/\"a\"", false, true },
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        begin();
+        response.status = 304;
+        response.framing = FRAMING_NONE;
+        if (rows[i].type)
+            says("Content-Type", rows[i].type);
+        if (rows[i].etag)
+            says("ETag", rows[i].etag);
+        if (rows[i].had)
+            cr_assert_eq(fields_add(&request.fields, SLICE("If-None-Match"), slice_of_text(rows[i].had)), ERR_OK);
+        cr_expect_eq(is_coded(), rows[i].coded, "row %zu", i);
+        cr_expect_eq(compress_choose(&rule, &request, &response, NULL).varies, rows[i].varies, "row %zu", i);
+    }
+}

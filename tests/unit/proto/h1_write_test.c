@@ -173,6 +173,16 @@ Test(h1_write, a_length_without_content_passes_only_when_planned)
     answers(head, plan, "HTTP/1.1 304 Not Modified\r\n\r\n");
 }
 
+Test(h1_write, coded_content_has_a_weak_etag_and_a_304_names_no_coding)
+{
+    struct h1_response_plan plan = { .framing = FRAMING_CHUNKED, .keep_alive = true, .client_minor = 1, .coding = CODING_BROTLI, .varies = true };
+    answers("HTTP/1.1 200 OK\r\nETag: \"a\"\r\nDigest: x\r\nContent-Length: 9\r\n\r\n", plan,
+            "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nETag: W/\"a\"\r\nVary: Accept-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n");
+    plan.framing = FRAMING_NONE;
+    answers("HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nVary: Cookie\r\n\r\n", plan,
+            "HTTP/1.1 304 Not Modified\r\nVary: Cookie\r\nETag: W/\"a\"\r\nVary: Accept-Encoding\r\n\r\n");
+}
+
 Test(h1_write, an_interim_response_has_neither_framing_nor_edits)
 {
     struct h1_response_plan plan = { .client_minor = 1, .date = SLICE("now") };
