@@ -2,7 +2,7 @@
  * coding: content codings (RFC 9110 8.4.1) that content is written in: bytes in, coded bytes out, a step at a time.
  *
  * A coder holds one stream's state: memory from malloc, taken when it is made or with its first steps, by windows and tables that are
- * chosen for it: some 260 KiB for gzip, 380 KiB for zstd, 1,170 KiB for br. Each library is known to one file: coding_gzip.c, coding_brotli.c,
+ * chosen for it: some 260 KiB for gzip, 380 KiB for zstd, 1,200 KiB for br. Each library is known to one file: coding_gzip.c, coding_brotli.c,
  * coding_zstd.c.
  */
 #ifndef WEIR_CODING_H

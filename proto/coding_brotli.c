@@ -24,7 +24,7 @@
 #define WINDOW_BITS 16
 #define PIECE_BYTES (16u * 1024u)
 #define BLOCK_BYTES (1536u * 1024u)
-#define CODER_BYTES (1170u * 1024u) /* of the block, what is ever written */
+#define CODER_BYTES (1200u * 1024u) /* of the block, what is ever written */
 #define PART_ALIGNMENT 16u
 
 /* A part of the block, and behind it the next one. */
