@@ -79,7 +79,7 @@ static bool take_fields(const struct fields *fields, struct weights *weights)
     for (enum word w = 0; w < WORDS; w++)
         weights->of[w] = UNSAID;
     for (unsigned i = 0; i < fields->count; i++) {
-        if (fields->list[i].id != FIELD_ACCEPT_ENCODING)
+        if (fields->list[i].id != FIELD_ACCEPT_ENCODING || fields->list[i].flags & FIELD_HOP_BY_HOP)
             continue;
         struct slice rest = field_value(&fields->list[i]), element;
         while (slice_next_element(&rest, &element)) {

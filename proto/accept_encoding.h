@@ -1,5 +1,8 @@
 /*
  * accept_encoding: which content coding a client wants most (RFC 9110 12.5.3).
+ *
+ * A field that Connection names was for us alone and counts as absent, as it does in keys (key.h): else what was coded for the one who sent it would be
+ * stored for those who sent none.
  */
 #ifndef WEIR_ACCEPT_ENCODING_H
 #define WEIR_ACCEPT_ENCODING_H

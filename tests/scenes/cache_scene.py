@@ -325,6 +325,13 @@ class Poison(CacheScene):
         self.assertEqual((self.shelf.last("/conn").field("X-A"), is_hit(response)), ("1", False))
 
 
+    def test_connection_does_not_take_accept_encoding_out_of_the_key(self):
+        self.play(route="    compress: {}", usual=lambda asked: caching(60, "Content-Type: text/plain", body=content(50000)))
+        self.engine.get("/a", headers=["Accept-Encoding: gzip", "Connection: Accept-Encoding"])
+        response = self.engine.get("/a")
+        self.assertEqual((response.field("Content-Encoding"), response.body == content(50000)), (None, True))
+
+
 class Served(CacheScene):
     """How stored answers reach clients."""
 

@@ -32,6 +32,18 @@ Test(accept_encoding, no_field_means_identity)
     cr_assert_eq(chosen(NULL, NULL), CODING_IDENTITY);
 }
 
+Test(accept_encoding, a_field_that_connection_names_is_none)
+{
+    static struct fields fields;
+    fields = (struct fields){ 0 };
+    cr_assert_eq(fields_add(&fields, SLICE("Accept-Encoding"), SLICE("gzip")), ERR_OK);
+    cr_expect_eq(accept_encoding_choose(&fields, ours, ARRAY_LENGTH(ours)), CODING_GZIP);
+    cr_expect(accept_encoding_explains(&fields, SLICE("gzip")));
+    fields.list[0].flags = FIELD_HOP_BY_HOP;
+    cr_expect_eq(accept_encoding_choose(&fields, ours, ARRAY_LENGTH(ours)), CODING_IDENTITY);
+    cr_expect_not(accept_encoding_explains(&fields, SLICE("gzip")));
+}
+
 Test(accept_encoding, the_highest_weight_wins_then_our_order)
 {
     static const struct wanted rows[] = {
