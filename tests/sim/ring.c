@@ -28,6 +28,7 @@ struct pending {
     int fd;
     void *at;
     size_t length;
+    uint64_t offset; /* RING_AT_END: the file's own */
     struct msghdr message;
     struct iovec runs[CHAIN_SPANS];
     int flags;
@@ -184,14 +185,16 @@ void op_poll(struct ring *ring, struct op *op, int fd, uint32_t events)
 
 void op_read(struct ring *ring, struct op *op, int fd, void *at, size_t length, uint64_t offset)
 {
-    (void)offset;
-    with_memory(prepare(ring, op, READ, fd), at, length, 0);
+    struct pending *one = prepare(ring, op, READ, fd);
+    with_memory(one, at, length, 0);
+    one->offset = offset;
 }
 
 void op_write(struct ring *ring, struct op *op, int fd, const void *at, size_t length, uint64_t offset)
 {
-    (void)offset;
-    with_memory(prepare(ring, op, WRITE, fd), at, length, 0);
+    struct pending *one = prepare(ring, op, WRITE, fd);
+    with_memory(one, at, length, 0);
+    one->offset = offset;
 }
 
 void op_cancel(struct ring *ring, struct op *op)
@@ -308,6 +311,20 @@ static void cancelled(struct ring *ring, struct pending *one)
         complete(ring, one, -ECANCELED, 0);
 }
 
+static ssize_t read_some(const struct pending *one)
+{
+    if (one->kind == READ && one->offset != RING_AT_END)
+        return pread(one->fd, one->at, one->length, (off_t)one->offset);
+    return read(one->fd, one->at, one->length);
+}
+
+static ssize_t write_some(const struct pending *one)
+{
+    if (one->offset != RING_AT_END)
+        return pwrite(one->fd, one->at, one->length, (off_t)one->offset);
+    return write(one->fd, one->at, one->length);
+}
+
 static void work_on(struct ring *ring, struct pending *one)
 {
     errno = 0;
@@ -328,9 +345,9 @@ static void work_on(struct ring *ring, struct pending *one)
     case RECV:
     case READ:
         if (ready(one->fd, POLLIN))
-            complete(ring, one, result_of(read(one->fd, one->at, one->length)), 0);
+            complete(ring, one, result_of(read_some(one)), 0);
         break;
-    case WRITE: complete(ring, one, result_of(write(one->fd, one->at, one->length)), 0); break;
+    case WRITE: complete(ring, one, result_of(write_some(one)), 0); break;
     case POST: break;
     }
 }
