@@ -263,11 +263,17 @@ static inline bool config_pool_queues(const struct config_pool *pool)
     return limited;
 }
 
+/* `disk` of the cache at the top; path empty: none. */
+struct config_cache_disk {
+    struct slice path; /* a folder */
+    uint64_t bytes;    /* of all its files; default 1 GiB */
+};
 /* `cache` at the top; memory_bytes == 0: no route has a cache and the section is not there. */
 struct config_cache {
     uint64_t memory_bytes;       /* for all stored responses with everything about them; default 256 MiB where a route has a cache */
     struct network *purge_from;  /* whose PURGE requests are honoured, on routes with a cache; none: nobody's */
     uint32_t purge_from_count;
+    struct config_cache_disk disk;
 };
 #define CACHE_MEMORY_USUAL (256ull << 20)
 #define CACHE_HOME_LEAST (1ull << 20) /* of each worker */

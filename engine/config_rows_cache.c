@@ -76,6 +76,24 @@ const struct section section_route_cache = {
            "the whole first.",
 };
 
+static bool disk_present(const void *target)
+{
+    return ((const struct config_cache_disk *)target)->path.length > 0;
+}
+static const struct row disk_rows[] = {
+    { .word = "path", .type = TYPE_TEXT, MEMBER(config_cache_disk, path), .check = value_check_file, .required = true,
+      .example = "path: /var/cache/weir", .reload = RELOAD_RESTART,
+      .doc = "A folder of this engine's own; it is made if the one above is there. What it holds is found again after a restart." },
+    { .word = "size", .type = TYPE_SIZE, MEMBER(config_cache_disk, bytes), .least = 16ull << 20, .most = 2ull << 40, .usual = "1GiB",
+      .reload = RELOAD_RESTART,
+      .doc = "Of all files together, reserved at the start. With another size than before it begins empty. The index takes up to 0.8 % of it beside "
+             "cache.memory." },
+};
+static const struct section section_cache_disk = {
+    .noun = "section 'disk'", SECTION(config_cache_disk, disk_rows), .is_present = disk_present,
+    .doc = "Responses that are used a second time are also kept on a disk. Where it is full, slow or broken the engine goes on without it.",
+};
+
 static bool cache_present(const void *target)
 {
     return ((const struct config_cache *)target)->memory_bytes > 0;
@@ -88,7 +106,7 @@ static const struct row cache_rows[] = {
       .most = 1024,
       .doc = "Clients whose PURGE requests take what is stored for their URL out of the cache, on routes with a cache. Without it, and from "
              "others, PURGE is a method like any. A route that matches by method takes PURGE only if it names it." },
-    { .word = "disk", .type = TYPE_LATER, .doc = "the cache's disk" },
+    { .word = "disk", .type = TYPE_SECTION, MEMBER(config_cache, disk), .section = &section_cache_disk, .reload = RELOAD_RESTART },
 };
 const struct section section_cache = {
     .noun = "section 'cache'", SECTION(config_cache, cache_rows), .is_present = cache_present,

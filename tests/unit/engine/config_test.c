@@ -238,6 +238,8 @@ Test(config, the_cache_of_the_full_file)
     cr_assert_not(rule->heuristic || rule->client_no_cache || rule->collapse || rule->status_field);
     cr_assert_eq(config->cache.memory_bytes, 64u << 20);
     cr_assert_eq(config->cache.purge_from_count, 2);
+    cr_assert(slice_equal(config->cache.disk.path, SLICE("/var/cache/weir")));
+    cr_assert_eq(config->cache.disk.bytes, 10ull << 30);
     config_free(config);
     whole_release(file);
 }
