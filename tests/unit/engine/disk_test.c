@@ -6,7 +6,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/unit/cache/fixture.h"
@@ -431,6 +433,149 @@ Test(disk, a_flipped_bit_is_a_miss)
     cr_expect(well > 0 && well < OBJECTS, "%u", well);
     cr_expect_gt(atomic_load(&stand.disk->counts.corrupt), 0);
     free(bytes);
+    stand_end(&stand);
+}
+
+/* Killed in the middle of its writing, at a moment that is drawn, again and again over the same files. */
+Test(disk, killed_while_it_writes_it_is_warm_and_right_again)
+{
+    struct stand stand;
+    uint32_t well = 0;
+    seed_take("disk, killed");
+    stand_begin(&stand);
+    for (unsigned round = 0; round < 12; round++) {
+        int ready[2];
+        char byte;
+        cr_assert_eq(pipe(ready), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            struct stand other;
+            stand_begin(&other);
+            rmdir(other.path);
+            memcpy(other.path, stand.path, sizeof other.path);
+            if (!stand_open(&other) || write(ready[1], "x", 1) != 1)
+                _exit(1);
+            for (uint32_t i = (uint32_t)random_below(400);; i = (i + 1) % 400) {
+                admit(&other, i, i + 1);
+                if (i % 100 == 99)
+                    new_memory(&other);
+            }
+        }
+        cr_assert_eq(read(ready[0], &byte, 1), 1);
+        usleep((useconds_t)random_below(60000));
+        kill(child, SIGKILL);
+        cr_assert_eq(waitpid(child, NULL, 0), child);
+        close(ready[0]);
+        close(ready[1]);
+        cr_assert(stand_open(&stand));
+        for (uint32_t i = 0; i < 400; i++)
+            well += load(&stand, i);
+        cr_expect_eq(atomic_load(&stand.disk->counts.corrupt), 0, "what was found was whole");
+        stand_close(&stand, round % 2);
+    }
+    cr_expect_gt(well, 0);
+    stand_end(&stand);
+}
+
+/* Two workers: one writes the volume; the other admits, reads, replaces and purges meanwhile. For the sanitizers above all. */
+struct writer_thread {
+    struct stand *stand;
+    _Atomic bool stop, quiet;
+};
+
+static void *write_on(void *argument)
+{
+    struct writer_thread *thread = argument;
+    struct loop loop;
+    char why[256];
+    cr_assert_eq(loop_init(&loop, 0, 256, why), ERR_OK);
+    struct disk_side *side = disk_side_new(thread->stand->disk, &loop, &thread->stand->homes, 0);
+    while (!atomic_load(&thread->stop) || !disk_side_quiet(side)) {
+        if (atomic_load(&thread->stop))
+            disk_side_stop(side);
+        else
+            disk_write_some(&thread->stand->disk->volumes[0]);
+        loop.again = true;
+        loop_turn(&loop);
+    }
+    disk_side_free(side);
+    loop_release(&loop);
+    return NULL;
+}
+
+static bool load_beside(struct stand *stand, uint32_t number)
+{
+    struct waiter waiter;
+    if (!begin_load(stand, &waiter, number))
+        return false;
+    while (!waiter.told)
+        turn(stand);
+    pthread_mutex_lock(&stand->home.lock);
+    struct object *object = waiter.found ? find_of(&stand->world, "a.example", name_of(number), &get_request) : NULL;
+    if (object) {
+        cr_assert_eq(wrong_bytes(object, number), 0);
+        cache_unref(stand->world.cache, object);
+    }
+    pthread_mutex_unlock(&stand->home.lock);
+    return object != NULL;
+}
+
+static void admit_beside(struct stand *stand, uint32_t number)
+{
+    pthread_mutex_lock(&stand->home.lock);
+    struct object *object = put_in_memory(stand, number);
+    if (object) {
+        disk_replaced(stand->disk, object);
+        disk_admit(stand->disk, &stand->home, object);
+        cache_unref(stand->world.cache, object);
+    }
+    pthread_mutex_unlock(&stand->home.lock);
+}
+
+static void purge_beside(struct stand *stand, uint32_t number)
+{
+    char url[128];
+    struct purge_count count = { 0 };
+    snprintf(url, sizeof url, "http\na.example\n%s\n\n", name_of(number));
+    struct purge what = { .kind = number % 3 ? PURGE_URL : PURGE_TAG, .text = number % 3 ? slice_of_text(url) : SLICE("odd") };
+    disk_purge_begin(stand->disk, &what, &count);
+    pthread_mutex_lock(&stand->home.lock);
+    cache_purge(stand->world.cache, &what, &count);
+    pthread_mutex_unlock(&stand->home.lock);
+    disk_purge_finish(stand->disk, &stand->loop, &what, &count, NULL, NULL);
+}
+
+Test(disk, two_workers_share_it)
+{
+    struct stand stand;
+    char why[256];
+    uint32_t well = 0;
+    seed_take("disk, two workers");
+    stand_begin(&stand);
+    stand.disk = disk_open(&(struct disk_options){ .path = stand.path, .bytes = SIZE, .workers = 2 }, why);
+    cr_assert(stand.disk, "%s", why);
+    new_memory(&stand);
+    struct writer_thread thread = { .stand = &stand };
+    pthread_t id;
+    cr_assert_eq(pthread_create(&id, NULL, write_on, &thread), 0);
+    stand.side = disk_side_new(stand.disk, &stand.loop, &stand.homes, 1);
+    for (uint32_t i = 0; i < 1500; i++) {
+        admit_beside(&stand, (uint32_t)random_below(60));
+        for (unsigned n = 0; n < 2; n++)
+            well += load_beside(&stand, (uint32_t)random_below(60));
+        if (i % 20 == 0)
+            purge_beside(&stand, (uint32_t)random_below(60));
+    }
+    while (atomic_load(&stand.disk->purges_out))
+        turn(&stand);
+    disk_side_stop(stand.side);
+    while (!disk_side_quiet(stand.side))
+        turn(&stand);
+    atomic_store(&thread.stop, true);
+    pthread_join(id, NULL);
+    disk_side_free(stand.side);
+    stand.side = NULL;
+    cr_expect_gt(well, 0);
     stand_end(&stand);
 }
 
