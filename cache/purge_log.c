@@ -21,9 +21,11 @@ static uint32_t entry_bytes(uint32_t text_length)
     return (uint32_t)bytes_align(ENTRY_FIXED + text_length, PURGE_LOG_UNIT);
 }
 
-uint32_t purge_log_write(struct purge_log *log, const struct purge *purge, uint64_t hash, uint64_t sequence, char out[PURGE_LOG_ENTRY_MAX], uint64_t *at)
+uint32_t purge_log_write(struct purge_log *log, const struct purge *purge, uint64_t hash, uint64_t sequence,
+                         char out[PURGE_LOG_ENTRY_MAX], uint64_t *at)
 {
-    struct slice text = purge->kind == PURGE_URL || purge->kind == PURGE_TAG ? SLICE_NONE : purge->text; /* the hash says it */
+    struct slice text =
+        purge->kind == PURGE_URL || purge->kind == PURGE_TAG ? SLICE_NONE : purge->text; /* the hash says it */
     if (text.length > PURGE_LOG_TEXT_MAX)
         return 0;
     uint32_t bytes = entry_bytes((uint32_t)text.length);
@@ -60,7 +62,9 @@ static bool read_entry(const struct purge_log *log, const char *bytes, uint64_t 
     if (get_u32(entry + 24) != ENTRY_MAGIC || text > PURGE_LOG_TEXT_MAX || at + entry_bytes(text) > log->bytes)
         return false;
     *found = (struct found){
-        .purge = { .kind = (enum purge_kind)(unsigned char)entry[36], .soft = entry[37] != 0, .text = slice_of(entry + ENTRY_FIXED, text) },
+        .purge = { .kind = (enum purge_kind)(unsigned char)entry[36],
+                   .soft = entry[37] != 0,
+                   .text = slice_of(entry + ENTRY_FIXED, text) },
         .hash = get_u64(entry + 16),
         .sequence = get_u64(entry + 8),
         .lap = get_u32(entry + 28),
@@ -90,7 +94,8 @@ static bool counts(const struct purge_log *log, const struct found *found, uint6
     return found->lap == log->lap || (found->lap + 1 == log->lap && at >= log->at);
 }
 
-bool purge_log_read(struct purge_log *log, const char *bytes, bool (*each)(void *argument, const struct purge *purge, uint64_t hash, uint64_t sequence),
+bool purge_log_read(struct purge_log *log, const char *bytes,
+                    bool (*each)(void *argument, const struct purge *purge, uint64_t hash, uint64_t sequence),
                     void *argument)
 {
     struct found found;

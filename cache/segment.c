@@ -41,13 +41,16 @@ bool segment_read_header(struct segment_id *id, const char block[SEGMENT_BLOCK])
 
 uint32_t record_tags(const uint64_t seed[2], struct slice key, struct slice vary)
 {
-    uint64_t of_key = siphash13(key.at, key.length, seed[0], seed[1]), of_vary = siphash13(vary.at, vary.length, seed[1], seed[0]);
+    uint64_t of_key = siphash13(key.at, key.length, seed[0], seed[1]),
+             of_vary = siphash13(vary.at, vary.length, seed[1], seed[0]);
     return (uint32_t)(of_key << RECORD_KEY_TAG_SHIFT) | (uint32_t)(of_vary & ((1u << RECORD_KEY_TAG_SHIFT) - 1));
 }
 
 uint16_t record_edition(const struct cache_policy *policy, uint64_t content_length)
 {
-    return (uint16_t)(mix64(mix64((uint64_t)policy->received_s) ^ mix64((uint64_t)policy->date_s + policy->lifetime_s) ^ content_length) >> 53);
+    return (uint16_t)(mix64(mix64((uint64_t)policy->received_s) ^ mix64((uint64_t)policy->date_s + policy->lifetime_s) ^
+                            content_length) >>
+                      53);
 }
 
 static uint64_t chunked_bytes(uint64_t content_length)
@@ -62,7 +65,8 @@ static uint64_t object_content(const struct object *object)
 
 static uint64_t head_bytes_of(const struct object *object)
 {
-    uint64_t bytes = RECORD_FIXED_BYTES + 8ull * object->tag_count + 8ull * object->field_count + object->key.length + object->vary.length + object->reason.length;
+    uint64_t bytes = RECORD_FIXED_BYTES + 8ull * object->tag_count + 8ull * object->field_count + object->key.length +
+                     object->vary.length + object->reason.length;
     for (uint32_t i = 0; i < object->field_count; i++)
         bytes += (uint64_t)object->fields[i].name_length + object->fields[i].value_length;
     return bytes_align(bytes, SEGMENT_UNIT);
@@ -73,8 +77,9 @@ bool record_measure(const struct object *object, uint32_t bytes_max, uint32_t *h
     if (object->body && atomic_load_explicit(&object->body->state, memory_order_acquire) != BODY_COMPLETE)
         return false;
     uint64_t head = head_bytes_of(object), content = object_content(object);
-    if (head > RECORD_HEAD_MAX || content > bytes_max || object->key.length > UINT16_MAX || object->vary.length > UINT16_MAX ||
-        object->reason.length > UINT16_MAX || object->field_count > FIELDS_CAP || object->key.length == 0 || object->url_length > object->key.length)
+    if (head > RECORD_HEAD_MAX || content > bytes_max || object->key.length > UINT16_MAX ||
+        object->vary.length > UINT16_MAX || object->reason.length > UINT16_MAX || object->field_count > FIELDS_CAP ||
+        object->key.length == 0 || object->url_length > object->key.length)
         return false;
     uint64_t all = bytes_align(head + chunked_bytes(content), SEGMENT_UNIT);
     *head_bytes = (uint32_t)head;
@@ -84,7 +89,13 @@ bool record_measure(const struct object *object, uint32_t bytes_max, uint32_t *h
 
 /* Writing a record --------------------------------------------------------------------------------------------- */
 
-enum { POLICY_HEURISTIC = 1, POLICY_MUST_REVALIDATE = 2, POLICY_VALIDATE_ALWAYS = 4, POLICY_IMMUTABLE = 8, POLICY_ALL = 15 };
+enum {
+    POLICY_HEURISTIC = 1,
+    POLICY_MUST_REVALIDATE = 2,
+    POLICY_VALIDATE_ALWAYS = 4,
+    POLICY_IMMUTABLE = 8,
+    POLICY_ALL = 15
+};
 enum { RECORD_HAS_BODY = 1, RECORD_STALE = 2, RECORD_ALL = 3 };
 
 static void write_policy(const struct cache_policy *policy, char *out)
@@ -96,8 +107,9 @@ static void write_policy(const struct cache_policy *policy, char *out)
     put_u32(out + 68, policy->lifetime_s);
     put_u32(out + 72, policy->stale_while_revalidate_s);
     put_u32(out + 76, policy->stale_if_error_s);
-    out[80] = (char)((policy->heuristic ? POLICY_HEURISTIC : 0) | (policy->must_revalidate ? POLICY_MUST_REVALIDATE : 0) |
-                     (policy->validate_always ? POLICY_VALIDATE_ALWAYS : 0) | (policy->immutable ? POLICY_IMMUTABLE : 0));
+    out[80] =
+        (char)((policy->heuristic ? POLICY_HEURISTIC : 0) | (policy->must_revalidate ? POLICY_MUST_REVALIDATE : 0) |
+               (policy->validate_always ? POLICY_VALIDATE_ALWAYS : 0) | (policy->immutable ? POLICY_IMMUTABLE : 0));
 }
 
 static bool read_policy(struct cache_policy *policy, const char *bytes)
@@ -238,23 +250,26 @@ static bool read_fixed(struct record *record, const char *bytes)
     record->lengths = record->tags + (size_t)record->tag_count * 8;
     record->texts = record->lengths + (size_t)record->field_count * 8;
     return read_policy(&record->policy, bytes) && flags <= RECORD_ALL && record->field_count <= FIELDS_CAP &&
-           record->content_length <= SEGMENT_BYTES_MOST && (record->has_body || record->content_length == 0) && record->key.length > 0 &&
-           record->url_length <= record->key.length && record->status >= 100 && record->status <= 999;
+           record->content_length <= SEGMENT_BYTES_MOST && (record->has_body || record->content_length == 0) &&
+           record->key.length > 0 && record->url_length <= record->key.length && record->status >= 100 &&
+           record->status <= 999;
 }
 
-enum err record_read_head(const struct segment_id *id, uint32_t at, const char *bytes, size_t length, struct record *record, uint32_t *needed)
+enum err record_read_head(const struct segment_id *id, uint32_t at, const char *bytes, size_t length,
+                          struct record *record, uint32_t *needed)
 {
     *needed = RECORD_FIXED_BYTES;
     if (length < RECORD_FIXED_BYTES)
         return ERR_AGAIN;
     *record = (struct record){ .head_bytes = get_u32(bytes + 4) };
-    if (get_u32(bytes) != RECORD_MAGIC || record->head_bytes < RECORD_FIXED_BYTES || record->head_bytes > RECORD_HEAD_MAX ||
-        record->head_bytes % SEGMENT_UNIT)
+    if (get_u32(bytes) != RECORD_MAGIC || record->head_bytes < RECORD_FIXED_BYTES ||
+        record->head_bytes > RECORD_HEAD_MAX || record->head_bytes % SEGMENT_UNIT)
         return ERR_NONE;
     *needed = record->head_bytes;
     if (length < record->head_bytes)
         return ERR_AGAIN;
-    if (get_u64(bytes + 8) != sum_of(id, at, bytes + 16, record->head_bytes - 16) || !read_fixed(record, bytes) || !lengths_fit(record))
+    if (get_u64(bytes + 8) != sum_of(id, at, bytes + 16, record->head_bytes - 16) || !read_fixed(record, bytes) ||
+        !lengths_fit(record))
         return ERR_NONE;
     const char *text = record->texts;
     record->key = take(&text, record->key.length);
@@ -323,10 +338,16 @@ bool segment_read_entry(const char *entries, uint32_t number, uint32_t segment_b
 {
     const char *at = entries + (size_t)number * FOOTER_ENTRY_BYTES;
     *entry = (struct segment_entry){
-        .hash = get_u64(at), .stamp = get_u64(at + 8), .at = get_u32(at + 16), .bytes = get_u32(at + 20), .tags = get_u32(at + 24), .edition = get_u16(at + 28),
+        .hash = get_u64(at),
+        .stamp = get_u64(at + 8),
+        .at = get_u32(at + 16),
+        .bytes = get_u32(at + 20),
+        .tags = get_u32(at + 24),
+        .edition = get_u16(at + 28),
     };
-    return entry->at % SEGMENT_UNIT == 0 && entry->bytes % SEGMENT_UNIT == 0 && entry->at >= SEGMENT_BLOCK && entry->bytes >= RECORD_FIXED_BYTES &&
-           (uint64_t)entry->at + entry->bytes <= segment_bytes && entry->edition < 1u << 11;
+    return entry->at % SEGMENT_UNIT == 0 && entry->bytes % SEGMENT_UNIT == 0 && entry->at >= SEGMENT_BLOCK &&
+           entry->bytes >= RECORD_FIXED_BYTES && (uint64_t)entry->at + entry->bytes <= segment_bytes &&
+           entry->edition < 1u << 11;
 }
 
 uint32_t segment_footer_bytes(uint32_t count)
@@ -351,14 +372,16 @@ static void write_tail(const struct segment_id *id, uint32_t count, uint64_t sum
 }
 
 /* The part of a run [run_at, run_at + run_length) that lies in the window [from, from + length) of `out`. */
-static void copy_window(const char *run, uint64_t run_at, uint64_t run_length, uint64_t from, uint64_t length, char *out)
+static void copy_window(const char *run, uint64_t run_at, uint64_t run_length, uint64_t from, uint64_t length,
+                        char *out)
 {
     uint64_t begin = u64_max(run_at, from), end = u64_min(run_at + run_length, from + length);
     if (begin < end)
         memcpy(out + (begin - from), run + (begin - run_at), end - begin);
 }
 
-void segment_write_footer(const struct segment_id *id, const char *entries, uint32_t count, uint64_t sum, uint32_t from, uint32_t length, char *out)
+void segment_write_footer(const struct segment_id *id, const char *entries, uint32_t count, uint64_t sum, uint32_t from,
+                          uint32_t length, char *out)
 {
     char tail[FOOTER_TAIL_BYTES];
     uint32_t all = segment_footer_bytes(count);
@@ -369,7 +392,8 @@ void segment_write_footer(const struct segment_id *id, const char *entries, uint
     copy_window(tail, all - FOOTER_TAIL_BYTES, FOOTER_TAIL_BYTES, from, length, out);
 }
 
-bool segment_read_tail(const struct segment_id *id, uint32_t segment_bytes, const char block[SEGMENT_BLOCK], uint32_t *count)
+bool segment_read_tail(const struct segment_id *id, uint32_t segment_bytes, const char block[SEGMENT_BLOCK],
+                       uint32_t *count)
 {
     const char *tail = block + SEGMENT_BLOCK - FOOTER_TAIL_BYTES;
     if (get_u32(tail) != TAIL_MAGIC || get_u32(tail + 4) != SEGMENT_VERSION || get_u64(tail + 8) != id->sequence ||
@@ -381,6 +405,7 @@ bool segment_read_tail(const struct segment_id *id, uint32_t segment_bytes, cons
 
 const char *segment_read_footer(const struct segment_id *id, const char *bytes, uint32_t count)
 {
-    const char *tail = bytes + segment_footer_bytes(count) - FOOTER_TAIL_BYTES, *entries = tail - (size_t)count * FOOTER_ENTRY_BYTES;
+    const char *tail = bytes + segment_footer_bytes(count) - FOOTER_TAIL_BYTES,
+               *entries = tail - (size_t)count * FOOTER_ENTRY_BYTES;
     return get_u64(tail + 24) == segment_footer_sum(id, entries, count) ? entries : NULL;
 }

@@ -36,8 +36,8 @@ static bool take_memory(struct volume *volume)
 
 struct volume *volume_new(uint64_t bytes, uint32_t segment_bytes, const uint64_t seed[2])
 {
-    if (segment_bytes < SEGMENT_BYTES_LEAST || segment_bytes > SEGMENT_BYTES_MOST || bytes % segment_bytes || bytes / segment_bytes < VOLUME_SEGMENTS_LEAST ||
-        bytes / segment_bytes > VOLUME_SEGMENTS_MOST)
+    if (segment_bytes < SEGMENT_BYTES_LEAST || segment_bytes > SEGMENT_BYTES_MOST || bytes % segment_bytes ||
+        bytes / segment_bytes < VOLUME_SEGMENTS_LEAST || bytes / segment_bytes > VOLUME_SEGMENTS_MOST)
         return NULL;
     struct volume *volume = calloc(1, sizeof *volume);
     if (!volume)
@@ -71,15 +71,30 @@ void volume_free(struct volume *volume)
 
 /* Entries ------------------------------------------------------------------------------------------------------ */
 
-static uint32_t hash_kept(uint64_t hash) { return (uint32_t)(hash >> 32); }
-static uint32_t *bucket_of(const struct volume *volume, uint32_t hash) { return &volume->buckets[hash & (volume->bucket_count - 1)]; }
-static uint32_t entry_bytes(const struct volume_entry *entry) { return (entry->facts & ((1u << UNITS_BITS) - 1)) * SEGMENT_UNIT; }
-static uint16_t entry_edition(const struct volume_entry *entry) { return (uint16_t)(entry->facts >> UNITS_BITS & ((1u << EDITION_BITS) - 1)); }
+static uint32_t hash_kept(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32);
+}
+static uint32_t *bucket_of(const struct volume *volume, uint32_t hash)
+{
+    return &volume->buckets[hash & (volume->bucket_count - 1)];
+}
+static uint32_t entry_bytes(const struct volume_entry *entry)
+{
+    return (entry->facts & ((1u << UNITS_BITS) - 1)) * SEGMENT_UNIT;
+}
+static uint16_t entry_edition(const struct volume_entry *entry)
+{
+    return (uint16_t)(entry->facts >> UNITS_BITS & ((1u << EDITION_BITS) - 1));
+}
 static uint32_t entry_segment(const struct volume *volume, const struct volume_entry *entry)
 {
     return (uint32_t)((uint64_t)entry->at * SEGMENT_UNIT / volume->segment_bytes);
 }
-static bool same_key(uint32_t a, uint32_t b) { return a >> RECORD_KEY_TAG_SHIFT == b >> RECORD_KEY_TAG_SHIFT; }
+static bool same_key(uint32_t a, uint32_t b)
+{
+    return a >> RECORD_KEY_TAG_SHIFT == b >> RECORD_KEY_TAG_SHIFT;
+}
 
 /* *link is the entry's number, in its bucket's chain. */
 static void unlink_entry(struct volume *volume, uint32_t *link)
@@ -154,10 +169,12 @@ static uint32_t take_entry(struct volume *volume)
 
 /* Finding ------------------------------------------------------------------------------------------------------ */
 
-uint32_t volume_find(const struct volume *volume, uint64_t hash, uint32_t tags, struct volume_place places[VOLUME_VARIANTS])
+uint32_t volume_find(const struct volume *volume, uint64_t hash, uint32_t tags,
+                     struct volume_place places[VOLUME_VARIANTS])
 {
     uint32_t count = 0, kept = hash_kept(hash);
-    for (uint32_t number = *bucket_of(volume, kept); number && count < VOLUME_VARIANTS; number = volume->entries[number].next) {
+    for (uint32_t number = *bucket_of(volume, kept); number && count < VOLUME_VARIANTS;
+         number = volume->entries[number].next) {
         const struct volume_entry *entry = &volume->entries[number];
         if (entry->hash != kept || !same_key(entry->tags, tags))
             continue;
@@ -176,7 +193,8 @@ uint32_t volume_find(const struct volume *volume, uint64_t hash, uint32_t tags, 
 
 static bool is_place(const struct volume *volume, const struct volume_entry *entry, const struct volume_place *place)
 {
-    return (uint64_t)entry->at * SEGMENT_UNIT == place->id.base + place->at && volume->segments[place->segment].sequence == place->id.sequence;
+    return (uint64_t)entry->at * SEGMENT_UNIT == place->id.base + place->at &&
+           volume->segments[place->segment].sequence == place->id.sequence;
 }
 
 void volume_forget(struct volume *volume, uint64_t hash, const struct volume_place *place)
@@ -191,7 +209,8 @@ void volume_forget(struct volume *volume, uint64_t hash, const struct volume_pla
 void volume_unreadable(struct volume *volume, const struct volume_place *place)
 {
     struct volume_segment *segment = &volume->segments[place->segment];
-    if (segment->sequence == place->id.sequence && ++segment->errors >= VOLUME_SEGMENT_ERRORS && place->segment != volume->open)
+    if (segment->sequence == place->id.sequence && ++segment->errors >= VOLUME_SEGMENT_ERRORS &&
+        place->segment != volume->open)
         volume_give_up(volume, place->segment);
 }
 
@@ -210,7 +229,8 @@ static bool is_wanted(const struct volume *volume, uint64_t hash, uint32_t tags,
     for (uint32_t number = *bucket_of(volume, kept); number; number = volume->entries[number].next) {
         const struct volume_entry *entry = &volume->entries[number];
         if (entry->hash == kept && entry->tags == tags)
-            return entry_edition(entry) != edition || (entry->facts & FACT_SOFT) || leaves_soon(volume, entry_segment(volume, entry));
+            return entry_edition(entry) != edition || (entry->facts & FACT_SOFT) ||
+                   leaves_soon(volume, entry_segment(volume, entry));
     }
     return true;
 }
@@ -264,7 +284,8 @@ static enum verdict judge_recent(const struct volume *volume, const struct segme
         return GONE;
     for (uint32_t i = 0; i < volume->recent_count && i < VOLUME_RECENT; i++) {
         const struct volume_recent *recent = &volume->recent[i];
-        if (recent->hash != entry->hash || recent->sequence <= entry->stamp || !(recent->all || recent->tags == entry->tags))
+        if (recent->hash != entry->hash || recent->sequence <= entry->stamp ||
+            !(recent->all || recent->tags == entry->tags))
             continue;
         if (!recent->soft)
             return GONE;
@@ -328,7 +349,8 @@ static void remember(struct volume *volume, const struct volume_recent *recent)
     *at = *recent;
 }
 
-static void purge_url(struct volume *volume, const struct purge *purge, uint64_t hash, uint64_t sequence, struct purge_count *count)
+static void purge_url(struct volume *volume, const struct purge *purge, uint64_t hash, uint64_t sequence,
+                      struct purge_count *count)
 {
     uint32_t kept = hash_kept(hash);
     remember(volume, &(struct volume_recent){ .hash = hash, .sequence = sequence, .all = true, .soft = purge->soft });
@@ -380,7 +402,8 @@ void volume_raise_floor(struct volume *volume, uint64_t floor)
     volume->purged = u64_max(volume->purged, floor);
 }
 
-void volume_purge(struct volume *volume, const struct purge *purge, uint64_t hash, uint64_t sequence, struct purge_count *count)
+void volume_purge(struct volume *volume, const struct purge *purge, uint64_t hash, uint64_t sequence,
+                  struct purge_count *count)
 {
     volume->purged = u64_max(volume->purged, sequence);
     if (purge->kind == PURGE_URL)

@@ -46,7 +46,10 @@ static void set(uint64_t *hard, uint64_t *soft, bool is_soft, uint64_t sequence)
 
 /* Tags and hosts ----------------------------------------------------------------------------------------------- */
 
-static uint64_t key_of_tag(uint64_t hash) { return mix64(hash ^ PURGE_TAG) | 1; }
+static uint64_t key_of_tag(uint64_t hash)
+{
+    return mix64(hash ^ PURGE_TAG) | 1;
+}
 
 static uint64_t key_of_host(const struct volume_purges *purges, struct slice host)
 {
@@ -61,7 +64,10 @@ static struct volume_purges_name *name_at(const struct volume_purges *purges, ui
     return &purges->names[i % PLACES];
 }
 
-static uint64_t last_of(const struct volume_purges_name *name) { return u64_max(name->hard, name->soft); }
+static uint64_t last_of(const struct volume_purges_name *name)
+{
+    return u64_max(name->hard, name->soft);
+}
 
 /* The older half becomes the floor. A table of open addressing is built anew when something leaves it. */
 static void thin_out(struct volume_purges *purges)
@@ -117,7 +123,8 @@ static void drop_oldest_prefix(struct volume_purges *purges)
 {
     uint32_t oldest = 0;
     for (uint32_t i = 1; i < purges->prefix_count; i++)
-        if (u64_max(purges->prefixes[i].hard, purges->prefixes[i].soft) < u64_max(purges->prefixes[oldest].hard, purges->prefixes[oldest].soft))
+        if (u64_max(purges->prefixes[i].hard, purges->prefixes[i].soft) <
+            u64_max(purges->prefixes[oldest].hard, purges->prefixes[oldest].soft))
             oldest = i;
     volume_purges_raise_floor(purges, u64_max(purges->prefixes[oldest].hard, purges->prefixes[oldest].soft));
     drop_prefix(purges, oldest);
@@ -170,14 +177,16 @@ static struct slice host_of(const struct record *record)
     return slice_of(first + 1, end ? (size_t)(end - first - 1) : left);
 }
 
-static enum volume_purges_verdict worse(enum volume_purges_verdict verdict, uint64_t hard, uint64_t soft, uint64_t stamp)
+static enum volume_purges_verdict worse(enum volume_purges_verdict verdict, uint64_t hard, uint64_t soft,
+                                        uint64_t stamp)
 {
     if (hard > stamp)
         return VOLUME_PURGES_GONE;
     return soft > stamp && verdict == VOLUME_PURGES_KEEP ? VOLUME_PURGES_STALE : verdict;
 }
 
-static enum volume_purges_verdict judge_name(const struct volume_purges *purges, enum volume_purges_verdict verdict, uint64_t key, uint64_t stamp)
+static enum volume_purges_verdict judge_name(const struct volume_purges *purges, enum volume_purges_verdict verdict,
+                                             uint64_t key, uint64_t stamp)
 {
     const struct volume_purges_name *name = name_at(purges, key);
     return name->key ? worse(verdict, name->hard, name->soft, stamp) : verdict;
@@ -186,7 +195,8 @@ static enum volume_purges_verdict judge_name(const struct volume_purges *purges,
 enum volume_purges_verdict volume_purges_judge(const struct volume_purges *purges, const struct record *record)
 {
     uint64_t stamp = record->stamp;
-    enum volume_purges_verdict verdict = worse(record->stale ? VOLUME_PURGES_STALE : VOLUME_PURGES_KEEP, purges->floor, purges->floor_soft, stamp);
+    enum volume_purges_verdict verdict =
+        worse(record->stale ? VOLUME_PURGES_STALE : VOLUME_PURGES_KEEP, purges->floor, purges->floor_soft, stamp);
     for (uint32_t i = 0; i < record->tag_count && verdict != VOLUME_PURGES_GONE && purges->name_count; i++)
         verdict = judge_name(purges, verdict, key_of_tag(record_tag(record, i)), stamp);
     if (verdict != VOLUME_PURGES_GONE && purges->name_count)

@@ -69,17 +69,21 @@ static enum verdict judge_past(const struct past *past, const struct segment_ent
     return verdict;
 }
 
-static void restore_entry(struct volume *volume, uint32_t segment, const struct segment_entry *entry, const struct past *past)
+static void restore_entry(struct volume *volume, uint32_t segment, const struct segment_entry *entry,
+                          const struct past *past)
 {
     enum verdict verdict = judge_past(past, entry);
     if (verdict != GONE)
         volume_add(volume, segment, entry, verdict == STALE);
-    volume->purged = u64_max(volume->purged, entry->stamp); /* a purge that nobody was told of may have been lost, its number must not come again */
+    volume->purged =
+        u64_max(volume->purged,
+                entry->stamp); /* a purge that nobody was told of may have been lost, its number must not come again */
 }
 
 /* Segments ----------------------------------------------------------------------------------------------------- */
 
-bool volume_restore_footer(struct volume *volume, uint32_t segment, const char *bytes, uint32_t count, const struct past *past)
+bool volume_restore_footer(struct volume *volume, uint32_t segment, const char *bytes, uint32_t count,
+                           const struct past *past)
 {
     struct segment_id id = volume_segment_id(volume, segment);
     const char *entries = segment_read_footer(&id, bytes, count);
@@ -92,9 +96,12 @@ bool volume_restore_footer(struct volume *volume, uint32_t segment, const char *
 
 void scan_begin(struct scan *scan, struct volume *volume, uint32_t segment, const struct past *past)
 {
-    *scan = (struct scan){
-        .volume = volume, .past = past, .segment = segment, .id = volume_segment_id(volume, segment), .at = SEGMENT_BLOCK, .end = SEGMENT_BLOCK
-    };
+    *scan = (struct scan){ .volume = volume,
+                           .past = past,
+                           .segment = segment,
+                           .id = volume_segment_id(volume, segment),
+                           .at = SEGMENT_BLOCK,
+                           .end = SEGMENT_BLOCK };
 }
 
 void scan_release(struct scan *scan)
@@ -106,7 +113,8 @@ void scan_release(struct scan *scan)
 static bool content_holds(const struct scan *scan, const struct record *record, const char *bytes)
 {
     uint32_t at = scan->at + record->head_bytes, chunk;
-    for (uint64_t done = 0; (chunk = record_chunk_bytes(record->content_length, done)) > 0; done += chunk - 8, at += chunk)
+    for (uint64_t done = 0; (chunk = record_chunk_bytes(record->content_length, done)) > 0;
+         done += chunk - 8, at += chunk)
         if (!record_chunk_holds(&scan->id, at, bytes + at, chunk))
             return false;
     return true;

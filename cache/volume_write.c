@@ -64,7 +64,8 @@ static bool fits_segment(const struct writer *writer, uint32_t at, uint32_t byte
 static void stage_content(struct writer *writer)
 {
     while (writer->content.left && writer->staged + CHUNK_BYTES <= WRITER_BATCH_BYTES)
-        writer->staged += record_write_chunk(&writer->id, writer->batch_at + writer->staged, &writer->content, writer->batch + writer->staged);
+        writer->staged += record_write_chunk(&writer->id, writer->batch_at + writer->staged, &writer->content,
+                                             writer->batch + writer->staged);
     if (writer->content.left)
         return;
     uint32_t end = writer->record_end - writer->batch_at;
@@ -118,9 +119,11 @@ static uint32_t footer_at(const struct writer *writer)
 
 static void stage_footer(struct writer *writer)
 {
-    uint32_t all = segment_footer_bytes(writer->entry_count), part = (uint32_t)size_min(all - writer->footer_done, WRITER_BATCH_BYTES);
+    uint32_t all = segment_footer_bytes(writer->entry_count),
+             part = (uint32_t)size_min(all - writer->footer_done, WRITER_BATCH_BYTES);
     writer->batch_at = footer_at(writer) + writer->footer_done;
-    segment_write_footer(&writer->id, writer->entries, writer->entry_count, writer->footer_sum, writer->footer_done, part, writer->batch);
+    segment_write_footer(&writer->id, writer->entries, writer->entry_count, writer->footer_sum, writer->footer_done,
+                         part, writer->batch);
     writer->staged = part;
     writer->footer_done += part;
 }
@@ -141,7 +144,8 @@ bool writer_batch(struct writer *writer, struct writer_batch *batch)
     else
         memset(writer->batch + writer->staged, 0, padded - writer->staged);
     writer->sent = padded;
-    *batch = (struct writer_batch){ .bytes = writer->batch, .length = padded, .at = writer->id.base + writer->batch_at };
+    *batch =
+        (struct writer_batch){ .bytes = writer->batch, .length = padded, .at = writer->id.base + writer->batch_at };
     return padded > 0;
 }
 
@@ -157,7 +161,8 @@ static void settle(struct writer *writer, uint32_t number, bool stands)
 static bool stands_whole(const struct writer *writer, uint32_t number)
 {
     struct segment_entry entry;
-    return segment_read_entry(writer->entries, number, writer->volume->segment_bytes, &entry) && entry.at + entry.bytes <= writer->batch_at;
+    return segment_read_entry(writer->entries, number, writer->volume->segment_bytes, &entry) &&
+           entry.at + entry.bytes <= writer->batch_at;
 }
 
 void writer_written(struct writer *writer)

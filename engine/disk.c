@@ -147,9 +147,11 @@ void disk_volume_failed(struct disk_volume *volume, const char *what, int error)
     DISK_COUNT(volume->disk, failed, 1);
     uint32_t errors = atomic_fetch_add(&volume->errors, 1) + 1;
     if (errors == 1)
-        log_line(LOG_WARN, "cache disk \"%s\": volume %u cannot %s: %s", volume->disk->path, volume->number, what, strerror(error));
+        log_line(LOG_WARN, "cache disk \"%s\": volume %u cannot %s: %s", volume->disk->path, volume->number, what,
+                 strerror(error));
     if (errors == DISK_ERRORS_MAX && !atomic_exchange(&volume->off, true))
-        log_line(LOG_ERROR, "cache disk \"%s\": volume %u is given up after %u errors in a row", volume->disk->path, volume->number, errors);
+        log_line(LOG_ERROR, "cache disk \"%s\": volume %u is given up after %u errors in a row", volume->disk->path,
+                 volume->number, errors);
 }
 
 /* Purging ------------------------------------------------------------------------------------------------------ */
@@ -160,7 +162,8 @@ static uint64_t hash_of(const struct disk *disk, const struct purge *purge)
     return hashed ? siphash13(purge->text.at, purge->text.length, disk->seed[0], disk->seed[1]) : 0;
 }
 
-static void purge_volume(struct disk_volume *volume, const struct purge *purge, uint64_t hash, uint64_t sequence, struct purge_count *count)
+static void purge_volume(struct disk_volume *volume, const struct purge *purge, uint64_t hash, uint64_t sequence,
+                         struct purge_count *count)
 {
     pthread_mutex_lock(&volume->lock);
     volume_purge(volume->volume, purge, hash, sequence, count);
@@ -204,7 +207,8 @@ struct purging {
 static bool forget_store(struct disk *disk, const char *why)
 {
     if (!atomic_exchange(&disk->off, true))
-        log_line(LOG_ERROR, "cache disk \"%s\": a purge cannot be written (%s): the store is given up", disk->path, why);
+        log_line(LOG_ERROR, "cache disk \"%s\": a purge cannot be written (%s): the store is given up", disk->path,
+                 why);
     return disk_files_forget(disk);
 }
 
@@ -214,22 +218,26 @@ static void purging_done(struct op *op, int32_t result, uint32_t flags)
     (void)flags;
     if (FAULT("disk_purge"))
         result = -EIO;
-    bool kept = result == (int32_t)purging->bytes || forget_store(purging->disk, result < 0 ? strerror(-result) : "cut short");
+    bool kept =
+        result == (int32_t)purging->bytes || forget_store(purging->disk, result < 0 ? strerror(-result) : "cut short");
     atomic_fetch_sub(&purging->disk->purges_out, 1);
     if (purging->done)
         purging->done(purging->argument, kept);
     free(purging);
 }
 
-static uint32_t write_entry(struct disk *disk, const struct purge *purge, uint64_t hash, uint64_t sequence, char *out, uint64_t *at)
+static uint32_t write_entry(struct disk *disk, const struct purge *purge, uint64_t hash, uint64_t sequence, char *out,
+                            uint64_t *at)
 {
     uint32_t bytes = purge_log_write(&disk->log, purge, hash, sequence, out, at);
     struct purge all = { .kind = PURGE_ALL, .soft = purge->soft };
-    return bytes ? bytes : purge_log_write(&disk->log, &all, 0, sequence, out, at); /* too long to be kept: rather more than less */
+    return bytes ? bytes
+                 : purge_log_write(&disk->log, &all, 0, sequence, out,
+                                   at); /* too long to be kept: rather more than less */
 }
 
-void disk_purge_finish(struct disk *disk, struct loop *loop, const struct purge *purge, struct purge_count *count, void (*done)(void *argument, bool kept),
-                       void *argument)
+void disk_purge_finish(struct disk *disk, struct loop *loop, const struct purge *purge, struct purge_count *count,
+                       void (*done)(void *argument, bool kept), void *argument)
 {
     uint64_t hash = hash_of(disk, purge), at = 0;
     struct purging *purging = FAULT("disk_memory") ? NULL : malloc(sizeof *purging);
@@ -269,7 +277,8 @@ bool disk_has(struct disk *disk, const struct cache_key *key)
 {
     struct disk_volume *volume = disk_volume_of(disk, key->url_hash);
     struct volume_place places[VOLUME_VARIANTS];
-    if (atomic_load_explicit(&volume->off, memory_order_relaxed) || atomic_load_explicit(&disk->off, memory_order_relaxed))
+    if (atomic_load_explicit(&volume->off, memory_order_relaxed) ||
+        atomic_load_explicit(&disk->off, memory_order_relaxed))
         return false;
     uint32_t tags = record_tags(volume->volume->seed, key->text, SLICE_NONE);
     pthread_mutex_lock(&volume->lock);

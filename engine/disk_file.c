@@ -35,7 +35,8 @@
 /* From the size alone, so that the same configuration finds its files again. */
 static void plan_sizes(struct disk *disk, uint64_t bytes)
 {
-    uint64_t log_bytes = u64_min(u64_max(bytes / LOG_SHARE, PURGE_LOG_BYTES_LEAST), LOG_BYTES_MOST) & ~(uint64_t)(SEGMENT_BLOCK - 1);
+    uint64_t log_bytes =
+        u64_min(u64_max(bytes / LOG_SHARE, PURGE_LOG_BYTES_LEAST), LOG_BYTES_MOST) & ~(uint64_t)(SEGMENT_BLOCK - 1);
     uint64_t rest = bytes - log_bytes - SEGMENT_BLOCK;
     disk->volume_count = (uint32_t)u64_min(u64_max(rest / VOLUME_BYTES_WANTED, 1), DISK_VOLUMES_MAX);
     uint64_t each = rest / disk->volume_count;
@@ -95,7 +96,8 @@ static bool open_volume(struct disk *disk, uint32_t number, char why[256])
     struct disk_volume *volume = &disk->volumes[number];
     snprintf(path, sizeof path, "%s/weir-cache.%u", disk->path, number);
     volume->fd = open_file(path, O_DIRECT);
-    if (volume->fd < 0 && errno == EINVAL) { /* a file system without O_DIRECT: the page cache then has what is read, twice */
+    if (volume->fd < 0 &&
+        errno == EINVAL) { /* a file system without O_DIRECT: the page cache then has what is read, twice */
         volume->fd = open_file(path, 0);
         disk->direct = false;
     }
@@ -216,7 +218,8 @@ bool disk_files_open(struct disk *disk, const struct disk_options *options, char
 {
     snprintf(disk->path, sizeof disk->path, "%s", options->path);
     disk->direct = true;
-    if (options->bytes < DISK_BYTES_LEAST || options->bytes > DISK_BYTES_MOST || options->workers == 0 || strlen(options->path) >= sizeof disk->path) {
+    if (options->bytes < DISK_BYTES_LEAST || options->bytes > DISK_BYTES_MOST || options->workers == 0 ||
+        strlen(options->path) >= sizeof disk->path) {
         snprintf(why, 256, "the size of \"%.160s\" is out of range", options->path);
         return false;
     }
@@ -250,8 +253,8 @@ bool disk_files_forget(struct disk *disk)
 struct restore {
     struct disk *disk;
     struct past past;
-    char *block;  /* one block */
-    char *bytes;  /* a segment */
+    char *block; /* one block */
+    char *bytes; /* a segment */
 };
 
 static bool take_purge(void *argument, const struct purge *purge, uint64_t hash, uint64_t sequence)
@@ -259,7 +262,8 @@ static bool take_purge(void *argument, const struct purge *purge, uint64_t hash,
     struct restore *restore = argument;
     struct purge_count ignored = { 0 };
     if (purge->kind == PURGE_URL)
-        return past_add(&restore->past, &(struct past_purge){ .hash = hash, .sequence = sequence, .soft = purge->soft });
+        return past_add(&restore->past,
+                        &(struct past_purge){ .hash = hash, .sequence = sequence, .soft = purge->soft });
     volume_purges_add(&restore->disk->purges, purge, hash, sequence);
     for (uint32_t i = 0; purge->kind == PURGE_ALL && i < restore->disk->volume_count; i++)
         volume_purge(restore->disk->volumes[i].volume, purge, hash, sequence, &ignored);
@@ -271,7 +275,8 @@ static bool restore_purges(struct restore *restore)
 {
     struct disk *disk = restore->disk;
     char *bytes = disk_block_memory(disk->log.bytes);
-    bool well = bytes && read_exactly(disk->log_fd, bytes, disk->log.bytes, SEGMENT_BLOCK) && purge_log_read(&disk->log, bytes, take_purge, restore);
+    bool well = bytes && read_exactly(disk->log_fd, bytes, disk->log.bytes, SEGMENT_BLOCK) &&
+                purge_log_read(&disk->log, bytes, take_purge, restore);
     free(bytes);
     past_sort(&restore->past);
     volume_purges_raise_floor(&disk->purges, disk->log.floor);
@@ -296,7 +301,8 @@ static uint32_t find_segments(struct restore *restore, const struct disk_volume 
     uint32_t count = 0;
     for (uint32_t i = 0; i < volume->volume->segment_count; i++) {
         struct segment_id id = volume_segment_id(volume->volume, i);
-        if (read_exactly(volume->fd, restore->block, SEGMENT_BLOCK, id.base) && segment_read_header(&id, restore->block))
+        if (read_exactly(volume->fd, restore->block, SEGMENT_BLOCK, id.base) &&
+            segment_read_header(&id, restore->block))
             found[count++] = (struct found_segment){ .sequence = id.sequence, .number = i };
     }
     qsort(found, count, sizeof *found, by_sequence);

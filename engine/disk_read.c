@@ -98,7 +98,8 @@ static void read_window(struct disk_load *load, uint32_t from)
     uint32_t end = (uint32_t)bytes_align(place->at + place->bytes, SEGMENT_BLOCK);
     load->window_at = from & ~(SEGMENT_BLOCK - 1);
     load->window = (uint32_t)u64_min(end - load->window_at, DISK_READ_BYTES);
-    op_read(&load->side->loop->ring, &load->op, load->volume->fd, load->buffer, load->window, place->id.base + load->window_at);
+    op_read(&load->side->loop->ring, &load->op, load->volume->fd, load->buffer, load->window,
+            place->id.base + load->window_at);
 }
 
 static void begin_place(struct disk_load *load)
@@ -141,7 +142,8 @@ static enum volume_purges_verdict judge(struct disk *disk, const struct record *
 static bool selected(const struct disk_load *load, const struct record *record)
 {
     const struct disk_wait *wait = load->wait;
-    return record->url_length == wait->key->url_length && slice_equal(record->key, wait->key->text) && cache_vary_matches(record->vary, wait->request);
+    return record->url_length == wait->key->url_length && slice_equal(record->key, wait->key->text) &&
+           cache_vary_matches(record->vary, wait->request);
 }
 
 static struct object *begin_object(struct disk_load *load, const struct record *record, bool stale)
@@ -174,7 +176,8 @@ static bool take_head(struct disk_load *load)
 {
     struct record record;
     uint32_t needed, inside = place_of(load)->at - load->window_at;
-    enum err e = record_read_head(&place_of(load)->id, place_of(load)->at, load->buffer + inside, load->window - inside, &record, &needed);
+    enum err e = record_read_head(&place_of(load)->id, place_of(load)->at, load->buffer + inside, load->window - inside,
+                                  &record, &needed);
     if (e != ERR_OK || record.bytes != place_of(load)->bytes) {
         corrupt(load);
         return false;
@@ -237,7 +240,8 @@ static bool still_there(struct disk_load *load)
     pthread_mutex_lock(&load->volume->lock);
     uint32_t count = volume_find(load->volume->volume, load->hash, place_of(load)->tags, places);
     for (uint32_t i = 0; i < count; i++)
-        there |= places[i].id.sequence == place_of(load)->id.sequence && places[i].id.base == place_of(load)->id.base && places[i].at == place_of(load)->at;
+        there |= places[i].id.sequence == place_of(load)->id.sequence && places[i].id.base == place_of(load)->id.base &&
+                 places[i].at == place_of(load)->at;
     pthread_mutex_unlock(&load->volume->lock);
     return there;
 }
@@ -328,7 +332,8 @@ bool disk_load(struct disk_side *side, struct disk_wait *wait)
     }
     load->volume = volume;
     load->home = homes_of(side->homes, wait->key->url_hash);
-    load->sequence = cache_sequence(home_enter(load->home)); /* before the place is looked up: what is purged after this is seen by cache_complete */
+    load->sequence = cache_sequence(home_enter(
+        load->home)); /* before the place is looked up: what is purged after this is seen by cache_complete */
     home_leave(load->home);
     if (!find_places(load, wait->key)) {
         load->next = side->loads_free;

@@ -28,7 +28,8 @@ static bool is_queued(const struct disk_volume *volume, const struct object *obj
 
 static bool has_room(const struct disk_volume *volume, const struct object *object)
 {
-    return volume->queue_count < DISK_QUEUE && (volume->queue_count == 0 || volume->queue_bytes + content_of(object) <= DISK_QUEUE_BYTES);
+    return volume->queue_count < DISK_QUEUE &&
+           (volume->queue_count == 0 || volume->queue_bytes + content_of(object) <= DISK_QUEUE_BYTES);
 }
 
 /* With the volume's lock. */
@@ -36,8 +37,8 @@ static bool enqueue(struct disk_volume *volume, struct home *home, struct object
 {
     struct disk_item item = { .object = object, .home = home };
     uint32_t tags = record_tags(volume->volume->seed, object->key, object->vary);
-    if (is_queued(volume, object) ||
-        !volume_admit(volume->volume, object->url_hash, tags, record_edition(&object->policy, content_of(object)), &item.stamp))
+    if (is_queued(volume, object) || !volume_admit(volume->volume, object->url_hash, tags,
+                                                   record_edition(&object->policy, content_of(object)), &item.stamp))
         return false;
     cache_ref(object);
     volume->queue[(volume->queue_first + volume->queue_count++) % DISK_QUEUE] = item;
@@ -49,7 +50,8 @@ void disk_admit(struct disk *disk, struct home *home, struct object *object)
 {
     uint32_t head, bytes;
     struct disk_volume *volume = disk_volume_of(disk, object->url_hash);
-    if (atomic_load_explicit(&volume->off, memory_order_relaxed) || atomic_load_explicit(&disk->off, memory_order_relaxed) ||
+    if (atomic_load_explicit(&volume->off, memory_order_relaxed) ||
+        atomic_load_explicit(&disk->off, memory_order_relaxed) ||
         !record_measure(object, volume_record_bytes_max(volume->volume), &head, &bytes))
         return;
     pthread_mutex_lock(&volume->lock);
@@ -151,7 +153,8 @@ static void written(struct op *op, int32_t result, uint32_t flags);
 void disk_write_some(struct disk_volume *volume)
 {
     struct writer_batch batch;
-    if (op_armed(&volume->op) || volume->owner->stopped || atomic_load(&volume->off) || atomic_load(&volume->disk->off) || !have_segment(volume))
+    if (op_armed(&volume->op) || volume->owner->stopped || atomic_load(&volume->off) ||
+        atomic_load(&volume->disk->off) || !have_segment(volume))
         return;
     fill_batch(volume);
     if (!writer_batch(&volume->writer, &batch))

@@ -32,16 +32,21 @@ static void write_at(int fd, const char *bytes, size_t length, uint64_t at)
 static void pretend(struct disk *disk, uint32_t per_segment)
 {
     uint32_t footer = segment_footer_bytes(per_segment), made = 0;
-    char *entries = malloc((size_t)per_segment * FOOTER_ENTRY_BYTES), *bytes = disk_block_memory(footer), *block = disk_block_memory(SEGMENT_BLOCK);
+    char *entries = malloc((size_t)per_segment * FOOTER_ENTRY_BYTES), *bytes = disk_block_memory(footer),
+         *block = disk_block_memory(SEGMENT_BLOCK);
     for (uint32_t v = 0; v < disk->volume_count; v++)
         for (uint32_t s = 0; s < disk->volumes[v].volume->segment_count; s++) {
             struct segment_id id = volume_segment_id(disk->volumes[v].volume, s);
             id.sequence = s + 1;
             for (uint32_t i = 0; i < per_segment; i++, made++)
-                segment_write_entry(&(struct segment_entry){ .hash = mix64(made), .at = SEGMENT_BLOCK + i * 512, .bytes = 512, .tags = (uint32_t)mix64(made) },
+                segment_write_entry(&(struct segment_entry){ .hash = mix64(made),
+                                                             .at = SEGMENT_BLOCK + i * 512,
+                                                             .bytes = 512,
+                                                             .tags = (uint32_t)mix64(made) },
                                     entries + (size_t)i * FOOTER_ENTRY_BYTES);
             segment_write_header(&id, block);
-            segment_write_footer(&id, entries, per_segment, segment_footer_sum(&id, entries, per_segment), 0, footer, bytes);
+            segment_write_footer(&id, entries, per_segment, segment_footer_sum(&id, entries, per_segment), 0, footer,
+                                 bytes);
             write_at(disk->volumes[v].fd, block, SEGMENT_BLOCK, id.base);
             write_at(disk->volumes[v].fd, bytes, footer, id.base + disk->segment_bytes - footer);
         }
@@ -57,7 +62,8 @@ static void time_sums(void)
     double began = now_ms();
     for (unsigned i = 0; i < 4096; i++)
         sum += siphash13(bytes, sizeof bytes, i, sum);
-    printf("checksums            %8.2f GB/s (%llx)\n", 4096.0 * CHUNK_BYTES / (now_ms() - began) / 1e6, (unsigned long long)sum);
+    printf("checksums            %8.2f GB/s (%llx)\n", 4096.0 * CHUNK_BYTES / (now_ms() - began) / 1e6,
+           (unsigned long long)sum);
 }
 
 int main(int count, char **words)
@@ -77,7 +83,8 @@ int main(int count, char **words)
     disk = disk_open(&options, why);
     if (!disk)
         return 1;
-    printf("records in the index %8llu, in %u segments of %u volumes\n", (unsigned long long)disk->restored, segments, volumes);
+    printf("records in the index %8llu, in %u segments of %u volumes\n", (unsigned long long)disk->restored, segments,
+           volumes);
     printf("restart              %8.1f ms\n", (double)disk->restore_us / 1e3);
     disk_close(disk);
     time_sums();

@@ -33,11 +33,13 @@ static void mend_record(const struct segment_id *id, char *bytes, size_t length)
     if (head < RECORD_FIXED_BYTES || head > length)
         return;
     put_u64(bytes + 8, sum(id, SEGMENT_BLOCK, bytes + 16, head - 16));
-    for (size_t at = head, left = length - head; left > 8; at += size_min(left, CHUNK_BYTES), left -= size_min(left, CHUNK_BYTES))
+    for (size_t at = head, left = length - head; left > 8;
+         at += size_min(left, CHUNK_BYTES), left -= size_min(left, CHUNK_BYTES))
         put_u64(bytes + at, sum(id, SEGMENT_BLOCK + at, bytes + at + 8, size_min(left, CHUNK_BYTES) - 8));
 }
 
-static void look_at_record(const struct segment_id *id, const struct volume_purges *purges, const char *bytes, size_t length)
+static void look_at_record(const struct segment_id *id, const struct volume_purges *purges, const char *bytes,
+                           size_t length)
 {
     struct record record;
     struct response response;
@@ -83,7 +85,8 @@ static void look_at_segments(const struct volume_purges *purges, char *bytes, si
     uint32_t count = (uint32_t)(length / FOOTER_ENTRY_BYTES), footer = segment_footer_bytes(count), found;
     struct segment_id other = volume_segment_id(volume, 1);
     if (footer < SEGMENT_BYTES_LEAST) {
-        segment_write_footer(&other, bytes, count, mended ? segment_footer_sum(&other, bytes, count) : 1, 0, footer, segment);
+        segment_write_footer(&other, bytes, count, mended ? segment_footer_sum(&other, bytes, count) : 1, 0, footer,
+                             segment);
         if (segment_read_tail(&other, SEGMENT_BYTES_LEAST, segment + footer - SEGMENT_BLOCK, &found) && found == count)
             MUST(volume_restore_footer(volume, 1, segment, count, &past) == mended);
     }
@@ -107,7 +110,8 @@ static void look_at_log(const char *bytes, size_t length, bool mended)
 {
     static char ring[PURGE_LOG_BYTES_LEAST];
     struct purge_log log;
-    size_t at = sizeof ring - size_min(bytes_align(length, PURGE_LOG_UNIT), sizeof ring); /* at the end, where too much shows */
+    size_t at =
+        sizeof ring - size_min(bytes_align(length, PURGE_LOG_UNIT), sizeof ring); /* at the end, where too much shows */
     memset(ring, 0, sizeof ring);
     memcpy(ring + at, bytes, size_min(length, sizeof ring - at));
     purge_log_init(&log, sizeof ring, seed);

@@ -26,7 +26,9 @@ static const uint64_t platter_seed[2] = { 0x1122334455667788, 0x99aabbccddeeff00
 
 static inline struct platter platter_new(uint32_t segments)
 {
-    struct platter platter = { .world = world_new(16 * MIB), .length = (uint64_t)segments * SEGMENT_BYTES_LEAST, .writes_left = UINT32_MAX };
+    struct platter platter = { .world = world_new(16 * MIB),
+                               .length = (uint64_t)segments * SEGMENT_BYTES_LEAST,
+                               .writes_left = UINT32_MAX };
     platter.volume = volume_new(platter.length, SEGMENT_BYTES_LEAST, platter_seed);
     cr_assert_not_null(platter.volume);
     cr_assert(volume_purges_init(&platter.purges, platter.world.seed));
@@ -64,7 +66,9 @@ static inline uint64_t length_of(uint32_t number)
 
 static inline struct object *make_object(struct platter *platter, uint32_t number, const char *tags)
 {
-    struct object *object = store(&platter->world, &(struct how){ .path = path_of(number), .tags = tags, .length = length_of(number), .salt = number });
+    struct object *object =
+        store(&platter->world,
+              &(struct how){ .path = path_of(number), .tags = tags, .length = length_of(number), .salt = number });
     cr_assert_not_null(object);
     return object;
 }
@@ -74,7 +78,8 @@ static inline bool platter_flush(struct platter *platter)
 {
     struct writer_batch batch;
     while (writer_batch(&platter->writer, &batch)) {
-        cr_assert(batch.at % SEGMENT_BLOCK == 0 && batch.length % SEGMENT_BLOCK == 0 && batch.at + batch.length <= platter->length);
+        cr_assert(batch.at % SEGMENT_BLOCK == 0 && batch.length % SEGMENT_BLOCK == 0 &&
+                  batch.at + batch.length <= platter->length);
         if (platter->writes_left == 0) {
             writer_failed(&platter->writer);
             return false;
@@ -110,7 +115,8 @@ static inline void platter_replaced(struct platter *platter, uint32_t number)
 {
     struct key_room room;
     const struct cache_key *key = key_of(&platter->world, &room, "a.example", path_of(number));
-    volume_replaced(platter->volume, key->url_hash, record_tags(platter_seed, key->text, SLICE_NONE), platter->volume->purged + 1);
+    volume_replaced(platter->volume, key->url_hash, record_tags(platter_seed, key->text, SLICE_NONE),
+                    platter->volume->purged + 1);
 }
 
 /* False: it was not wanted. */
@@ -129,18 +135,21 @@ static inline bool platter_put(struct platter *platter, uint32_t number, const c
 enum read { READ_NONE, READ_WRONG /* refused */, READ_PURGED, READ_STALE, READ_WELL };
 
 /* Proves the record and compares every byte with what it has to be. */
-static inline enum read read_place(struct platter *platter, const struct volume_place *place, const struct cache_key *key, uint32_t number)
+static inline enum read read_place(struct platter *platter, const struct volume_place *place,
+                                   const struct cache_key *key, uint32_t number)
 {
     struct record record;
     uint32_t needed, bytes;
     const char *segment = platter->bytes + place->id.base;
-    if (record_read_head(&place->id, place->at, segment + place->at, place->bytes, &record, &needed) != ERR_OK || record.bytes != place->bytes)
+    if (record_read_head(&place->id, place->at, segment + place->at, place->bytes, &record, &needed) != ERR_OK ||
+        record.bytes != place->bytes)
         return READ_WRONG;
     if (!slice_equal(record.key, key->text))
         return READ_NONE;
     cr_assert_eq(record.content_length, length_of(number));
     uint32_t at = place->at + record.head_bytes;
-    for (uint64_t done = 0; (bytes = record_chunk_bytes(record.content_length, done)) > 0; at += bytes, done += bytes - 8) {
+    for (uint64_t done = 0; (bytes = record_chunk_bytes(record.content_length, done)) > 0;
+         at += bytes, done += bytes - 8) {
         if (!record_chunk_holds(&place->id, at, segment + at, bytes))
             return READ_WRONG;
         uint32_t wrong = 0;
@@ -153,7 +162,9 @@ static inline enum read read_place(struct platter *platter, const struct volume_
     cr_assert(fields_have(&response.fields, FIELD_CONTENT_TYPE));
     cr_assert_eq(record.policy.lifetime_s, 60);
     enum volume_purges_verdict verdict = volume_purges_judge(&platter->purges, &record);
-    return verdict == VOLUME_PURGES_GONE ? READ_PURGED : verdict == VOLUME_PURGES_STALE || place->soft ? READ_STALE : READ_WELL;
+    return verdict == VOLUME_PURGES_GONE                   ? READ_PURGED
+           : verdict == VOLUME_PURGES_STALE || place->soft ? READ_STALE
+                                                           : READ_WELL;
 }
 
 static inline enum read platter_read(struct platter *platter, uint32_t number)
@@ -161,7 +172,8 @@ static inline enum read platter_read(struct platter *platter, uint32_t number)
     struct key_room room;
     struct volume_place places[VOLUME_VARIANTS];
     const struct cache_key *key = key_of(&platter->world, &room, "a.example", path_of(number));
-    uint32_t count = volume_find(platter->volume, key->url_hash, record_tags(platter_seed, key->text, SLICE_NONE), places);
+    uint32_t count =
+        volume_find(platter->volume, key->url_hash, record_tags(platter_seed, key->text, SLICE_NONE), places);
     enum read best = READ_NONE;
     for (uint32_t i = 0; i < count; i++) {
         enum read one = read_place(platter, &places[i], key, number);
@@ -182,7 +194,8 @@ static inline void restart_segment(struct platter *platter, uint32_t segment)
     const char *bytes = platter->bytes + id.base;
     uint32_t count, whole = SEGMENT_BYTES_LEAST;
     if (segment_read_tail(&id, whole, bytes + whole - SEGMENT_BLOCK, &count) &&
-        volume_restore_footer(platter->volume, segment, bytes + whole - segment_footer_bytes(count), count, &platter->past))
+        volume_restore_footer(platter->volume, segment, bytes + whole - segment_footer_bytes(count), count,
+                              &platter->past))
         return;
     struct scan scan;
     platter->scanned++;

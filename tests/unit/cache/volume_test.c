@@ -103,10 +103,12 @@ Test(volume, holds_no_more_entries_than_it_has)
 
 /* Purging --------------------------------------------------------------------------------------------------------- */
 
-static void purge_platter(struct platter *platter, enum purge_kind kind, const char *text, bool soft, struct purge_count *count)
+static void purge_platter(struct platter *platter, enum purge_kind kind, const char *text, bool soft,
+                          struct purge_count *count)
 {
     struct purge what = { .kind = kind, .soft = soft, .text = slice_of_text(text) };
-    uint64_t hash = siphash13(text, strlen(text), platter->world.seed[0], platter->world.seed[1]), sequence = platter->volume->purged + 1;
+    uint64_t hash = siphash13(text, strlen(text), platter->world.seed[0], platter->world.seed[1]),
+             sequence = platter->volume->purged + 1;
     *count = (struct purge_count){ 0 };
     volume_purge(platter->volume, &what, hash, sequence, count);
     if (kind == PURGE_URL)
@@ -130,9 +132,16 @@ Test(volume, purges_of_every_kind_hold_and_outlive_a_restart)
         const char *text;
         bool soft;
     } rows[] = {
-        { PURGE_URL, NULL, false }, { PURGE_URL, NULL, true }, { PURGE_TAG, "red", false }, { PURGE_TAG, "red", true }, { PURGE_HOST, "a.example", false },
-        { PURGE_HOST, "a.example", true }, { PURGE_PREFIX, "http\na.example\n/object/", false }, { PURGE_PREFIX, "http\na.example\n/object/", true },
-        { PURGE_ALL, "", false }, { PURGE_ALL, "", true },
+        { PURGE_URL, NULL, false },
+        { PURGE_URL, NULL, true },
+        { PURGE_TAG, "red", false },
+        { PURGE_TAG, "red", true },
+        { PURGE_HOST, "a.example", false },
+        { PURGE_HOST, "a.example", true },
+        { PURGE_PREFIX, "http\na.example\n/object/", false },
+        { PURGE_PREFIX, "http\na.example\n/object/", true },
+        { PURGE_ALL, "", false },
+        { PURGE_ALL, "", true },
     };
     for (unsigned i = 0; i < ARRAY_LENGTH(rows); i++) {
         struct platter platter = platter_new(8);
@@ -248,7 +257,8 @@ Test(volume, an_unsealed_segment_can_be_sealed_at_the_restart)
     scan_begin(&scan, platter.volume, segment, &platter.past);
     cr_assert_not(scan_continue(&scan, platter.bytes + scan.id.base, SEGMENT_BYTES_LEAST));
     cr_assert_eq(scan.count, 20);
-    cr_assert(writer_adopt(&platter.writer, segment, scan.entries, scan.count) && writer_can_seal(&platter.writer, scan.end));
+    cr_assert(writer_adopt(&platter.writer, segment, scan.entries, scan.count) &&
+              writer_can_seal(&platter.writer, scan.end));
     writer_seal(&platter.writer);
     cr_assert(platter_flush(&platter));
     scan_release(&scan);
@@ -335,7 +345,8 @@ Test(volume, content_that_looks_like_a_record_is_none)
     cr_assert(volume_admit(platter.volume, object->url_hash, 1, 1, &stamp));
     platter_write_object(&platter, object, stamp, true);
     struct volume_place places[VOLUME_VARIANTS];
-    cr_assert_eq(volume_find(platter.volume, object->url_hash, record_tags(platter_seed, object->key, SLICE_NONE), places), 1);
+    cr_assert_eq(
+        volume_find(platter.volume, object->url_hash, record_tags(platter_seed, object->key, SLICE_NONE), places), 1);
     memset(platter.bytes + places[0].at, 0, 64); /* so that the search comes into the middle of it */
     cache_unref(platter.world.cache, object);
     platter_restart(&platter);
@@ -361,16 +372,21 @@ Test(volume, a_hundred_thousand_records_are_found_after_a_restart)
         struct segment_id id = volume_segment_id(volume, segment);
         for (uint32_t i = 0; i < 100; i++, made++) {
             uint64_t hash = mix64(made + 1);
-            segment_write_entry(&(struct segment_entry){ .hash = hash, .stamp = 5, .at = SEGMENT_BLOCK + i * 8192, .bytes = 8192, .tags = (uint32_t)hash },
-                                entries + i * FOOTER_ENTRY_BYTES);
+            segment_write_entry(
+                &(struct segment_entry){
+                    .hash = hash, .stamp = 5, .at = SEGMENT_BLOCK + i * 8192, .bytes = 8192, .tags = (uint32_t)hash },
+                entries + i * FOOTER_ENTRY_BYTES);
         }
-        segment_write_footer(&id, entries, 100, segment_footer_sum(&id, entries, 100), 0, segment_footer_bytes(100), footer);
+        segment_write_footer(&id, entries, 100, segment_footer_sum(&id, entries, 100), 0, segment_footer_bytes(100),
+                             footer);
         uint32_t count;
-        cr_assert(segment_read_tail(&id, SEGMENT_BYTES_LEAST, footer + segment_footer_bytes(100) - SEGMENT_BLOCK, &count));
+        cr_assert(
+            segment_read_tail(&id, SEGMENT_BYTES_LEAST, footer + segment_footer_bytes(100) - SEGMENT_BLOCK, &count));
         cr_assert(volume_restore_footer(volume, segment, footer, count, &past));
     }
     clock_gettime(CLOCK_MONOTONIC, &ended);
-    fprintf(stderr, "100,000 records in %.1f ms\n", (double)(ended.tv_sec - began.tv_sec) * 1e3 + (double)(ended.tv_nsec - began.tv_nsec) / 1e6);
+    fprintf(stderr, "100,000 records in %.1f ms\n",
+            (double)(ended.tv_sec - began.tv_sec) * 1e3 + (double)(ended.tv_nsec - began.tv_nsec) / 1e6);
     cr_expect_eq(volume->objects, wanted - 1000);
     struct volume_place places[VOLUME_VARIANTS];
     for (uint32_t i = 0; i < wanted; i++)

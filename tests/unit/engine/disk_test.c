@@ -118,14 +118,18 @@ static uint64_t size_of(uint32_t number)
 
 static struct object *put_in_memory(struct stand *stand, uint32_t number)
 {
-    return store(&stand->world, &(struct how){ .path = name_of(number), .tags = number % 2 ? "odd" : "even", .length = size_of(number), .salt = number });
+    return store(&stand->world, &(struct how){ .path = name_of(number),
+                                               .tags = number % 2 ? "odd" : "even",
+                                               .length = size_of(number),
+                                               .salt = number });
 }
 
 static uint64_t settled(const struct stand *stand)
 {
     uint64_t waiting = 0;
     for (uint32_t i = 0; i < stand->disk->volume_count; i++)
-        waiting += stand->disk->volumes[i].queue_count + (stand->disk->volumes[i].held.object != NULL) + op_armed(&stand->disk->volumes[i].op);
+        waiting += stand->disk->volumes[i].queue_count + (stand->disk->volumes[i].held.object != NULL) +
+                   op_armed(&stand->disk->volumes[i].op);
     return waiting == 0;
 }
 
@@ -281,7 +285,8 @@ Test(disk, says_what_is_wrong_with_its_place)
     char why[256];
     cr_expect_null(disk_open(&(struct disk_options){ .path = "/proc/weir", .bytes = SIZE, .workers = 1 }, why));
     cr_expect(strstr(why, "/proc/weir"), "%s", why);
-    cr_expect_null(disk_open(&(struct disk_options){ .path = "/tmp/weir-disk-small", .bytes = 1000, .workers = 1 }, why));
+    cr_expect_null(
+        disk_open(&(struct disk_options){ .path = "/tmp/weir-disk-small", .bytes = 1000, .workers = 1 }, why));
     cr_expect(strstr(why, "size"), "%s", why);
 }
 
@@ -537,7 +542,8 @@ static void purge_beside(struct stand *stand, uint32_t number)
     char url[128];
     struct purge_count count = { 0 };
     snprintf(url, sizeof url, "http\na.example\n%s\n\n", name_of(number));
-    struct purge what = { .kind = number % 3 ? PURGE_URL : PURGE_TAG, .text = number % 3 ? slice_of_text(url) : SLICE("odd") };
+    struct purge what = { .kind = number % 3 ? PURGE_URL : PURGE_TAG,
+                          .text = number % 3 ? slice_of_text(url) : SLICE("odd") };
     disk_purge_begin(stand->disk, &what, &count);
     pthread_mutex_lock(&stand->home.lock);
     cache_purge(stand->world.cache, &what, &count);
