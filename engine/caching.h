@@ -4,6 +4,7 @@
  *   exchange_lookup.c  LOOKUP: is it stored, is somebody fetching it, or does this exchange go to the origin for it
  *   exchange_store.c   what comes of that: the response's head is judged, its content copied into the store, a 304 freshens
  *   exchange_serve.c   SERVE: answers from the store, also from an object that still grows
+ *   exchange_disk.c    what it has to do with the disk behind the store
  *   exchange_fetch.c   requests of ours, without a client: a sink stands in its place
  *
  * Flights (cache.h) are shared between workers, under the lock of their home: who leads one tells those who wait for its head by writing their `news`
@@ -15,6 +16,7 @@
 #ifndef WEIR_CACHING_H
 #define WEIR_CACHING_H
 
+#include "engine/disk.h"
 #include "engine/exchange.h"
 #include "engine/hot.h"
 #include "proto/h1_write.h"
@@ -23,6 +25,8 @@
 enum cache_role {
     CACHE_LOOKING, /* nothing is known yet */
     CACHE_PASS,    /* neither from the store nor into it */
+    CACHE_READING, /* the disk is asked; `flight`, if others may wait for what comes of it */
+    CACHE_PURGING, /* a PURGE waits until the disk has it */
     CACHE_WAITING, /* for the head of another's response */
     CACHE_LEADING, /* goes to the origin for the store; `flight`, if others may wait for it */
     CACHE_FILLING, /* its response goes into the store */
@@ -63,6 +67,8 @@ struct caching {
     bool passed;         /* it, or its response, went past the store */
     bool purged;         /* PURGE: what is stored for its URL is gone */
     bool fetch;          /* of ours: nobody is answered */
+    bool disk_asked;     /* whether it has what memory has not: once is enough */
+    bool disk_found;     /* and it had, and put it into memory */
     const char *forward; /* Cache-Status' fwd */
     uint16_t forward_status;
     uint64_t sequence; /* of purges when the origin was asked */
@@ -78,6 +84,9 @@ struct caching {
     uint8_t news;               /* enum flight_news */
     struct object *news_object; /* a reference */
     struct timer patience;
+
+    struct disk_wait disk;      /* READING */
+    struct disk_purge *purging; /* PURGING */
 
     struct hot_reader reader;
     struct piece *piece; /* SERVING: where it stands */
@@ -149,6 +158,27 @@ const char *caching_word(const struct caching *c);
 bool caching_may_purge(const struct exchange *x); /* PURGE, from an address that may */
 enum step_verdict caching_purge(struct exchange *x); /* what is stored for its URL */
 void caching_invalidate(struct exchange *x, const struct response *response);
+
+/* exchange_disk.c --------------------------------------------------------------------------------------------- */
+
+static inline struct disk *caching_disk(const struct exchange *x) /* NULL: there is none */
+{
+    return atomic_load_explicit(&x->worker->shared->disk, memory_order_relaxed);
+}
+/* Could the disk have what memory has not? */
+static inline bool caching_may_read(const struct exchange *x)
+{
+    return unlikely(x->worker->disk != NULL) && !x->caching->disk_asked;
+}
+/* READING, with the flight. False: the disk has it not, or no time. */
+bool caching_read(struct exchange *x, struct flight *flight);
+/* All that is stored for a URL part of a key, in memory and on the disk; answers how many objects that were, of the two the larger number. */
+uint64_t caching_forget(struct exchange *x, struct slice url);
+/* The same for a PURGE, which is answered once the disk has it. */
+enum step_verdict caching_forget_and_answer(struct exchange *x, struct slice url);
+enum step_verdict caching_forgotten(struct exchange *x); /* PURGING */
+/* READING, PURGING: the exchange ends. */
+void caching_leave_disk(struct exchange *x);
 
 /* exchange_serve.c -------------------------------------------------------------------------------------------- */
 

@@ -3,21 +3,12 @@
  * URI, and for what Location and Content-Location name, if that is of the same origin. And PURGE, from addresses that may: the engine answers
  * it, and no origin sees it.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/caching.h"
 #include "engine/front.h"
 #include "proto/address_text.h"
 #include "proto/uri.h"
-
-static uint64_t forget(struct exchange *x, struct slice url)
-{
-    struct purge purge = { .kind = PURGE_URL, .text = url };
-    struct purge_count count;
-    homes_purge_url(x->worker->shared->homes, &purge, &count);
-    return count.objects;
-}
 
 /* PURGE -------------------------------------------------------------------------------------------------------- */
 
@@ -36,14 +27,8 @@ bool caching_may_purge(const struct exchange *x)
 enum step_verdict caching_purge(struct exchange *x)
 {
     struct caching *c = x->caching;
-    size_t cap = 64;
-    char *room = arena_take(&x->arena, cap);
-    if (!room)
-        return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
-    uint64_t objects = forget(x, slice_of(c->key.text.at, c->key.url_length));
     c->purged = true;
-    int length = snprintf(room, cap, "purged %llu objects\n", (unsigned long long)objects);
-    return exchange_answer(x, 200, NULL, slice_of(room, (size_t)length));
+    return caching_forget_and_answer(x, slice_of(c->key.text.at, c->key.url_length));
 }
 
 /* Unsafe methods ------------------------------------------------------------------------------------------------ */
@@ -129,7 +114,7 @@ static void forget_reference(struct exchange *x, struct slice value, struct refe
         cache_key_make(c->rule, &reference->named, &context, reference->key, sizeof reference->key, &key) != ERR_OK ||
         !slice_equal(key.authority, c->key.authority))
         return;
-    forget(x, slice_of(key.text.at, key.url_length));
+    caching_forget(x, slice_of(key.text.at, key.url_length));
 }
 
 void caching_invalidate(struct exchange *x, const struct response *response)
@@ -137,7 +122,7 @@ void caching_invalidate(struct exchange *x, const struct response *response)
     const struct caching *c = x->caching;
     if (c->key.text.length == 0)
         return;
-    forget(x, slice_of(c->key.text.at, c->key.url_length));
+    caching_forget(x, slice_of(c->key.text.at, c->key.url_length));
     if (!fields_have(&response->fields, FIELD_LOCATION) && !fields_have(&response->fields, FIELD_CONTENT_LOCATION))
         return;
     struct reference *reference = FAULT("reference") ? NULL : malloc(sizeof *reference);

@@ -1,5 +1,5 @@
 /*
- * LOOKUP: the store is asked, and what is not there is fetched by one exchange for all who want it at the same time.
+ * LOOKUP: the store is asked, then the disk behind it, and what is in neither is fetched by one exchange for all who want it at the same time.
  *
  * A request for a part must not shape what is stored: a fetch of ours goes to the origin in its place, for the whole, and the client's
  * exchange waits for it like any other. A client's own conditions go to the origin with it where nothing is stored; where something is, the
@@ -182,6 +182,8 @@ void caching_end(struct exchange *x)
         leave_flight(c);
         drop_object(c);
     }
+    if (unlikely(c->role == CACHE_READING || c->role == CACHE_PURGING))
+        caching_leave_disk(x);
     caching_end_flight(x, NEWS_AGAIN);
     if (c->filling)
         caching_break(x);
@@ -258,18 +260,18 @@ static enum step_verdict only_if_cached(struct exchange *x)
 }
 
 /* What the home says, with what was taken there under its lock. */
-enum plan { PLAN_SERVE, PLAN_STALE, PLAN_REFRESH, PLAN_JOIN, PLAN_WAIT, PLAN_FETCH, PLAN_LEAD, PLAN_ALONE, PLAN_ONLY };
+enum plan { PLAN_SERVE, PLAN_STALE, PLAN_REFRESH, PLAN_JOIN, PLAN_WAIT, PLAN_READ, PLAN_FETCH, PLAN_LEAD, PLAN_ALONE, PLAN_ONLY };
 
 struct found {
     struct object *object; /* a reference */
-    struct flight *flight; /* FETCH, REFRESH, LEAD: begun for this exchange; NULL: none could be, or shall */
+    struct flight *flight; /* READ, FETCH, REFRESH, LEAD: begun for this exchange; NULL: none could be, or shall */
 };
 
 static enum plan plan_miss(struct exchange *x, struct cache *cache, struct found *found)
 {
     struct caching *c = x->caching;
     bool alone = !c->rule->collapse || c->rounds >= ROUNDS_MAX || passes_lately(x);
-    struct flight *flight = alone ? NULL : flight_find(cache, &c->key, &x->request);
+    struct flight *flight = alone || found->flight ? NULL : flight_find(cache, &c->key, &x->request);
     c->sequence = cache_sequence(cache);
     if (flight && flight->object) {
         if (found->object)
@@ -282,8 +284,10 @@ static enum plan plan_miss(struct exchange *x, struct cache *cache, struct found
         wait_for(x, flight);
         return PLAN_WAIT;
     }
-    if (!alone)
+    if (!alone && !found->flight)
         found->flight = flight_begin(cache, &c->key);
+    if (!found->object && caching_may_read(x))
+        return PLAN_READ;
     if (!is_for_part(&x->request))
         return PLAN_LEAD;
     if (!found->flight)
@@ -301,28 +305,38 @@ static bool is_fresh(const struct exchange *x, const struct object *object)
            policy->lifetime_s > cache_age(policy, loop_unix_seconds(&x->worker->loop));
 }
 
+/* A second use: it is worth a place on the disk, if it has none. */
+static void admit(const struct exchange *x, struct object *object)
+{
+    struct disk *disk = caching_disk(x);
+    if (disk)
+        disk_admit(disk, x->caching->home, object);
+}
+
 static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct found *found)
 {
     struct caching *c = x->caching;
     bool others = false;
     found->object = cache_find(cache, &c->key, &x->request, &others);
     enum cache_use use = found->object ? caching_use(c, found->object) : CACHE_USE_VALIDATE;
+    if (unlikely(x->worker->disk != NULL) && use == CACHE_USE_FRESH)
+        admit(x, found->object);
     if (use == CACHE_USE_FRESH || use == CACHE_USE_STALE)
         return use == CACHE_USE_FRESH ? PLAN_SERVE : PLAN_STALE;
     c->forward = !found->object               ? (others ? "vary-miss" : "uri-miss")
                  : is_fresh(x, found->object) ? "request"
                                               : "stale";
     if (cache_only_if_cached(c->rule, &x->request))
-        return PLAN_ONLY;
+        return !found->object && caching_may_read(x) ? PLAN_READ : PLAN_ONLY;
     if (use == CACHE_USE_REVALIDATE) {
-        bool asked = flight_find(cache, &c->key, &x->request) != NULL;
+        bool asked = found->flight || flight_find(cache, &c->key, &x->request) != NULL;
         if (!asked)
             found->flight = flight_begin(cache, &c->key);
         c->sequence = cache_sequence(cache);
         return found->flight ? PLAN_REFRESH : PLAN_SERVE;
     }
     if (x->request.method != METHOD_GET || condition_is_for_origin(&x->request))
-        return PLAN_ALONE;
+        return !found->object && caching_may_read(x) ? PLAN_READ : PLAN_ALONE;
     return plan_miss(x, cache, found);
 }
 
@@ -416,10 +430,21 @@ static enum step_verdict refresh(struct exchange *x, struct flight *flight, stru
     return caching_serve(x, hot);
 }
 
-static enum step_verdict look_in_home(struct exchange *x)
+/* Others wait for what comes of this look: they are to look themselves. */
+static void end_unused(struct exchange *x, enum plan plan, struct found *found)
+{
+    if (likely(!found->flight) || (plan != PLAN_SERVE && plan != PLAN_ALONE && plan != PLAN_ONLY))
+        return;
+    x->caching->flight = found->flight;
+    caching_end_flight(x, NEWS_AGAIN);
+    found->flight = NULL;
+}
+
+/* own: a flight that this exchange leads since it asked the disk; taken over. NULL: none. */
+static enum step_verdict look_in_home(struct exchange *x, struct flight *own)
 {
     struct caching *c = x->caching;
-    struct found found = { 0 };
+    struct found found = { .flight = own };
     struct cache *cache = home_enter(c->home);
     enum plan plan = plan_in_home(x, cache, &found);
     home_leave(c->home);
@@ -434,7 +459,9 @@ static enum step_verdict look_in_home(struct exchange *x)
         caching_end_flight(x, NEWS_AGAIN);
         return caching_pass(x, CACHE_REASON_FULL);
     }
+    end_unused(x, plan, &found);
     switch (plan) {
+    case PLAN_READ: return caching_read(x, found.flight) ? STEP_WAIT : look_in_home(x, found.flight);
     case PLAN_SERVE:
     case PLAN_REFRESH:
         if (plan == PLAN_REFRESH || c->forward)
@@ -490,7 +517,20 @@ static enum step_verdict look(struct exchange *x)
         }
         hot_unref(hot);
     }
-    return look_in_home(x);
+    return look_in_home(x, NULL);
+}
+
+/* The disk has answered. What it had is in memory now, for those who waited as well. */
+static enum step_verdict take_read(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    c->role = CACHE_LOOKING;
+    c->purges = atomic_load_explicit(&x->worker->shared->homes->purges, memory_order_acquire);
+    if (c->disk_found)
+        caching_end_flight(x, NEWS_AGAIN);
+    struct flight *own = c->flight;
+    c->flight = NULL;
+    return look_in_home(x, own);
 }
 
 /* What the leader found is what the waiting request selects, too? (RFC 9111 4.1) */
@@ -545,6 +585,10 @@ enum step_verdict exchange_lookup(struct exchange *x)
     struct caching *c = x->caching;
     if (c && c->role == CACHE_WAITING)
         return has_news(c) ? take_news(x) : STEP_WAIT;
+    if (unlikely(c && c->role == CACHE_READING))
+        return c->disk.load ? STEP_WAIT : take_read(x);
+    if (unlikely(c && c->role == CACHE_PURGING))
+        return caching_forgotten(x);
     if (!c) {
         c = begin(x);
         if (!c) {

@@ -220,6 +220,14 @@ void caching_begin(struct exchange *x, const struct response *response, const st
 
 /* Filling ------------------------------------------------------------------------------------------------------ */
 
+/* Under the home's lock: what the disk has of this is not to come back. */
+static void old_on_disk(const struct exchange *x, const struct object *object)
+{
+    struct disk *disk = caching_disk(x);
+    if (unlikely(disk != NULL))
+        disk_replaced(disk, object);
+}
+
 static void end_filling(struct exchange *x, bool complete)
 {
     struct caching *c = x->caching;
@@ -229,8 +237,10 @@ static void end_filling(struct exchange *x, bool complete)
         object->body->filler = NULL;
     if (!complete)
         cache_break(cache, object);
-    else if (cache_complete(cache, object))
+    else if (cache_complete(cache, object)) {
         COUNT(x->worker, cache_stored);
+        old_on_disk(x, object);
+    }
     home_leave(c->home);
     caching_end_flight(x, NEWS_AGAIN);
     if (object->body)
@@ -361,6 +371,8 @@ static void not_modified(struct exchange *x, const struct response *response)
     if (reason == CACHE_REASON_NONE) {
         struct cache *cache = home_enter(c->home);
         object = cache_freshen(cache, hot->object, &what);
+        if (object)
+            old_on_disk(x, object);
         home_leave(c->home);
     }
     struct hot *fresh = object ? hot_take(x->worker, c->home, object, purges) : NULL;
@@ -454,6 +466,8 @@ static void head_came(struct exchange *x, const struct response *response)
     cache = home_enter(c->home);
     if (same)
         fresh = cache_freshen(cache, object, &what);
+    if (fresh || !same)
+        old_on_disk(x, object);
     if (fresh)
         cache_unref(cache, fresh);
     cache_unref(cache, object);

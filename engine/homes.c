@@ -26,7 +26,7 @@ static uint32_t count_for(uint64_t bytes, uint32_t workers)
     return count;
 }
 
-struct homes *homes_new(uint64_t bytes, uint32_t workers)
+struct homes *homes_new(uint64_t bytes, uint32_t workers, const uint64_t *seed)
 {
     uint32_t count = count_for(bytes, workers);
     struct homes *homes = FAULT("homes") ? NULL : calloc(1, sizeof *homes);
@@ -36,7 +36,9 @@ struct homes *homes_new(uint64_t bytes, uint32_t workers)
     homes->home_bytes = bytes / count / REGION_STEP * REGION_STEP;
     if (homes->home_bytes < CACHE_REGION_LEAST)
         homes->home_bytes = CACHE_REGION_LEAST;
-    if (getrandom(homes->seed, sizeof homes->seed, 0) != sizeof homes->seed)
+    if (seed)
+        memcpy(homes->seed, seed, sizeof homes->seed);
+    else if (getrandom(homes->seed, sizeof homes->seed, 0) != sizeof homes->seed)
         homes->seed[0] = (uint64_t)(uintptr_t)homes;
     homes->list = aligned_alloc(CACHE_LINE, count * sizeof *homes->list);
     void *memory = mmap(NULL, homes->home_bytes * count, PROT_READ | PROT_WRITE,

@@ -28,8 +28,8 @@ struct homes {
     _Atomic uint64_t purges;
 };
 
-/* bytes are split among at least `workers` homes. NULL: no memory. */
-struct homes *homes_new(uint64_t bytes, uint32_t workers);
+/* bytes are split among at least `workers` homes. seed: of a disk that hashes have to be the same as on; NULL: random. NULL: no memory. */
+struct homes *homes_new(uint64_t bytes, uint32_t workers, const uint64_t *seed);
 void homes_free(struct homes *homes);
 
 struct home *homes_of(struct homes *homes, uint64_t url_hash);

@@ -7,6 +7,7 @@
 
 #define HOTS_MAX 131072u
 #define HOT_KEEP_MS 10000u
+#define HOT_LOOK_MS 60000u /* what is used is looked up again after that, so that the disk keeps what it has of it */
 #define HOT_SHARE 8u /* the tables of all workers hold this part of the memory at most */
 
 struct hot_table *hot_table_new(const struct homes *homes, uint32_t workers)
@@ -108,7 +109,7 @@ static struct hot *make(struct worker *worker, struct home *home, struct object 
         return NULL;
     }
     *hot = (struct hot){
-        .object = object, .home = home, .worker = worker, .purges = purges, .used_ms = worker->loop.now_ms
+        .object = object, .home = home, .worker = worker, .purges = purges, .used_ms = worker->loop.now_ms, .taken_ms = worker->loop.now_ms
     };
     lent_block_init(&hot->memory, cache_base(home->cache), gone);
     hot->wake.woken = run_readers;
@@ -213,7 +214,8 @@ void hot_tick(struct worker *worker)
             atomic_fetch_add_explicit(&hot->object->hits, hot->hits, memory_order_relaxed);
             hot->hits = 0;
         }
-        if (!is_good(worker, hot) || worker->loop.now_ms - hot->used_ms >= HOT_KEEP_MS)
+        bool look = worker->disk && worker->loop.now_ms - hot->taken_ms >= HOT_LOOK_MS;
+        if (look || !is_good(worker, hot) || worker->loop.now_ms - hot->used_ms >= HOT_KEEP_MS)
             empty_slot(worker, slot);
     }
 }

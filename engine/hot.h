@@ -33,7 +33,7 @@ struct hot {
     struct worker *worker;
     uint64_t purges; /* when it was looked up */
     uint64_t hits;   /* not yet added to the object's */
-    uint64_t used_ms;
+    uint64_t used_ms, taken_ms;
     struct hot_reader *readers;
     struct wake wake;         /* guarded by the home's lock while `watching` */
     struct hot *next_watcher; /* of the object's body, under the home's lock */

@@ -80,6 +80,9 @@ struct server_process {
     uint32_t ticket_turn_ms;  /* how often; 0: they come from a file */
 
     uint64_t homes_bytes; /* that shared.homes were made with */
+    struct text disk_path; /* and the disk that was wanted then, even if it could not be had; empty: none */
+    uint64_t disk_bytes;
+    char disk_says[320];   /* what became of it, until the log is open; "": nothing to say */
     struct purge_job *purges; /* list; cache_commands.c: those that are still counted */
 
     struct timer deadline; /* of draining */

@@ -10,6 +10,7 @@
 
 #include "engine/back.h"
 #include "engine/conn_tls.h"
+#include "engine/disk.h"
 #include "engine/exchange.h"
 #include "engine/front.h"
 #include "engine/hot.h"
@@ -215,6 +216,7 @@ static void release_memory(struct worker *worker)
     free(worker->response);
     free(worker->tls_room.scratch);
     map_release(&worker->origins);
+    disk_side_free(worker->disk);
     uint32_t lent = worker->loop.ring.lent;
     loop_release(&worker->loop);
     block_pool_release(&worker->blocks, lent);
@@ -348,8 +350,20 @@ static void forget_origins(struct worker *worker)
     }
 }
 
+/* The disk comes with the first generation that has a cache. A worker without memory for it goes on without. */
+static void take_disk(struct worker *worker)
+{
+    struct disk *disk = atomic_load_explicit(&worker->shared->disk, memory_order_acquire);
+    if (worker->disk || !disk || worker->draining)
+        return;
+    worker->disk = disk_side_new(disk, &worker->loop, worker->shared->homes, worker->loop.number);
+    if (!worker->disk)
+        log_line(LOG_WARN, "cache disk \"%s\": worker %u has no memory for it and does without", disk->path, worker->loop.number);
+}
+
 bool worker_prepare(struct worker *worker, struct generation *generation)
 {
+    take_disk(worker);
     worker->next_view = worker->draining ? NULL : view_new(worker, generation);
     return worker->next_view != NULL;
 }
@@ -424,13 +438,20 @@ void worker_cut(struct worker *worker)
     slab_each(&worker->conns, close_client, NULL);
 }
 
+/* What the kernel still reads and writes for the disk has its memory from here: this is waited for, however long it takes. */
+static bool disk_rests(const struct worker *worker)
+{
+    struct disk *disk = atomic_load_explicit(&worker->shared->disk, memory_order_relaxed);
+    return (!worker->disk || disk_side_quiet(worker->disk)) && (!disk || atomic_load(&disk->purges_out) == 0);
+}
+
 /* Looks whether everything has come to rest; then, or after WORKER_END_MS, the loop ends. */
 static void ending(struct timer *timer, uint64_t now_ms)
 {
     struct worker *worker = CONTAINER_OF(timer, struct worker, ticker);
     bool quiet = worker->conns.taken == 0 && worker->races.taken == 0 && worker->listener_count == 0 && access_log_quiet(worker->log);
     bool awaited = atomic_load(&worker->shared->letters) > 0; /* here or elsewhere: it takes a turn or two */
-    if (!awaited && (quiet || now_ms >= worker->end_ms)) {
+    if (!awaited && disk_rests(worker) && (quiet || now_ms >= worker->end_ms)) {
         publish(worker);
         worker->loop.stop = true;
     } else
@@ -460,6 +481,8 @@ void worker_end(struct worker *worker)
     if (worker->hot)
         hot_clear(worker);
     slab_each(&worker->conns, close_any, NULL); /* those that were finishing, or being opened for a shelf */
+    if (worker->disk)
+        disk_side_stop(worker->disk);
     access_log_flush(worker->log);
     worker->end_ms = worker->loop.now_ms + WORKER_END_MS;
     timer_cancel(&worker->loop.wheel, &worker->upkeep);

@@ -33,6 +33,8 @@ struct send_vectors {
 };
 
 /* Shared by all workers; relaxed atomics. */
+struct disk;
+struct disk_side;
 struct homes;
 struct hot_table;
 struct worker;
@@ -42,6 +44,7 @@ struct process_shared {
     _Atomic bool draining;
     _Atomic uint64_t letters;          /* between workers, that are out (borrow.h, wake.h): no loop ends before they are taken or answered */
     _Atomic(struct worker **) workers; /* once all have started; NULL before */
+    _Atomic(struct disk *) disk;       /* disk.h; there before homes are, if at all, and until the end */
     _Atomic(struct homes *) homes;     /* homes.h; there before any route with a cache is, and until the end. NULL: no such route was ever there */
 } __attribute__((aligned(CACHE_LINE)));
 
@@ -83,6 +86,7 @@ struct worker {
     struct exchange *runnable; /* to be run next turn (splice budget) */
     struct exchange *running;  /* what is left of those that are being run */
     struct wakes wakes;
+    struct disk_side *disk;     /* NULL: the cache has no disk */
     struct hot_table *hot;     /* NULL until the first request of a route with a cache */
     struct listener *listeners; /* list */
     uint32_t listener_count;    /* with those that are leaving */

@@ -74,7 +74,7 @@ static void expect_json(const char *part)
 /* No other test wants memory for a cache. */
 Test(explain, says_what_the_cache_would_do)
 {
-    world.homes = homes_new(2 * CACHE_REGION_LEAST, 2);
+    world.homes = homes_new(2 * CACHE_REGION_LEAST, 2, NULL);
     cr_assert(world.homes);
     cr_assert_eq(ask("GET", "http://A.example:80/kept/none?b=1", NULL), ERR_OK);
     expect_json("\"cache\":{\"now\":\"miss\"");
@@ -98,7 +98,7 @@ Test(explain, says_that_a_key_is_too_long)
     size_t length = strlen(url);
     memset(url + length, 'q', sizeof url - 1 - length);
     url[sizeof url - 1] = 0;
-    world.homes = homes_new(2 * CACHE_REGION_LEAST, 2);
+    world.homes = homes_new(2 * CACHE_REGION_LEAST, 2, NULL);
     cr_assert(world.homes);
     cr_assert_eq(ask("GET", url, NULL), ERR_OK);
     expect_json("\"now\":\"pass\",\"why\":\"it goes past the cache: its key would have more than 4096 bytes\",\"key\":null");
