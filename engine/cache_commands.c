@@ -2,7 +2,7 @@
  * Commands about the cache. A URL becomes a key as a request for it would: by the parser, the routes and the key's maker (explain.c). A prefix and a
  * host are cut out of such a key, so that they are spelled as keys are.
  *
- * All purges are in force when they return. Of a prefix it is not known at first what it concerns: homes are swept in small steps, a few
+ * All purges are in force when they return; they are answered when they would outlive a restart, too. Of a prefix it is not known at first what it concerns: homes are swept in small steps, a few
  * milliseconds apart and each under the home's lock for a short time, until every home has counted it.
  */
 #include "engine/cache_commands.h"
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/disk.h"
 #include "engine/explain_report.h"
 #include "engine/process.h"
 #include "engine/report.h"
@@ -34,17 +35,6 @@ static void refuse(struct server_answer *answer, enum err e, const char *why)
 {
     put_error(why, &answer->text, &answer->json);
     answer->result = e;
-    answer->done(answer);
-}
-
-static void conclude(struct server_answer *answer, const struct purge_count *count, bool soft)
-{
-    char bytes[32];
-    report_bytes(count->bytes, bytes);
-    text_format(&answer->text, "%s %llu objects, %s\n", soft ? "marked stale:" : "purged:", (unsigned long long)count->objects, bytes);
-    text_format(&answer->json, "{\"objects\":%llu,\"bytes\":%llu,\"soft\":%s}", (unsigned long long)count->objects, (unsigned long long)count->bytes,
-                soft ? "true" : "false");
-    answer->result = ERR_OK;
     answer->done(answer);
 }
 
@@ -74,6 +64,7 @@ static struct explanation *ask(struct server_process *process, const struct expl
     char problem[128];
     struct explain_question question = *asked;
     question.homes = process->shared.homes;
+    question.disk = process->shared.disk;
     question.now_s = loop_unix_seconds(&process->loop);
     struct explanation *found = explanation_new(process->generation, &question, process->loop.now_ms, loop_random(&process->loop), e, problem);
     if (!found) {
@@ -158,15 +149,18 @@ static enum err spell_host(struct server_process *process, struct slice host, ch
 
 /* Purging -------------------------------------------------------------------------------------------------------- */
 
-/* A prefix that is being counted. */
+/* A purge until it is answered: it may have to be counted, and the disk has to have it. */
 struct purge_job {
     struct purge_job *next;
     struct server_process *process;
     struct server_answer *answer;
     struct timer timer;
-    struct purge_count count; /* of the homes that are done */
-    uint32_t left;            /* homes that are not */
+    struct purge_count count; /* in memory; of a prefix, in the homes that are done */
+    struct purge_count on_disk;
+    uint32_t left;   /* homes that are not */
+    uint32_t writes; /* of the disk, under way; and one more while all are begun */
     bool soft;
+    bool lost;       /* a restart may undo it */
     struct purge_place { /* of each home */
         uint64_t sequence;
         bool done;
@@ -181,6 +175,86 @@ static void job_free(struct purge_job *job)
     *at = job->next;
     timer_cancel(&job->process->loop.wheel, &job->timer);
     free(job);
+}
+
+static void put_count(const struct purge_job *job, struct server_answer *answer)
+{
+    bool disk = job->process->shared.disk != NULL, known = job->on_disk.objects > 0;
+    char bytes[32], disk_bytes[32];
+    report_bytes(job->count.bytes, bytes);
+    report_bytes(job->on_disk.bytes, disk_bytes);
+    text_format(&answer->text, "%s %llu objects, %s", job->soft ? "marked stale:" : "purged:", (unsigned long long)job->count.objects, bytes);
+    if (known)
+        text_format(&answer->text, "; on the disk %llu, %s", (unsigned long long)job->on_disk.objects, disk_bytes);
+    text_add(&answer->text, SLICE("\n"));
+    text_format(&answer->json, "{\"objects\":%llu,\"bytes\":%llu,\"soft\":%s", (unsigned long long)job->count.objects, (unsigned long long)job->count.bytes,
+                job->soft ? "true" : "false");
+    if (disk)
+        text_format(&answer->json, ",\"disk_objects\":%llu,\"disk_bytes\":%llu", (unsigned long long)job->on_disk.objects,
+                    (unsigned long long)job->on_disk.bytes);
+    text_add(&answer->json, SLICE("}"));
+}
+
+/* Answers when nothing is left to wait for. */
+static void conclude(struct purge_job *job)
+{
+    struct server_answer *answer = job->answer;
+    if (job->left || job->writes)
+        return;
+    bool lost = job->lost;
+    if (!lost)
+        put_count(job, answer);
+    job_free(job);
+    if (lost) {
+        refuse(answer, ERR_SYSTEM, "it is purged, but a restart may undo that: the cache's disk failed, and its files cannot be removed");
+        return;
+    }
+    answer->result = ERR_OK;
+    answer->done(answer);
+}
+
+static struct purge_job *job_new(struct server_process *process, struct server_answer *answer, bool soft)
+{
+    struct homes *homes = process->shared.homes;
+    struct purge_job *job = FAULT("purge") ? NULL : calloc(1, sizeof *job + homes->count * sizeof job->homes[0]);
+    if (!job) {
+        refuse(answer, ERR_MEMORY, "out of memory");
+        return NULL;
+    }
+    *job = (struct purge_job){ .next = process->purges, .process = process, .answer = answer, .writes = 1, .soft = soft };
+    process->purges = job;
+    return job;
+}
+
+/* All of it is begun. */
+static void job_begun(struct purge_job *job)
+{
+    job->writes--;
+    conclude(job);
+}
+
+static void is_written(void *argument, bool kept)
+{
+    struct purge_job *job = argument;
+    job->lost |= !kept;
+    job->writes--;
+    conclude(job);
+}
+
+/* Around what is done in memory: see disk.h. */
+static void begin_on_disk(struct purge_job *job, const struct purge *purge)
+{
+    if (job->process->shared.disk)
+        disk_purge_begin(job->process->shared.disk, purge, &job->on_disk);
+}
+
+static void finish_on_disk(struct purge_job *job, const struct purge *purge)
+{
+    struct purge_count again = { 0 };
+    if (!job->process->shared.disk)
+        return;
+    job->writes++;
+    disk_purge_finish(job->process->shared.disk, &job->process->loop, purge, &again, is_written, job);
 }
 
 /* The lock is let go now and then, for the workers' sake. */
@@ -207,28 +281,19 @@ static void step(struct timer *timer, uint64_t now_ms)
     struct homes *homes = job->process->shared.homes;
     for (uint32_t i = 0; i < homes->count; i++)
         sweep_home(&homes->list[i], &job->homes[i], job);
-    if (job->left) {
+    if (job->left)
         timer_set(&job->process->loop.wheel, timer, now_ms + STEP_MS);
-        return;
-    }
-    struct server_answer *answer = job->answer;
-    struct purge_count count = job->count;
-    bool soft = job->soft;
-    job_free(job);
-    conclude(answer, &count, soft);
+    else
+        conclude(job);
 }
 
 /* As homes_purge does, but each home's number of this very purge is remembered. */
-static void purge_prefix(struct server_process *process, const struct purge *purge, struct server_answer *answer)
+static void purge_prefix(struct purge_job *job, const struct purge *purge)
 {
-    struct homes *homes = process->shared.homes;
-    struct purge_job *job = FAULT("purge") ? NULL : calloc(1, sizeof *job + homes->count * sizeof job->homes[0]);
-    if (!job) {
-        refuse(answer, ERR_MEMORY, "out of memory");
-        return;
-    }
-    *job = (struct purge_job){ .next = process->purges, .process = process, .answer = answer, .timer.fire = step, .left = homes->count, .soft = purge->soft };
-    process->purges = job;
+    struct homes *homes = job->process->shared.homes;
+    job->timer.fire = step;
+    job->left = homes->count;
+    begin_on_disk(job, purge);
     for (uint32_t i = 0; i < homes->count; i++) {
         struct purge_count ignored = { 0 };
         struct cache *cache = home_enter(&homes->list[i]);
@@ -237,21 +302,27 @@ static void purge_prefix(struct server_process *process, const struct purge *pur
         home_leave(&homes->list[i]);
     }
     atomic_fetch_add(&homes->purges, 1);
-    step(&job->timer, process->loop.now_ms);
+    finish_on_disk(job, purge);
+    step(&job->timer, job->process->loop.now_ms);
 }
 
-static void purge_now(struct server_process *process, const struct purge *purge, struct purge_count *sum)
+static void purge_now(struct purge_job *job, const struct purge *purge)
 {
+    struct homes *homes = job->process->shared.homes;
     struct purge_count count = { 0 };
-    homes_purge(process->shared.homes, purge, &count);
-    sum->objects += count.objects;
-    sum->bytes += count.bytes;
+    begin_on_disk(job, purge);
+    if (purge->kind == PURGE_URL)
+        homes_purge_url(homes, purge, &count);
+    else
+        homes_purge(homes, purge, &count);
+    finish_on_disk(job, purge);
+    job->count.objects += count.objects;
+    job->count.bytes += count.bytes;
 }
 
 static void purge_url(struct server_process *process, const struct purge_question *asked, struct server_answer *answer)
 {
     struct explain_question question = { .method = SLICE("GET"), .url = asked->texts[0], .field_count = asked->text_count - 1 };
-    struct purge_count count = { 0 };
     char why[256];
     enum err e;
     for (unsigned i = 0; i < question.field_count; i++)
@@ -262,34 +333,54 @@ static void purge_url(struct server_process *process, const struct purge_questio
         return;
     }
     struct purge purge = { .kind = PURGE_URL, .soft = asked->soft, .text = slice_of(found->cache.key.text.at, found->cache.key.url_length) };
-    homes_purge_url(process->shared.homes, &purge, &count);
+    struct purge_job *job = job_new(process, answer, asked->soft);
+    if (job)
+        purge_now(job, &purge);
     explanation_free(found);
-    conclude(answer, &count, asked->soft);
+    if (job)
+        job_begun(job);
 }
 
 static void purge_place_named(struct server_process *process, const struct purge_question *asked, struct server_answer *answer)
 {
     struct purge purge = { .kind = asked->kind, .soft = asked->soft };
-    struct purge_count count = { 0 };
     struct cache_key key;
     char room[CACHE_KEY_BYTES_MAX], why[256];
     bool host = asked->kind == PURGE_HOST;
     enum err e = host ? spell_host(process, asked->texts[0], room, &purge.text, why) : spell(process, asked->texts[0], room, &key, why);
     if (e != ERR_OK) {
         refuse(answer, e, why);
-    } else if (host) {
-        purge_now(process, &purge, &count);
-        conclude(answer, &count, asked->soft);
-    } else {
-        purge.text = front_of(key.text, 3);
-        purge_prefix(process, &purge, answer);
+        return;
     }
+    struct purge_job *job = job_new(process, answer, asked->soft);
+    if (!job)
+        return;
+    if (host)
+        purge_now(job, &purge);
+    else {
+        purge.text = front_of(key.text, 3);
+        purge_prefix(job, &purge);
+    }
+    job_begun(job);
+}
+
+static void purge_tags_or_all(struct server_process *process, const struct purge_question *asked, struct server_answer *answer)
+{
+    struct purge purge = { .kind = asked->kind, .soft = asked->soft };
+    struct purge_job *job = job_new(process, answer, asked->soft);
+    if (!job)
+        return;
+    if (asked->kind == PURGE_ALL)
+        purge_now(job, &purge);
+    for (unsigned i = 0; asked->kind == PURGE_TAG && i < asked->text_count; i++) {
+        purge.text = asked->texts[i];
+        purge_now(job, &purge);
+    }
+    job_begun(job);
 }
 
 void purge_begin(struct server_process *process, const struct purge_question *asked, struct server_answer *answer)
 {
-    struct purge purge = { .kind = asked->kind, .soft = asked->soft };
-    struct purge_count count = { 0 };
     if (!process->shared.homes) {
         refuse(answer, ERR_NONE, no_cache);
         return;
@@ -299,14 +390,8 @@ void purge_begin(struct server_process *process, const struct purge_question *as
     case PURGE_PREFIX:
     case PURGE_HOST: purge_place_named(process, asked, answer); return;
     case PURGE_TAG:
-        for (unsigned i = 0; i < asked->text_count; i++) {
-            purge.text = asked->texts[i];
-            purge_now(process, &purge, &count);
-        }
-        break;
-    case PURGE_ALL: purge_now(process, &purge, &count); break;
+    case PURGE_ALL: purge_tags_or_all(process, asked, answer); return;
     }
-    conclude(answer, &count, asked->soft);
 }
 
 void purges_end(struct server_process *process)
@@ -335,6 +420,35 @@ static void route_json(const struct route_view *route, const char *comma, struct
     text_add(json, SLICE("}"));
 }
 
+static void disk_totals(const struct disk_view *disk, struct text *text)
+{
+    char used[32], most[32], written[32], read[32];
+    report_bytes(disk->bytes, used);
+    report_bytes(disk->bytes_max, most);
+    report_bytes(disk->write_bytes, written);
+    report_bytes(disk->read_bytes, read);
+    text_format(text, "disk      %llu objects, %s of %s; %llu were found at the start; %llu of %llu volumes given up\n", (unsigned long long)disk->objects, used, most,
+                (unsigned long long)disk->restored, (unsigned long long)disk->volumes_off, (unsigned long long)disk->volumes);
+    text_format(text, "          %llu of %llu reads found their object (%s), %llu took too long, %llu were not begun; %llu objects written (%s), %llu dropped, %llu errors\n",
+                (unsigned long long)disk->loaded, (unsigned long long)disk->loads, read, (unsigned long long)disk->slow, (unsigned long long)disk->busy,
+                (unsigned long long)disk->written, written, (unsigned long long)disk->dropped, (unsigned long long)disk->failed);
+}
+
+static void disk_json(const struct disk_view *disk, struct text *json)
+{
+    const char *before = "{";
+    if (!disk->there) {
+        text_add(json, SLICE("null"));
+        return;
+    }
+#define DISK_AS_JSON(name, help)                                                              \
+    text_format(json, "%s\"" #name "\":%llu", before, (unsigned long long)disk->name);        \
+    before = ",";
+    DISK_GAUGE_ROWS(DISK_AS_JSON)
+    DISK_COUNT_ROWS(DISK_AS_JSON)
+    text_add(json, SLICE("}"));
+}
+
 static void totals(const struct stats_view *view, struct text *text)
 {
     const struct worker_stats *total = &view->total;
@@ -349,6 +463,8 @@ static void totals(const struct stats_view *view, struct text *text)
                 (unsigned long long)cache->flights);
     text_format(text, "stored    %llu; %llu not for want of room, %llu made room (%s), %llu purged\n", (unsigned long long)counter_get(&total->cache_stored),
                 (unsigned long long)counter_get(&total->cache_refused), (unsigned long long)cache->evicted, evicted, (unsigned long long)cache->purged);
+    if (view->disk.there)
+        disk_totals(&view->disk, text);
     text_format(text, "sent      %s from the cache; %llu requests waited for another's response, %llu renewals beside, %llu confirmed by origins\n\n", sent,
                 (unsigned long long)counter_get(&total->cache_collapsed), (unsigned long long)counter_get(&total->cache_background),
                 (unsigned long long)counter_get(&total->cache_validated));
@@ -380,6 +496,8 @@ void cache_status(const struct stats_view *view, struct text *text, struct text 
     TOTAL_AS_JSON(refused)
     TOTAL_AS_JSON(hit_bytes)
     TOTAL_AS_JSON(background)
+    text_add(json, SLICE(",\"disk\":"));
+    disk_json(&view->disk, json);
     text_add(json, SLICE(",\"routes\":["));
     for (uint32_t i = 0; i < view->route_count; i++)
         route_json(&view->routes[i], i ? "," : "", json);
@@ -405,6 +523,8 @@ static void show_text(const struct explanation *found, struct text *text)
     }
     if (cache->total > cache->count)
         text_format(text, "          ... and %u more\n", cache->total - cache->count);
+    if (found->disk)
+        text_format(text, "disk      %s\n", cache->on_disk ? "something under this key, probably" : "nothing");
     text_add(text, SLICE("now       "));
     explain_put_use(found, text);
     text_add(text, SLICE("\n"));

@@ -322,6 +322,7 @@ static void do_explain(struct client *client, const struct wire_request *request
     if (!read_question(request, reply, &question))
         return;
     question.homes = process->shared.homes;
+    question.disk = process->shared.disk;
     question.now_s = loop_unix_seconds(&process->loop);
     enum err e = explain(process->generation, &question, process->loop.now_ms, loop_random(&process->loop), &reply->text, &reply->json, why);
     if (e != ERR_OK)

@@ -48,6 +48,7 @@ struct disk *disk_open(const struct disk_options *options, char why[256])
     if (!disk)
         return NULL;
     disk->log_fd = -1;
+    disk->queue_bytes_max = DISK_QUEUE_BYTES;
     disk->workers = options->workers;
     pthread_mutex_init(&disk->purge_lock, NULL);
     if (!disk_files_open(disk, options, why)) {
@@ -64,6 +65,11 @@ struct disk *disk_open(const struct disk_options *options, char why[256])
         disk->restored += disk->volumes[i].volume->objects;
     disk->restore_us = now_us() - began;
     return disk;
+}
+
+void disk_set_memory(struct disk *disk, uint64_t bytes)
+{
+    disk->queue_bytes_max = u64_min(DISK_QUEUE_BYTES, bytes / 16 / disk->volume_count);
 }
 
 void disk_close(struct disk *disk)

@@ -30,8 +30,9 @@
 #define DISK_WAIT_MS 200u   /* a request waits no longer */
 #define DISK_SLOW_MS 1000u  /* after that nobody reads there for so long */
 #define DISK_WRITE_MS 100u  /* how long admitted objects lie at most before they are written, when nothing is in the way */
+#define DISK_HURRY_MS 10u   /* the same while many come */
 #define DISK_QUEUE 256u     /* objects of a volume that wait to be written */
-#define DISK_QUEUE_BYTES (4u << 20) /* and their bytes, which cannot be evicted meanwhile; one may be larger */
+#define DISK_QUEUE_BYTES (4u << 20) /* and their bytes at most (disk_set_memory), which cannot be evicted meanwhile; one may be larger */
 #define DISK_LOADS 32u      /* reads under way, of a worker */
 #define DISK_READ_BYTES (256u * 1024u) /* of one; a worker's buffers are 8 MiB at most, taken when first needed */
 #define DISK_ERRORS_MAX 8u
@@ -89,6 +90,7 @@ struct disk {
     uint32_t volume_count, workers;
     struct disk_volume *volumes;
     uint32_t segment_bytes;
+    uint64_t queue_bytes_max; /* of a volume */
     uint64_t volume_bytes;
     int log_fd;
     bool direct;   /* O_DIRECT was had */
@@ -110,6 +112,8 @@ struct disk_options {
 };
 /* At the start, before workers: blocks while it reads. NULL: why says what is wrong; the engine is to go on without, and say so. */
 struct disk *disk_open(const struct disk_options *options, char why[256]);
+/* Before workers, too: how large the cache's memory is, of which what waits to be written takes a 16th at most. */
+void disk_set_memory(struct disk *disk, uint64_t bytes);
 /* When no loop that used it runs any more: open segments are sealed. */
 void disk_close(struct disk *disk);
 

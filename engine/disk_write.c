@@ -29,7 +29,7 @@ static bool is_queued(const struct disk_volume *volume, const struct object *obj
 static bool has_room(const struct disk_volume *volume, const struct object *object)
 {
     return volume->queue_count < DISK_QUEUE &&
-           (volume->queue_count == 0 || volume->queue_bytes + content_of(object) <= DISK_QUEUE_BYTES);
+           (volume->queue_count == 0 || volume->queue_bytes + content_of(object) <= volume->disk->queue_bytes_max);
 }
 
 /* With the volume's lock. */
@@ -218,14 +218,26 @@ static void drop_all(struct disk_volume *volume)
         drop_item(volume, &item);
 }
 
+/* Before the next usual turn there would be no room for what comes. */
+static bool is_filling(struct disk_volume *volume)
+{
+    pthread_mutex_lock(&volume->lock);
+    bool filling =
+        volume->queue_count >= DISK_QUEUE / 8 || volume->queue_bytes >= volume->disk->queue_bytes_max / 8;
+    pthread_mutex_unlock(&volume->lock);
+    return filling;
+}
+
 void disk_write_tick(struct timer *timer, uint64_t now_ms)
 {
     struct disk_side *side = CONTAINER_OF(timer, struct disk_side, timer);
+    bool hurry = false;
     for (uint32_t i = side->worker; i < side->disk->volume_count; i += side->disk->workers) {
         struct disk_volume *volume = &side->disk->volumes[i];
+        hurry |= is_filling(volume);
         disk_write_some(volume);
         if (atomic_load(&volume->off) || atomic_load(&side->disk->off))
             drop_all(volume);
     }
-    timer_set(&side->loop->wheel, timer, now_ms + DISK_WRITE_MS);
+    timer_set(&side->loop->wheel, timer, now_ms + (hurry ? DISK_HURRY_MS : DISK_WRITE_MS));
 }

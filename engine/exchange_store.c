@@ -228,6 +228,16 @@ static void old_on_disk(const struct exchange *x, const struct object *object)
         disk_replaced(disk, object);
 }
 
+/* Likewise; what is validated is used, and may go on from a front table without coming by again. */
+static void freshened_on_disk(const struct exchange *x, struct object *object)
+{
+    struct disk *disk = caching_disk(x);
+    if (likely(!disk))
+        return;
+    disk_replaced(disk, object);
+    disk_admit(disk, x->caching->home, object);
+}
+
 static void end_filling(struct exchange *x, bool complete)
 {
     struct caching *c = x->caching;
@@ -372,7 +382,7 @@ static void not_modified(struct exchange *x, const struct response *response)
         struct cache *cache = home_enter(c->home);
         object = cache_freshen(cache, hot->object, &what);
         if (object)
-            old_on_disk(x, object);
+            freshened_on_disk(x, object);
         home_leave(c->home);
     }
     struct hot *fresh = object ? hot_take(x->worker, c->home, object, purges) : NULL;

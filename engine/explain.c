@@ -409,6 +409,7 @@ struct explanation *explanation_new(const struct generation *generation, const s
     e->generation = generation;
     e->config = generation->config;
     e->homes = question->homes;
+    e->disk = question->disk;
     e->now_s = question->now_s;
     e->now_ms = now_ms;
     e->random = random;

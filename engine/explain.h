@@ -16,6 +16,7 @@
 
 #define EXPLAIN_FIELDS_MAX 32u
 
+struct disk;
 struct homes;
 struct explanation; /* explain_report.h */
 
@@ -26,6 +27,7 @@ struct explain_question {
     struct slice fields[EXPLAIN_FIELDS_MAX]; /* "Name: value"; a Host among them replaces the URL's */
     unsigned field_count;
     struct homes *homes; /* NULL: no route has a cache */
+    struct disk *disk;   /* NULL: none */
     int64_t now_s;       /* since 1970, for what is stored */
 };
 

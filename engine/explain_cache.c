@@ -5,6 +5,7 @@
  * What is stored is looked at under its home's lock and held by references, then read without it.
  */
 #include "engine/caching.h"
+#include "engine/disk.h"
 #include "engine/explain_report.h"
 
 /* Finding out ---------------------------------------------------------------------------------------------------- */
@@ -45,6 +46,8 @@ static enum explained_use decide(const struct explanation *e, bool under_way)
     enum explained_use use = cache->selected ? use_of(e, cache->selected) : CACHE_MISSES;
     if (cache->reason != CACHE_REASON_NONE)
         return CACHE_PASSES;
+    if (use == CACHE_MISSES && cache->on_disk && !under_way)
+        return CACHE_READS;
     if (!answers_at_once(use) && cache_only_if_cached(rule, &e->request))
         return CACHE_REFUSES;
     return !answers_at_once(use) && under_way && rule->collapse ? CACHE_WAITS : use;
@@ -72,6 +75,7 @@ void explain_ask_cache(struct explanation *e)
     home_leave(cache->home);
     cache->count = cache->total < EXPLAIN_OBJECTS_MAX ? cache->total : EXPLAIN_OBJECTS_MAX;
     cache->selected = select_object(cache, &e->request);
+    cache->on_disk = e->disk && disk_has(e->disk, &cache->key);
     cache->use = decide(e, under_way);
 }
 
@@ -271,7 +275,7 @@ void explain_cache_json(const struct explanation *e, struct text *json)
         text_format(json, ",\"home\":%u", cache->home->number);
     } else
         text_add(json, SLICE("null"));
-    text_format(json, ",\"stored\":%u,\"variants\":[", cache->total);
+    text_format(json, ",\"stored\":%u,\"on_disk\":%s,\"variants\":[", cache->total, cache->on_disk ? "true" : "false");
     for (uint32_t i = 0; i < cache->count; i++) {
         text_add(json, i ? SLICE(",") : SLICE(""));
         object_json(e, cache->objects[i], json);

@@ -47,6 +47,7 @@ struct explained_route {
 #define EXPLAIN_CACHE_ROWS(X)                                                                                       \
     X(CACHE_PASSES,     "pass",       "it goes past the cache")                                                     \
     X(CACHE_MISSES,     "miss",       "nothing that is stored fits it: an origin is asked")                         \
+    X(CACHE_READS,      "disk",       "it is answered from the disk, if what is there fits it; otherwise an origin is asked") \
     X(CACHE_WAITS,      "wait",       "another request for it is under way, and it gets the same response")         \
     X(CACHE_HITS,       "hit",        "it is answered from the cache")                                              \
     X(CACHE_STALE,      "stale",      "it is answered from the cache with a stale response, which the client allows") \
@@ -65,6 +66,7 @@ struct explained_cache {
     struct home *home;
     struct object *objects[EXPLAIN_OBJECTS_MAX]; /* under its URL, newest first; a reference each */
     uint32_t count, total;
+    bool on_disk; /* something of its key, probably */
     const struct object *selected; /* the one that would answer; NULL: none */
     enum explained_use use;
     char room[CACHE_KEY_BYTES_MAX];
@@ -72,6 +74,7 @@ struct explained_cache {
 
 struct explanation {
     struct homes *homes;
+    struct disk *disk;
     int64_t now_s;
     const struct generation *generation;
     const struct config *config;

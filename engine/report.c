@@ -68,14 +68,18 @@ void report_bytes(uint64_t bytes, char out[32])
 static void cache_line(const struct stats_view *view, struct text *text)
 {
     const struct worker_stats *total = &view->total;
-    char used[32], most[32];
+    char used[32], most[32], disk_used[32], disk_most[32];
     if (view->cache.homes == 0)
         return;
     report_bytes(view->cache.bytes, used);
     report_bytes(view->cache.bytes_max, most);
+    report_bytes(view->disk.bytes, disk_used);
+    report_bytes(view->disk.bytes_max, disk_most);
     text_format(text, "cache           %llu hits (%.1f %%), %llu misses, %llu passed; %llu objects, %s of %s\n", get(&total->cache_hits),
                 report_hit_ratio(counter_get(&total->cache_hits), counter_get(&total->cache_misses), counter_get(&total->cache_passed)),
                 get(&total->cache_misses), get(&total->cache_passed), (unsigned long long)view->cache.objects, used, most);
+    if (view->disk.there)
+        text_format(text, "cache disk      %llu objects, %s of %s\n", (unsigned long long)view->disk.objects, disk_used, disk_most);
 }
 
 void report_status(const struct stats_view *view, struct text *text, struct text *json)
@@ -106,6 +110,9 @@ void report_status(const struct stats_view *view, struct text *text, struct text
     STATS_ROWS(STATS_AS_JSON)
 #define CACHE_AS_JSON(name, kind, help) text_format(json, ",\"cache_" #name "\":%llu", (unsigned long long)view->cache.name);
     CACHE_ROWS(CACHE_AS_JSON)
+#define DISK_AS_JSON(name, help) text_format(json, ",\"cache_disk_" #name "\":%llu", (unsigned long long)view->disk.name);
+    DISK_GAUGE_ROWS(DISK_AS_JSON)
+    DISK_COUNT_ROWS(DISK_AS_JSON)
     text_add(json, SLICE("}"));
 }
 

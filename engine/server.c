@@ -264,6 +264,19 @@ static void view_cache(struct server_process *process, struct cache_view *out)
     CACHE_ROWS(CACHE_AS_COPY)
 }
 
+static void view_disk(struct server_process *process, struct disk_view *out)
+{
+    struct disk *disk = process->shared.disk;
+    if (!disk)
+        return;
+    struct disk_numbers numbers = disk_numbers(disk);
+    *out = (struct disk_view){ .there = true, .bytes_max = numbers.bytes_max, .bytes = numbers.bytes, .objects = numbers.objects,
+                               .restored = disk->restored, .volumes = numbers.volumes, .volumes_off = numbers.volumes_off,
+                               .segments_off = numbers.segments_off };
+#define DISK_COUNT_AS_COPY(name, help) out->name = atomic_load_explicit(&disk->counts.name, memory_order_relaxed);
+    DISK_COUNT_ROWS(DISK_COUNT_AS_COPY)
+}
+
 static void *lines_of_memory(size_t bytes)
 {
     return aligned_alloc(CACHE_LINE, (bytes + CACHE_LINE) / CACHE_LINE * CACHE_LINE);
@@ -298,6 +311,7 @@ enum err server_stats(struct server_process *process, struct stats_view *view)
             view_server(process, p, s, &view->servers[view->server_count++]);
     view_routes(process, view);
     view_cache(process, &view->cache);
+    view_disk(process, &view->disk);
     return ERR_OK;
 }
 
@@ -360,6 +374,8 @@ static struct homes *make_homes(struct server_process *process, const struct con
         disk_close(disk);
         return NULL;
     }
+    if (disk)
+        disk_set_memory(disk, cache->memory_bytes);
     atomic_store_explicit(&process->shared.disk, disk, memory_order_release);
     if (process->state == PROCESS_RUNNING)
         say_disk(process);

@@ -17,6 +17,10 @@ static const struct row route_rows[] = { ROUTE_COUNTER_ROWS(ROUTE_AS_ROW) };
 #define CACHE_AS_ROW(name, kind, help) { #name, #kind, help, offsetof(struct cache_view, name) },
 static const struct row cache_rows[] = { CACHE_ROWS(CACHE_AS_ROW) };
 
+#define DISK_GAUGE_AS_ROW(name, text) { #name, "gauge", text, offsetof(struct disk_view, name) },
+#define DISK_COUNT_AS_ROW(name, text) { #name, "counter", text, offsetof(struct disk_view, name) },
+static const struct row disk_rows[] = { DISK_GAUGE_ROWS(DISK_GAUGE_AS_ROW) DISK_COUNT_ROWS(DISK_COUNT_AS_ROW) };
+
 static const struct row server_gauges[] = {
     { "open", "gauge", "connections open, kept ones included", offsetof(struct server_counters, open) },
     { "idle", "gauge", "connections kept for the next request", offsetof(struct server_counters, idle) },
@@ -118,16 +122,21 @@ static void route_row(const struct stats_view *view, const struct row *row, stru
     }
 }
 
+static void plain_row(const char *prefix, const struct row *row, const void *view, struct text *out)
+{
+    uint64_t value;
+    memcpy(&value, (const char *)view + row->offset, sizeof value);
+    head(out, prefix, row);
+    text_format(out, "%s%s%s %llu\n", prefix, row->name, row->kind[0] == 'c' ? "_total" : "", (unsigned long long)value);
+}
+
 /* Where there is a cache. */
 static void cache(const struct stats_view *view, struct text *out)
 {
-    for (size_t i = 0; view->cache.homes && i < ARRAY_LENGTH(cache_rows); i++) {
-        const char *suffix = cache_rows[i].kind[0] == 'c' ? "_total" : "";
-        uint64_t value;
-        memcpy(&value, (const char *)&view->cache + cache_rows[i].offset, sizeof value);
-        head(out, "weir_cache_", &cache_rows[i]);
-        text_format(out, "weir_cache_%s%s %llu\n", cache_rows[i].name, suffix, (unsigned long long)value);
-    }
+    for (size_t i = 0; view->cache.homes && i < ARRAY_LENGTH(cache_rows); i++)
+        plain_row("weir_cache_", &cache_rows[i], &view->cache, out);
+    for (size_t i = 0; view->disk.there && i < ARRAY_LENGTH(disk_rows); i++)
+        plain_row("weir_cache_disk_", &disk_rows[i], &view->disk, out);
     for (size_t i = 0; view->route_count && i < ARRAY_LENGTH(route_rows); i++)
         route_row(view, &route_rows[i], out);
 }

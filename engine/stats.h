@@ -8,6 +8,7 @@
 #define WEIR_STATS_H
 
 #include "engine/base/text.h"
+#include "engine/disk.h"
 #include "pool/upstream.h"
 #include "proto/codec.h"
 
@@ -135,6 +136,24 @@ struct cache_view {
     CACHE_ROWS(CACHE_AS_MEMBER)
 };
 
+/* The cache's disk at one moment (disk.h): these, and what it counted since the start. name, help */
+/* clang-format off */
+#define DISK_GAUGE_ROWS(X)                                                              \
+    X(bytes_max,    "bytes of the disk's files")                                        \
+    X(bytes,        "bytes of responses on the disk")                                   \
+    X(objects,      "responses on the disk")                                            \
+    X(restored,     "of them, those found at the start")                                \
+    X(volumes,      "files that responses are in")                                      \
+    X(volumes_off,  "of them, those given up after errors")                             \
+    X(segments_off, "parts of them that are given up after errors")
+/* clang-format on */
+struct disk_view {
+    bool there;
+#define DISK_AS_NUMBER(name, help) uint64_t name;
+    DISK_GAUGE_ROWS(DISK_AS_NUMBER)
+    DISK_COUNT_ROWS(DISK_AS_NUMBER)
+};
+
 /* One server over all workers, gathered by the control thread (server.h fills it). */
 struct server_view {
     struct slice pool, address;
@@ -169,6 +188,7 @@ struct stats_view {
     struct route_view *routes; /* with a cache */
     uint32_t route_count;
     struct cache_view cache;
+    struct disk_view disk;
     struct slice config_file;
     bool draining;
 };
