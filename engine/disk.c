@@ -51,12 +51,13 @@ struct disk *disk_open(const struct disk_options *options, char why[256])
     disk->queue_bytes_max = DISK_QUEUE_BYTES;
     disk->workers = options->workers;
     pthread_mutex_init(&disk->purge_lock, NULL);
-    if (!disk_files_open(disk, options, why)) {
-        disk_close(disk);
-        return NULL;
-    }
-    if (!make_volumes(disk)) {
-        snprintf(why, 256, "no memory for the index of \"%.180s\"", options->path);
+    bool opened = disk_files_open(disk, options, why);
+    bool made = opened && make_volumes(disk);
+    if (!made) {
+        if (opened)
+            snprintf(why, 256, "no memory for the index of \"%.180s\"", options->path);
+        if (disk->locked)
+            disk_files_forget(disk);
         disk_close(disk);
         return NULL;
     }

@@ -94,6 +94,7 @@ struct disk {
     uint64_t volume_bytes;
     int log_fd;
     bool direct;   /* O_DIRECT was had */
+    bool locked;   /* the folder is ours */
     bool found;    /* the files were there, and are gone on with */
     uint64_t restored, restore_us; /* objects in the index after the start, and how long it took */
     pthread_mutex_t purge_lock;
@@ -110,7 +111,10 @@ struct disk_options {
     uint64_t bytes;
     uint32_t workers;
 };
-/* At the start, before workers: blocks while it reads. NULL: why says what is wrong; the engine is to go on without, and say so. */
+/*
+ * At the start, before workers: blocks while it reads. NULL: why says what is wrong; the engine is to go on without, and say so. What is purged until the
+ * next start is then not known here, so what is in the folder is given up, if it is this engine's.
+ */
 struct disk *disk_open(const struct disk_options *options, char why[256]);
 /* Before workers, too: how large the cache's memory is, of which what waits to be written takes a 16th at most. */
 void disk_set_memory(struct disk *disk, uint64_t bytes);

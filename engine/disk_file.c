@@ -199,6 +199,7 @@ static bool open_store(struct disk *disk, char why[256])
         snprintf(why, 256, "\"%.160s\" belongs to another engine", disk->path);
         return false;
     }
+    disk->locked = true;
     uint64_t log_bytes = disk->log.bytes;
     disk->found = read_exactly(disk->log_fd, block, sizeof block, 0) && read_block(disk, block);
     purge_log_init(&disk->log, log_bytes, disk->seed);

@@ -31,6 +31,7 @@ void check_set_dump(void (*dump)(void *argument), void *argument);
 /*
  * Fault points. fault_arm(n): the nth FAULT from now on, in any thread, answers true, once; 0 disarms. fault_count():
  * how many fault points were passed since fault_arm. WEIR_FAULT_AT=n in the environment arms at process start.
+ * WEIR_FAULT_NAMES=a,b in the environment: points with these names fail always.
  */
 #ifdef WEIR_FAULTS
 bool fault_here(const char *name);
