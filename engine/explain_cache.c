@@ -275,7 +275,7 @@ void explain_cache_json(const struct explanation *e, struct text *json)
         text_format(json, ",\"home\":%u", cache->home->number);
     } else
         text_add(json, SLICE("null"));
-    text_format(json, ",\"stored\":%u,\"on_disk\":%s,\"variants\":[", cache->total, cache->on_disk ? "true" : "false");
+    text_format(json, ",\"on_disk\":%s,\"stored\":%u,\"variants\":[", cache->on_disk ? "true" : "false", cache->total);
     for (uint32_t i = 0; i < cache->count; i++) {
         text_add(json, i ? SLICE(",") : SLICE(""));
         object_json(e, cache->objects[i], json);

@@ -2,18 +2,21 @@
 
 What must come back is the right content or an error, never something else, and never nothing.
 """
+import shutil
+import tempfile
 import threading
 import time
 import unittest
 
 import torture_scene
 from props import content
+from stage import Weir, wait_for
 from torture_scene import Trouble
 
 CONFIG = """
 workers: 2
 pin: false
-cache: { memory: 4MiB, purge-from: [ 127.0.0.1 ] }
+cache: { memory: 4MiB, purge-from: [ 127.0.0.1 ], disk: { path: {store}, size: 16MiB } }
 listeners:
   - address: 127.0.0.1:{port}
   - { address: 127.0.0.1:{admin}, serve: admin }
@@ -68,10 +71,29 @@ REQUESTS = [Request("/length/5000", content(5000)), Request("/length/5000", cont
             Request("/length/5000", content(5000), "POST"), Request("/length/5000", b"", "PURGE", statuses=None)]
 
 
+# On the disk, not in memory, when the story begins.
+FROM_DISK = [Request("/length/7000", content(7000)), Request("/length/150000", content(150000)), Request("/length/9000", content(10, 100), headers=["Range: bytes=100-109"], statuses=(206, 200))]
+
+
 class CacheStory(torture_scene.Story):
+    """On a folder with a store that an engine without failures has left there, so that its reading fails as well."""
+
+    seed = None
+
+    def play(self):
+        store = tempfile.mkdtemp(prefix="weir-disk-")
+        try:
+            if self.seed:
+                shutil.copytree(self.seed, store, dirs_exist_ok=True)
+            self.config = self.config.replace("{store}", store)
+            return super().play()
+        finally:
+            shutil.rmtree(store, ignore_errors=True)
+
     def go_on(self):
-        for request in REQUESTS:
+        for request in FROM_DISK + REQUESTS:
             self.twice(request)
+        time.sleep(0.25)  # what is used twice is written
         self.together(Request("/slow/70000", content(70000)))
         self.commands()
         for request in REQUESTS[:9]:
@@ -136,6 +158,16 @@ class CacheTorture(torture_scene.Torture):
             self.skipTest("this binary has no fault points (make asan)")
         self.config = CONFIG.replace("ORIGIN", self.origin(answer).address)
         self.kind = CacheStory
+        CacheStory.seed = None
+        store = tempfile.mkdtemp(prefix="weir-disk-")
+        self.addCleanup(shutil.rmtree, store, True)
+        weir = Weir(self.config.replace("{store}", store))
+        for _ in range(2):
+            for request in FROM_DISK:
+                self.assertEqual(weir.get(request.path).status, 200)
+        wait_for("the store", lambda: weir.json("cache", "status")["disk"]["written"] == len(FROM_DISK))
+        weir.stop()
+        CacheStory.seed = store
 
 
 if __name__ == "__main__":
