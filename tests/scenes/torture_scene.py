@@ -5,7 +5,7 @@ environment. One small story is played for n = 1, 2, 3... until a run in which n
 has failed once. In each run: the process neither crashes nor leaks nor hangs; it starts, or ends with code 1 and says why; a request
 succeeds, or gets an answer of 5xx, or its connection is cut; and the same request made again succeeds.
 
-WEIR_TORTURE_SECONDS (here 40) bounds the time; when that is not enough for all, every kth n is played.
+WEIR_TORTURE_SECONDS (here 40) bounds the time; when that is not enough for all, every kth n is played, and at its end no other is begun.
 """
 import concurrent.futures
 import json
@@ -23,6 +23,7 @@ from tls_certificates import certificates
 from tls_props import TlsClient, TlsScene, client_context
 
 SECONDS = os.environ.get("WEIR_TORTURE_SECONDS")
+LEAST = 10  # runs, however long they take
 FAILED = re.compile(r'weir: fault (\d+): "(\w+)" fails on purpose')
 
 CONFIG = """
@@ -303,11 +304,16 @@ class Torture(TlsScene):
         one_takes = time.monotonic() - began
         length = self.length_of_the_story()
         self.assertGreater(length, 20)
-        room = max(10, int((float(SECONDS or self.seconds) - (time.monotonic() - began)) / one_takes * 2))
-        step = max(1, -(-length // room))
+        until = began + float(SECONDS or self.seconds)
+        room = max(LEAST, int((until - time.monotonic()) / one_takes * 2))
+        numbers = range(1, length + 1, max(1, -(-length // room)))
+        numbers = [n for first in range(8) for n in numbers[first::8]]  # from all over the story, wherever it has to stop
         troubles, failed, played = [], {}, 0
+
+        def play(turn):
+            return self.story(numbers[turn]) if turn < LEAST or time.monotonic() < until else None
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            for nth, story, trouble in pool.map(self.story, range(1, length + 1, step)):
+            for nth, story, trouble in filter(None, pool.map(play, range(len(numbers)))):
                 played += 1
                 name = None if trouble else story.fails()
                 if trouble:
