@@ -97,6 +97,17 @@ static void give(void *argument, void *memory)
 
 /* The coder ---------------------------------------------------------------------------------------------------- */
 
+/* setjmp's frame is never one that has a variable to lose. */
+static bool begin(struct coder_brotli *brotli)
+{
+    if (setjmp(brotli->no_memory))
+        return false;
+    brotli->state = BrotliEncoderCreateInstance(take, give, brotli);
+    MUST(brotli->state && BrotliEncoderSetParameter(brotli->state, BROTLI_PARAM_QUALITY, QUALITY) &&
+         BrotliEncoderSetParameter(brotli->state, BROTLI_PARAM_LGWIN, WINDOW_BITS));
+    return true;
+}
+
 static struct coder *brotli_make(void)
 {
     struct coder_brotli *brotli = FAULT("coding") ? NULL : malloc(sizeof *brotli);
@@ -105,14 +116,10 @@ static struct coder *brotli_make(void)
     brotli->held = 0;
     brotli->broken = false;
     *part_at(brotli, 0) = (struct part){ .bytes = BLOCK_BYTES };
-    if (setjmp(brotli->no_memory)) {
-        free(brotli);
-        return NULL;
-    }
-    brotli->state = BrotliEncoderCreateInstance(take, give, brotli);
-    MUST(brotli->state && BrotliEncoderSetParameter(brotli->state, BROTLI_PARAM_QUALITY, QUALITY) &&
-         BrotliEncoderSetParameter(brotli->state, BROTLI_PARAM_LGWIN, WINDOW_BITS));
-    return &brotli->coder;
+    if (begin(brotli))
+        return &brotli->coder;
+    free(brotli);
+    return NULL;
 }
 
 static void brotli_free(struct coder *coder)
