@@ -31,7 +31,7 @@
 #define DISK_SLOW_MS 1000u  /* after that nobody reads there for so long */
 #define DISK_WRITE_MS 100u  /* how long admitted objects lie at most before they are written, when nothing is in the way */
 #define DISK_HURRY_MS 10u   /* the same while many come */
-#define DISK_QUEUE 256u     /* objects of a volume that wait to be written */
+#define DISK_QUEUE 1024u    /* objects of a volume that wait to be written */
 #define DISK_QUEUE_BYTES (4u << 20) /* and their bytes at most (disk_set_memory), which cannot be evicted meanwhile; one may be larger */
 #define DISK_LOADS 32u      /* reads under way, of a worker */
 #define DISK_READ_BYTES (256u * 1024u) /* of one; a worker's buffers are 8 MiB at most, taken when first needed */

@@ -525,6 +525,7 @@ static enum step_verdict take_read(struct exchange *x)
 {
     struct caching *c = x->caching;
     c->role = CACHE_LOOKING;
+    c->forward = NULL;
     c->purges = atomic_load_explicit(&x->worker->shared->homes->purges, memory_order_acquire);
     if (c->disk_found)
         caching_end_flight(x, NEWS_AGAIN);

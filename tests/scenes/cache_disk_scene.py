@@ -567,6 +567,8 @@ class Seeing(DiskScene):
         self.assertTrue(30000 < disk["bytes"] < 40000 < disk["bytes_max"] <= 128 << 20, disk)
         text = self.engine.command("cache", "status")[1]
         self.assertIn("disk      1 objects", text)
+        status = self.engine.json("cache", "status")
+        self.assertEqual((status["hits"], status["misses"], status["passed"], status["stale"]), (1, 0, 0, 0))
         metrics = self.engine.command("metrics")[1]
         self.assertIn("\nweir_cache_disk_objects 1\n", metrics)
         self.assertIn("\nweir_cache_disk_loaded_total 1\n", metrics)
