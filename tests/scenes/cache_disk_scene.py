@@ -216,6 +216,21 @@ class MoreThanMemory(DiskScene):
         self.assertEqual(self.shelf.total(), asked)
         self.assertGreater(self.disk()["loaded"], loaded + 60)
 
+    def test_what_was_replaced_in_memory_does_not_come_back(self):
+        self.start(top="workers: 1")
+        self.shelf.put("/r", caching(600, 'ETag: "a"', body=b"old"), caching(600, 'ETag: "b"', body=b"new"))
+        self.engine.get("/r")
+        self.hit("/r")
+        self.wait_written(1)
+        self.assertEqual(self.miss("/r", ["Cache-Control: no-cache"]).body, b"new")
+        for path in (f"/other{i}-60000" for i in range(1000)):
+            for _ in range(3):
+                self.fetch(path)
+            if self.engine.json("cache", "show", self.url("/r"))["cache"]["stored"] == 0:
+                break
+        self.shelf.keep("/r", caching(600, body=b"newest"))
+        self.assertEqual(self.miss("/r").body, b"newest")
+
     def test_the_disk_overwrites_its_oldest(self):
         self.start(top="workers: 1", size="16MiB")
         paths = [f"/o{i}-100000" for i in range(200)]
