@@ -283,13 +283,18 @@ enum step_verdict exchange_abort(struct exchange *x, const char *why, bool reset
 
 /* Events of the client ----------------------------------------------------------------------------------------- */
 
+void exchange_cut(struct exchange *x)
+{
+    COUNT(x->worker, client_aborts);
+    exchange_abort(x, "client_aborts", true);
+    exchange_run(x);
+}
+
 void exchange_client_broken(struct exchange *x)
 {
     if (unlikely(x->caching != NULL) && x->caching->role == CACHE_FILLING && !conn_is_sink(x->client))
         caching_split(x); /* the fetch goes on */
-    COUNT(x->worker, client_aborts);
-    exchange_abort(x, "client_aborts", true);
-    exchange_run(x);
+    exchange_cut(x);
 }
 
 /* True while it goes on taking what was sent, however slowly. */

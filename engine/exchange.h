@@ -162,6 +162,7 @@ void exchange_run_later(struct exchange *x);
 
 /* Events that front.c passes on, and back.c of either of an exchange's origin connections; all but the timeouts of healthy ones run it. */
 void exchange_client_broken(struct exchange *x);
+void exchange_cut(struct exchange *x); /* the engine stops: nothing goes on for it */
 void exchange_client_timeout(struct exchange *x);
 void exchange_conn_failed(struct conn *conn, enum server_outcome outcome, int os_error);
 void exchange_conn_timeout(struct conn *conn);

@@ -411,7 +411,7 @@ static void close_client(void *object, void *argument)
     if (conn->magic != CONN_MAGIC || !conn->client_side || (!conn->client.listener && !conn->sink))
         return;
     if (conn->exchange)
-        exchange_client_broken(conn->exchange);
+        exchange_cut(conn->exchange);
     else
         front_close(conn, true);
 }
