@@ -62,8 +62,25 @@ static struct conn *sink_new(struct worker *worker)
 void sink_close(struct conn *sink)
 {
     sink->worker->fetch_count--;
+    back_client_left(sink);
     sink->exchange = NULL;
     conn_close(sink, false);
+}
+
+/* Nobody can ask its socket. */
+static void name_as(struct conn *sink, const struct conn *client)
+{
+    struct conn_client *to = &sink->client;
+    const struct conn_client *from = &client->client;
+    to->named = true;
+    to->trusted = from->trusted;
+    to->port = from->port;
+    to->address_length = from->address_length;
+    memcpy(to->address, from->address, sizeof to->address);
+    to->header_named = from->header_named;
+    to->header_tls = from->header_tls;
+    to->destination_port = from->destination_port;
+    memcpy(to->destination, from->destination, sizeof to->destination);
 }
 
 /* An exchange with a sink, for the same route and pool as x. */
@@ -81,6 +98,8 @@ static struct exchange *sink_exchange(struct exchange *x)
     f->route = x->route;
     f->pool = x->pool;
     f->forwarding = x->forwarding;
+    f->forwarding.hsts = SLICE_NONE; /* its text is the listener's, which may go before this does */
+    name_as(f->client, x->client);
     f->request_done = true;
     f->client_keep = true;
     return f;
@@ -149,7 +168,6 @@ static bool copy_request(struct exchange *f, const struct exchange *x)
     to->method_token = SLICE("GET");
     to->framing = FRAMING_NONE;
     to->version_minor = 1;
-    memcpy(f->client->client.address, x->client->client.address, sizeof f->client->client.address);
     f->forwarding.client_address.at = f->client->client.address;
     f->forwarding.client_verify = f->forwarding.client_subject = f->forwarding.client_fingerprint = SLICE_NONE;
     f->forwarding.early_data = false;
