@@ -308,6 +308,8 @@ static const struct slice poisonous[] = {
     /* for the scheme */
     SLICE("x-forwarded-scheme"), SLICE("x-forwarded-ssl"), SLICE("x-forwarded-protocol"), SLICE("x-url-scheme"), SLICE("x-scheme"),
     SLICE("front-end-https"),
+    /* for conditions, which these are with '_' for '-' only: with ours they would make another */
+    SLICE("if-match"), SLICE("if-none-match"), SLICE("if-modified-since"), SLICE("if-unmodified-since"), SLICE("if-range"),
 };
 /* clang-format on */
 

@@ -18,7 +18,8 @@
  *   - A field that is spelt with '_' for '-' is taken for the one of the key or of Vary, but kept apart from it.
  *   - A field that is not forwarded, because Connection names it, counts as absent: the origin does not see it.
  *
- * What an origin is sent should be what the key says: forward `authority` of the key as Host, or an answer to "EXAMPLE.com." is found for "example.com".
+ * What an origin is sent should be what the key says: forward `authority` of the key as Host and wherever else the host is named, or an answer to
+ * "EXAMPLE.com." is found for "example.com".
  */
 #ifndef WEIR_CACHE_KEY_H
 #define WEIR_CACHE_KEY_H
@@ -56,8 +57,8 @@ enum err must_use cache_key_make(const struct cache_rule *rule, const struct req
 
 /*
  * Request fields that frameworks take for the method, host or path of the request though they are not in the key (X-HTTP-Method-Override,
- * X-Original-URL, X-Rewrite-URL, X-Forwarded-Server and their like, also with '_' for '-'), unless the rule has them in the key: they are not
- * forwarded where the answer may be stored. X-Forwarded-Host and the others of FIELD_ROWS are none: of untrusted clients they are never
+ * X-Original-URL, X-Rewrite-URL, X-Forwarded-Server and their like, also with '_' for '-'; and conditions spelt with '_', If_None_Match), unless the rule
+ * has them in the key: they are not forwarded where the answer may be stored. X-Forwarded-Host and the others of FIELD_ROWS are none: of untrusted clients they are never
  * forwarded, and of others they are in the key.
  */
 bool cache_field_is_poisonous(const struct cache_rule *rule, const struct field *field);

@@ -377,20 +377,35 @@ void caching_restore(struct exchange *x)
     c->validating = false;
 }
 
-/* RFC 9111 4.3.1; and fields that a framework may take for another request are not what everybody's response is made of. */
+/*
+ * Fields that a framework may take for another request are not what everybody's response is made of; and the host is named as the key says it, whatever
+ * this client's spelling: in Host, in X-Forwarded-Host and Forwarded, and where edits say {host}.
+ */
+static void speak_for_all(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    struct request *request = &x->request;
+    for (unsigned i = 0; i < request->fields.count; i++)
+        if (cache_field_is_poisonous(c->rule, &request->fields.list[i]))
+            request->fields.list[i].flags |= FIELD_HOP_BY_HOP;
+    size_t dot = request->host.length > 1 && request->host.at[request->host.length - 1] == '.';
+    request->authority = c->key.authority;
+    request->host = slice_of(c->key.authority.at, request->host.length - dot);
+    c->sent_s = loop_unix_seconds(&x->worker->loop);
+}
+
+/* RFC 9111 4.3.1 */
 void caching_shape(struct exchange *x)
 {
     struct caching *c = x->caching;
     struct fields *fields = &x->request.fields;
-    for (unsigned i = 0; i < fields->count; i++)
-        if (cache_field_is_poisonous(c->rule, &fields->list[i]) || (c->hot && is_condition(&fields->list[i])))
-            fields->list[i].flags |= FIELD_HOP_BY_HOP;
-    if (x->forwarding.host.length == 0)
-        x->forwarding.host = c->key.authority; /* as the key says it, whatever this client's spelling */
-    c->sent_s = loop_unix_seconds(&x->worker->loop);
+    speak_for_all(x);
     c->own_fields = fields->count;
     if (!c->hot)
         return;
+    for (unsigned i = 0; i < fields->count; i++)
+        if (is_condition(&fields->list[i]))
+            fields->list[i].flags |= FIELD_HOP_BY_HOP;
     add_stored(x, FIELD_ETAG, SLICE("If-None-Match"));
     add_stored(x, FIELD_LAST_MODIFIED, SLICE("If-Modified-Since"));
 }
@@ -496,6 +511,8 @@ static enum step_verdict look_in_home(struct exchange *x, struct flight *own)
     }
     if (hot)
         hot_unref(hot);
+    if (x->request.method == METHOD_HEAD)
+        speak_for_all(x); /* its answer may renew what is stored for GET (RFC 9111 4.3.5) */
     return caching_pass(x, CACHE_REASON_NONE);
 }
 
