@@ -484,6 +484,14 @@ static void head_came(struct exchange *x, const struct response *response)
     home_leave(c->home);
 }
 
+/* Not what went past the cache, as the client wrote it; nor what only one who is authorised gets. */
+static bool speaks_of_stored(const struct exchange *x)
+{
+    const struct caching *c = x->caching;
+    return c->key.text.length && c->reason == CACHE_REASON_NONE &&
+           !fields_have(&x->request.fields, FIELD_AUTHORIZATION);
+}
+
 bool caching_head(struct exchange *x, const struct response *response)
 {
     struct caching *c = x->caching;
@@ -501,7 +509,7 @@ bool caching_head(struct exchange *x, const struct response *response)
         exchange_release_places(x);
         return true;
     }
-    if (x->request.method == METHOD_HEAD && response->status == 200 && c->key.text.length)
+    if (x->request.method == METHOD_HEAD && response->status == 200 && speaks_of_stored(x))
         head_came(x, response);
     if (cache_invalidates(&x->request, response->status))
         caching_invalidate(x, response);

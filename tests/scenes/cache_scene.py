@@ -289,6 +289,34 @@ class Poison(CacheScene):
             self.assertEqual(client.response().status, 400)
         self.victim_is_well("/h/two")
 
+    def test_a_host_spelt_otherwise(self):
+        self.play(usual=told, top="forwarded: both", route='    request-headers: { set: { X-Site: "{host}" } }')
+        for host in ("SCENE", "scene.", "Scene.:080", "sCene:80"):
+            with self.subTest(host):
+                path = "/" + host.replace(":", "")
+                self.assertNotIn(b"80", self.engine.get(path, headers=[f"Host: {host}"]).body.replace(path.encode(), b""))
+                body = self.hit(path).body.replace(path.encode(), b"")
+                self.assertEqual((body.lower().count(b"scene"), body.count(b"scene"), body.count(b"scene.")), (4, 4, 0), body)
+
+    def test_what_a_head_brings(self):
+        self.play(rule="{ bypass: { cookies: [ session ] } }")
+        def answer(exchange, asked):
+            evil = [value for name, value in asked.fields if "evil" in value]
+            return caching(60, f"X-A: {evil or 'well'}", *([f'ETag: "{len(evil[0])}"'] if evil and "other" in evil[0] else ['ETag: "a"'])).send(exchange)
+        self.shelf.keep("/a", answer)
+        self.miss("/a")
+        for value in ("evil", "evil-other"):
+            for header in ("X-Original-URL: ", "X-Forwarded-Scheme: ", "Cookie: session=", "Authorization: "):
+                with self.subTest(header + value):
+                    self.engine.get("/a", "HEAD", headers=[header + value, "Cache-Control: no-cache"])
+                    self.assertEqual(self.hit("/a").field("X-A"), "well")
+
+    def test_conditions_spelt_with_underscores(self):
+        self.shelf.put("/under", caching(60, "Age: 100", 'ETag: "x"'), caching(60))
+        self.miss("/under")
+        self.miss("/under", ['If_None_Match: "y"', "IF_MODIFIED_SINCE: " + date()])
+        self.assertEqual([value for name, value in self.shelf.last("/under").fields if name.lower().startswith("if")], ['"x"'])
+
     def test_absolute_form(self):
         with self.engine.connect() as client:
             client.send(b"GET http://evil/abs HTTP/1.1\r\nHost: scene\r\n\r\n")
