@@ -294,6 +294,28 @@ hot_function enum err cache_key_make(const struct cache_rule *rule, const struct
     return ERR_OK;
 }
 
+static void put_number(struct key_out *out, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do
+        digits[--at] = (char)('0' + number % 10);
+    while (number /= 10);
+    key_put(out, slice_of(digits + at, sizeof digits - at));
+}
+
+/* No part of a rule begins with 's'. */
+void cache_key_slice(struct cache_key *key, char *room, size_t whole_length, uint64_t slice_bytes, uint64_t number)
+{
+    struct key_out out = { room + whole_length, room + whole_length + CACHE_SLICE_LINE_BYTES, false };
+    key_put_char(&out, 's');
+    put_number(&out, slice_bytes);
+    key_put_char(&out, ':');
+    put_number(&out, number);
+    key_put_char(&out, '\n');
+    key->text = slice_of(room, (size_t)(out.at - room));
+}
+
 /* Fields that must not reach an origin -------------------------------------------------------------------------- */
 
 /* clang-format off */

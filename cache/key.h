@@ -56,6 +56,13 @@ enum err must_use cache_key_make(const struct cache_rule *rule, const struct req
                                  char *room, size_t cap, struct cache_key *key);
 
 /*
+ * The key of a slice: one more line behind that of the whole, which is the first whole_length bytes of key->text. `room` is where that text stands, with
+ * CACHE_SLICE_LINE_BYTES behind it. The URL part stays what it is, so purges of it concern all slices.
+ */
+#define CACHE_SLICE_LINE_BYTES 48u
+void cache_key_slice(struct cache_key *key, char *room, size_t whole_length, uint64_t slice_bytes, uint64_t number);
+
+/*
  * Request fields that frameworks take for the method, host or path of the request though they are not in the key (X-HTTP-Method-Override,
  * X-Original-URL, X-Rewrite-URL, X-Forwarded-Server and their like, also with '_' for '-'; and conditions spelt with '_', If_None_Match), unless the rule
  * has them in the key: they are not forwarded where the answer may be stored. X-Forwarded-Host and the others of FIELD_ROWS are none: of untrusted clients they are never

@@ -102,6 +102,14 @@ static inline void object_used(struct object *object)
         atomic_store_explicit(&object->uses, (uint8_t)(uses + 1), memory_order_relaxed);
 }
 
+/* The use that cache_find counted was none: it was only looked at, or asked for ahead for the one who comes for it now. */
+static inline void object_unused(struct object *object)
+{
+    uint8_t uses = atomic_load_explicit(&object->uses, memory_order_relaxed);
+    if (uses > 0)
+        atomic_store_explicit(&object->uses, (uint8_t)(uses - 1), memory_order_relaxed);
+}
+
 /*
  * The stored head as a response that h1_write_response takes; *response is overwritten up to its used fields. No lock is needed. The fields stand
  * as lines one after the other (fields.end), with Content-Length last where it is known: of a body that is complete or whose length was said, or of

@@ -45,6 +45,7 @@ struct cache_rule {
     const struct slice *tags; /* that each stored response gets besides its own */
     uint32_t tag_count;
     uint64_t object_bytes_max;      /* content above is not stored */
+    uint64_t slice_bytes;           /* content is asked for and stored in slices of so many; 0: as a whole */
     uint32_t stale_while_revalidate_s; /* where the response does not say; 0: none */
     uint32_t stale_if_error_s;
     uint32_t default_ttl_s;  /* of a response that says nothing and for which no heuristic is to be had; 0: not stored */

@@ -267,9 +267,9 @@ static enum cache_reason lifetime_reason(const struct cache_rule *rule, struct w
 
 /* Storing (RFC 9111 3) --------------------------------------------------------------------------------------------- */
 
-static enum cache_reason status_reason_of(const struct words *words)
+static enum cache_reason status_reason_of(const struct words *words, unsigned status)
 {
-    if (words->response->status == 206 || words->response->status == 416)
+    if (status == 206 || status == 416)
         return CACHE_REASON_RANGE;
     return words->response->interim || words->kind & NEVER ? CACHE_REASON_STATUS : CACHE_REASON_NONE;
 }
@@ -326,17 +326,16 @@ static enum cache_reason content_reason(const struct cache_rule *rule, const str
                                                                                                     : CACHE_REASON_NONE;
 }
 
-enum cache_reason cache_store_reason(const struct cache_rule *rule, const struct request *request,
-                                     const struct response *response, int64_t sent_s, int64_t received_s,
-                                     struct cache_policy *policy)
+/* status: the one that it is judged by. */
+static enum cache_reason judge(const struct cache_rule *rule, const struct request *request,
+                               const struct response *response, unsigned status, int64_t sent_s, int64_t received_s,
+                               struct cache_policy *policy)
 {
     enum cache_reason reason = cache_request_reason(rule, request);
-    struct words words = { .response = response,
-                           .kind = status_kind(response->status),
-                           .ttl = ttl_of(rule, response->status) };
+    struct words words = { .response = response, .kind = status_kind(status), .ttl = ttl_of(rule, status) };
     struct cache_policy found = { .received_s = received_s };
     if (reason == CACHE_REASON_NONE)
-        reason = status_reason_of(&words);
+        reason = status_reason_of(&words, status);
     if (reason != CACHE_REASON_NONE)
         return reason;
     words.governs = cache_control_select(&words.control, &response->fields);
@@ -348,6 +347,20 @@ enum cache_reason cache_store_reason(const struct cache_rule *rule, const struct
     if (reason == CACHE_REASON_NONE)
         *policy = found;
     return reason;
+}
+
+enum cache_reason cache_store_reason(const struct cache_rule *rule, const struct request *request,
+                                     const struct response *response, int64_t sent_s, int64_t received_s,
+                                     struct cache_policy *policy)
+{
+    return judge(rule, request, response, response->status, sent_s, received_s, policy);
+}
+
+enum cache_reason cache_store_reason_of_part(const struct cache_rule *rule, const struct request *request,
+                                             const struct response *response, int64_t sent_s, int64_t received_s,
+                                             struct cache_policy *policy)
+{
+    return judge(rule, request, response, response->status == 206 ? 200 : response->status, sent_s, received_s, policy);
 }
 
 /* Using (RFC 9111 4) ----------------------------------------------------------------------------------------------- */

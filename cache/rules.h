@@ -80,6 +80,13 @@ enum cache_reason cache_store_reason(const struct cache_rule *rule, const struct
                                      int64_t sent_s, int64_t received_s, struct cache_policy *policy);
 
 /*
+ * The same of a 206 that came for a request of the cache's own for a part (rule->slice_bytes): it is judged as the 200 that it is a part of. Whether it is the part that was
+ * asked for is the caller's to see.
+ */
+enum cache_reason cache_store_reason_of_part(const struct cache_rule *rule, const struct request *request, const struct response *response,
+                                             int64_t sent_s, int64_t received_s, struct cache_policy *policy);
+
+/*
  * True for a field of the response that is not to be stored with it (RFC 9111 3.1): hop-by-hop, those that private="" and no-cache="" name, Set-Cookie, Trailer,
  * Proxy-Authentication-Info, and Age. Surrogate-Control is stored, since a 304 may leave it out and then it still governs; it is not to be sent to clients.
  */

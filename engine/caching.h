@@ -6,6 +6,7 @@
  *   exchange_serve.c   SERVE: answers from the store, also from an object that still grows
  *   exchange_disk.c    what it has to do with the disk behind the store
  *   exchange_fetch.c   requests of ours, without a client: a sink stands in its place
+ *   exchange_slice.c   content that is asked for and stored in slices
  *
  * Flights (cache.h) are shared between workers, under the lock of their home: who leads one tells those who wait for its head by writing their `news`
  * under the lock and waking them (wake.h).
@@ -39,7 +40,9 @@ enum flight_news {
     NEWS_NONE,
     NEWS_OBJECT, /* it is being stored */
     NEWS_AGAIN,  /* nobody leads any more: look again */
-    NEWS_ALONE   /* it is not to be shared: each goes to the origin */
+    NEWS_ALONE,  /* it is not to be shared: each goes to the origin */
+    NEWS_PAST,   /* the slice lies behind the end of the content */
+    NEWS_STALE   /* of a slice: the origin failed, what is stored may stand in: look again */
 };
 
 /* The parts of a stored response that were asked for. */
@@ -49,10 +52,23 @@ struct parts {
     unsigned next;
 };
 
+/* An answer that is made of slices: which version, and what was done for it. */
+struct slices {
+    uint64_t length;     /* of the whole; this and the next two as the slice had it that the answer was planned from */
+    struct slice etag;   /* in the arena; empty: none, then Last-Modified counts */
+    int64_t modified_s;
+    uint64_t ahead;      /* up to here the next slice was asked for in time */
+    uint64_t ours;       /* the one that was asked for ahead by this exchange, + 1; 0: none */
+    const char *forward; /* Cache-Status' fwd, of a slice that was needed before the one that the head is made from */
+    uint8_t turns;       /* how often another slice was wanted before the head */
+    bool failed;         /* the origin did: what is stale may stand in */
+};
+
 struct caching {
     struct exchange *exchange;
     const struct cache_rule *rule;
     struct cache_key key; /* in the exchange's arena */
+    char *key_room;       /* where its text stands, with room for a slice's line; NULL: of a fetch */
     struct home *home;
     uint8_t role;        /* enum cache_role */
     uint8_t reason;      /* enum cache_reason: why it is not stored, or passes */
@@ -69,6 +85,11 @@ struct caching {
     bool fetch;          /* of ours: nobody is answered */
     bool disk_asked;     /* whether it has what memory has not: once is enough */
     bool disk_found;     /* and it had, and put it into memory */
+    bool of_slice;       /* of ours, for one slice */
+    uint32_t whole_length;  /* of the key's text, without the slice's line; 0: there are no slices */
+    struct slices *slices;  /* what the client gets is made of slices; in the arena; NULL: it is not */
+    uint64_t slice;         /* the number of the one that is wanted, served, or (of_slice) fetched */
+    uint64_t from;          /* where in the content that of `hot` begins: 0 but for slices */
     const char *forward; /* Cache-Status' fwd */
     uint16_t forward_status;
     uint64_t sequence; /* of purges when the origin was asked */
@@ -113,6 +134,10 @@ void caching_end_flight(struct exchange *x, enum flight_news news);
 void caching_tell(struct worker *worker, struct flight_waiter *first, enum flight_news news, struct object *object);
 /* It is not to be stored: for a while nobody waits for what has this key. */
 void caching_remember_pass(struct exchange *x);
+/* The store is asked by c->key. */
+enum step_verdict caching_look(struct exchange *x);
+/* By its own words, whatever the request asks for. */
+bool caching_is_fresh(const struct exchange *x, const struct object *object);
 /* How the stored object may be used for this request now; counts soft purges. */
 enum cache_use caching_use(const struct caching *c, const struct object *object);
 /* It goes on without the store. */
@@ -120,6 +145,7 @@ enum step_verdict caching_pass(struct exchange *x, enum cache_reason reason);
 /* LEADING: makes the request one for the store: asks for what all who share it may get, and validates c->hot. */
 void caching_shape(struct exchange *x);
 void caching_count_pass(struct exchange *x);
+void caching_count_hit(struct exchange *x);
 void caching_count_stale(struct exchange *x);
 /* The request is the client's own again. */
 void caching_restore(struct exchange *x);
@@ -132,6 +158,8 @@ enum step_verdict caching_serve(struct exchange *x, struct hot *hot);
 bool caching_head(struct exchange *x, const struct response *response);
 /* It is going to be relayed as planned: begins to store it, or not. */
 void caching_begin(struct exchange *x, const struct response *response, const struct h1_response_plan *plan);
+/* It is not going to be: those who wait go to the origin themselves, and for a while nobody waits. */
+void caching_not_stored(struct exchange *x, enum cache_reason reason);
 /* Content on its way; all of it is there. */
 void caching_content(void *exchange, struct slice data);
 void caching_complete(struct exchange *x);
@@ -184,6 +212,8 @@ void caching_leave_disk(struct exchange *x);
 
 /* The response was begun from the origin; the rest comes from what is stored of it, from `position` on. */
 void caching_go_on(struct exchange *x, struct hot *hot, uint64_t position);
+/* The rest of what was begun is asked of the origin for this client alone. */
+enum step_verdict caching_resume(struct exchange *x);
 
 /* exchange_fetch.c -------------------------------------------------------------------------------------------- */
 
@@ -191,6 +221,37 @@ void caching_go_on(struct exchange *x, struct hot *hot, uint64_t position);
 bool caching_fetch(struct exchange *x, struct flight *flight, uint64_t sequence, struct hot *stale);
 /* x goes on as a reader of what it fills, and another exchange fetches. False: no memory, nothing changed. */
 bool caching_split(struct exchange *x);
+/* exchange_slice.c -------------------------------------------------------------------------------------------- */
+
+/* LOOKUP on a route with slices: of the first slice that is needed, or of the whole where slices are not to be had. */
+enum step_verdict caching_look_for_slices(struct exchange *x);
+/* For a while its URL is asked for as a whole. */
+void caching_remember_whole(struct exchange *x);
+/* c->slices: how the object that was found may be used, given how any could be (caching_use). */
+enum cache_use caching_slice_use(const struct caching *c, struct object *object, enum cache_use use);
+/* c->slices, and c->hot is what was found for it: goes to SERVE, unless it is another version than was begun. */
+enum step_verdict caching_slice_serve(struct exchange *x);
+/* NEWS_PAST. */
+enum step_verdict caching_slice_past(struct exchange *x);
+/* The answer is planned from c->hot: c->slices says of what. False: no memory. */
+bool caching_slice_plan(struct exchange *x);
+/* c->hot has the content at that position. */
+bool caching_slice_has(const struct caching *c, uint64_t position);
+/* To LOOKUP: for the slice at that position before the head was written; for the next one; for the same once more, since its fetch broke off. */
+enum step_verdict caching_slice_first(struct exchange *x, uint64_t position);
+enum step_verdict caching_slice_next(struct exchange *x);
+enum step_verdict caching_slice_again(struct exchange *x);
+/* Content of a slice was queued: when that was half of it the next one is asked for. */
+void caching_slice_ahead(struct exchange *x);
+/* A fetch for the slice that `of` aims at asks so. False: no memory. */
+bool caching_ask_slice(struct exchange *f, const struct caching *of);
+/* What came for it. False: it is not to be stored, and all have been told. Else it is the slice, of *bytes; or, of_slice is false now, the whole. */
+bool caching_slice_came(struct exchange *x, const struct response *response, uint64_t *bytes);
+/* caching_pass of an exchange with slices: what was begun is gone on with from the origin. */
+enum step_verdict caching_slice_pass(struct exchange *x, enum cache_reason reason);
+/* RESUMING: the response is the rest of what was begun. */
+bool caching_slice_goes_on(const struct exchange *x, const struct response *response);
+
 /* A client that is not there. */
 bool conn_is_sink(const struct conn *client);
 void sink_close(struct conn *sink);

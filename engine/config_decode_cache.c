@@ -221,6 +221,16 @@ static void check_ignored(struct decoder *decoder, const struct node *node, cons
     }
 }
 
+static void check_slice(struct decoder *decoder, const struct node *node, const struct cache_rule *rule)
+{
+    if (rule->slice_bytes > rule->object_bytes_max)
+        problem_help(problem_error(decoder->reporter, key_place(node, "slice"), "'slice' is larger than 'max-object'"),
+                     "no slice would be stored");
+    if (rule->slice_bytes && !rule->collapse)
+        problem_help(problem_error(decoder->reporter, key_place(node, "slice"), "'slice' needs 'collapse'"),
+                     "a slice is fetched for all who want it");
+}
+
 void finish_route_cache(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
 {
     struct cache_rule *rule = target;
@@ -231,4 +241,5 @@ void finish_route_cache(struct decoder *decoder, const struct node *node, void *
         problem_help(problem_error(decoder->reporter, key_place(node, "ignore-query"), "'ignore-query' does nothing without 'query' in 'key'"),
                      "leave it out: only what 'key' names is looked at");
     check_ignored(decoder, node, rule);
+    check_slice(decoder, node, rule);
 }

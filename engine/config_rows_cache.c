@@ -60,6 +60,10 @@ static const struct row rule_rows[] = {
     { .word = "max-object", .type = TYPE_SIZE, MEMBER(cache_rule, object_bytes_max), .least = 1, .most = 1ull << 40, .usual = "64MiB",
       .doc = "Larger content is not stored; nor is what would take more than a quarter of a home, which is cache.memory divided by the "
              "number of workers." },
+    { .word = "slice", .type = TYPE_SIZE, MEMBER(cache_rule, slice_bytes), .least = 64u << 10, .most = 64u << 20, .usual = "none", .zero = "none",
+      .doc = "Content is asked for in slices of this size (Range), each stored by itself, so that of a large file only what clients want is fetched and "
+             "kept: 1MiB. An origin that does not do ranges, or has neither a strong ETag nor Last-Modified, is asked for the whole as without it. The file "
+             "may be larger than max-object; a slice may not." },
     { .word = "set-cookie", .type = TYPE_WORD, MEMBER(cache_rule, store_set_cookie), .words = set_cookie_words, .usual = "refuse",
       .doc = "Responses with Set-Cookie: refuse does not store them, strip stores them without that field (whoever made the response gets it)." },
     { .word = "client-no-cache", .type = TYPE_FLAG, MEMBER(cache_rule, client_no_cache), .usual = "true",

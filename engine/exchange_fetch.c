@@ -100,6 +100,7 @@ static struct exchange *sink_exchange(struct exchange *x)
     f->forwarding = x->forwarding;
     f->forwarding.hsts = SLICE_NONE; /* its text is the listener's, which may go before this does */
     name_as(f->client, x->client);
+    f->forwarding.edits = f->route->request_edits.count ? &f->route->request_edits : NULL; /* x may be at its response */
     f->request_done = true;
     f->client_keep = true;
     return f;
@@ -191,7 +192,8 @@ bool caching_fetch(struct exchange *x, struct flight *flight, uint64_t sequence,
     struct exchange *f = sink_exchange(x);
     if (!f)
         return false;
-    if (!copy_request(f, x) || !copy_caching(f, x->caching)) {
+    if (!copy_request(f, x) || !copy_caching(f, x->caching) ||
+        (x->caching->slices && !caching_ask_slice(f, x->caching))) {
         give_up(f);
         return false;
     }

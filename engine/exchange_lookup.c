@@ -68,7 +68,8 @@ struct slice caching_pool_name(struct slice name, const struct field_edits *edit
 static bool make_key(struct exchange *x, struct caching *c)
 {
     struct homes *homes = x->worker->shared->homes;
-    char *room = arena_take(&x->arena, CACHE_KEY_BYTES_MAX);
+    size_t cap = CACHE_KEY_BYTES_MAX - (c->rule->slice_bytes ? CACHE_SLICE_LINE_BYTES : 0);
+    char *room = c->key_room = arena_take(&x->arena, CACHE_KEY_BYTES_MAX);
     struct cache_key_context context = {
         .scheme = x->forwarding.scheme,
         .pool = caching_pool_name(x->pool->record->name, &x->route->request_edits, homes, &x->arena),
@@ -76,8 +77,7 @@ static bool make_key(struct exchange *x, struct caching *c)
         .client_trusted = x->forwarding.client_trusted,
         .seed = { homes->seed[0], homes->seed[1] },
     };
-    if (!room || context.pool.length == 0 ||
-        cache_key_make(c->rule, &x->request, &context, room, CACHE_KEY_BYTES_MAX, &c->key) != ERR_OK)
+    if (!room || context.pool.length == 0 || cache_key_make(c->rule, &x->request, &context, room, cap, &c->key) != ERR_OK)
         return false;
     c->home = homes_of(homes, c->key.url_hash);
     return true;
@@ -93,6 +93,8 @@ void caching_count_pass(struct exchange *x)
 enum step_verdict caching_pass(struct exchange *x, enum cache_reason reason)
 {
     struct caching *c = x->caching;
+    if (unlikely(c->slices != NULL))
+        return caching_slice_pass(x, reason);
     c->role = CACHE_PASS;
     c->reason = (uint8_t)reason;
     if (!c->forward)
@@ -212,11 +214,20 @@ enum step_verdict caching_serve(struct exchange *x, struct hot *hot)
         hot_unref(c->hot);
     c->hot = hot;
     c->role = CACHE_SERVING;
-    return exchange_go(x, STEP_SERVE);
+    return unlikely(c->slices != NULL) ? caching_slice_serve(x) : exchange_go(x, STEP_SERVE);
 }
 
-static void count_hit(struct exchange *x)
+/* An answer is counted once, by its first slice. */
+static bool is_counted(const struct exchange *x)
 {
+    const struct slices *slices = x->caching->slices;
+    return unlikely(slices != NULL) && (x->response_begun || slices->turns);
+}
+
+void caching_count_hit(struct exchange *x)
+{
+    if (is_counted(x))
+        return;
     x->caching->hit = true;
     COUNT(x->worker, cache_hits);
     COUNT_ROUTE(x, hits);
@@ -286,9 +297,9 @@ static enum plan plan_miss(struct exchange *x, struct cache *cache, struct found
     }
     if (!alone && !found->flight)
         found->flight = flight_begin(cache, &c->key);
-    if (!found->object && caching_may_read(x))
+    if (!found->object && !c->slices && caching_may_read(x))
         return PLAN_READ;
-    if (!is_for_part(&x->request))
+    if (!is_for_part(&x->request) && !c->slices)
         return PLAN_LEAD;
     if (!found->flight)
         return PLAN_ALONE;
@@ -297,8 +308,7 @@ static enum plan plan_miss(struct exchange *x, struct cache *cache, struct found
     return PLAN_FETCH;
 }
 
-/* By its own words, whatever the request asks for. */
-static bool is_fresh(const struct exchange *x, const struct object *object)
+bool caching_is_fresh(const struct exchange *x, const struct object *object)
 {
     const struct cache_policy *policy = &object->policy;
     return !atomic_load_explicit(&object->stale, memory_order_relaxed) && !policy->validate_always &&
@@ -319,15 +329,17 @@ static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct fo
     bool others = false;
     found->object = cache_find(cache, &c->key, &x->request, &others);
     enum cache_use use = found->object ? caching_use(c, found->object) : CACHE_USE_VALIDATE;
-    if (unlikely(x->worker->disk != NULL) && use == CACHE_USE_FRESH)
+    if (unlikely(c->slices != NULL) && found->object)
+        use = caching_slice_use(c, found->object, use);
+    else if (unlikely(x->worker->disk != NULL) && use == CACHE_USE_FRESH)
         admit(x, found->object);
     if (use == CACHE_USE_FRESH || use == CACHE_USE_STALE)
         return use == CACHE_USE_FRESH ? PLAN_SERVE : PLAN_STALE;
     c->forward = !found->object               ? (others ? "vary-miss" : "uri-miss")
-                 : is_fresh(x, found->object) ? "request"
+                 : caching_is_fresh(x, found->object) ? "request"
                                               : "stale";
-    if (cache_only_if_cached(c->rule, &x->request))
-        return !found->object && caching_may_read(x) ? PLAN_READ : PLAN_ONLY;
+    if (!x->response_begun && cache_only_if_cached(c->rule, &x->request))
+        return !found->object && !c->slices && caching_may_read(x) ? PLAN_READ : PLAN_ONLY;
     if (use == CACHE_USE_REVALIDATE) {
         bool asked = found->flight || flight_find(cache, &c->key, &x->request) != NULL;
         if (!asked)
@@ -335,13 +347,15 @@ static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct fo
         c->sequence = cache_sequence(cache);
         return found->flight ? PLAN_REFRESH : PLAN_SERVE;
     }
-    if (x->request.method != METHOD_GET || condition_is_for_origin(&x->request))
+    if (!c->slices && (x->request.method != METHOD_GET || condition_is_for_origin(&x->request)))
         return !found->object && caching_may_read(x) ? PLAN_READ : PLAN_ALONE;
     return plan_miss(x, cache, found);
 }
 
 static void count_miss(struct exchange *x)
 {
+    if (is_counted(x))
+        return;
     COUNT(x->worker, cache_misses);
     COUNT_ROUTE(x, misses);
 }
@@ -441,7 +455,7 @@ static enum step_verdict refresh(struct exchange *x, struct flight *flight, stru
     }
     caching_count_stale(x);
     c->forward = NULL;
-    count_hit(x);
+    caching_count_hit(x);
     return caching_serve(x, hot);
 }
 
@@ -481,11 +495,11 @@ static enum step_verdict look_in_home(struct exchange *x, struct flight *own)
     case PLAN_REFRESH:
         if (plan == PLAN_REFRESH || c->forward)
             return refresh(x, found.flight, hot);
-        count_hit(x);
+        caching_count_hit(x);
         return caching_serve(x, hot);
     case PLAN_STALE:
         caching_count_stale(x);
-        count_hit(x);
+        caching_count_hit(x);
         return caching_serve(x, hot);
     case PLAN_JOIN:
         c->collapsed = true;
@@ -516,20 +530,20 @@ static enum step_verdict look_in_home(struct exchange *x, struct flight *own)
     return caching_pass(x, CACHE_REASON_NONE);
 }
 
-static enum step_verdict look(struct exchange *x)
+enum step_verdict caching_look(struct exchange *x)
 {
     struct caching *c = x->caching;
     c->role = CACHE_LOOKING;
     c->forward = NULL;
     c->collapsed = false; /* what it waited for before came to nothing */
     c->purges = atomic_load_explicit(&x->worker->shared->homes->purges, memory_order_acquire);
-    struct hot *hot = hot_find(x->worker, &c->key, &x->request);
+    struct hot *hot = unlikely(c->slices != NULL) ? NULL : hot_find(x->worker, &c->key, &x->request);
     if (likely(hot != NULL)) {
         enum cache_use use = caching_use(c, hot->object);
         if (likely(use == CACHE_USE_FRESH || use == CACHE_USE_STALE)) {
             if (unlikely(use == CACHE_USE_STALE))
                 caching_count_stale(x);
-            count_hit(x);
+            caching_count_hit(x);
             return caching_serve(x, hot);
         }
         hot_unref(hot);
@@ -558,7 +572,7 @@ static enum step_verdict take_object(struct exchange *x)
     struct object *object = c->news_object;
     if (object->vary.length && !cache_vary_matches(object->vary, &x->request)) {
         drop_object(c);
-        return look(x);
+        return caching_look(x);
     }
     c->news_object = NULL;
     struct hot *hot = hot_take(x->worker, c->home, object, c->purges);
@@ -573,7 +587,12 @@ static enum step_verdict take_news(struct exchange *x)
     c->role = CACHE_LOOKING;
     switch (c->news) {
     case NEWS_OBJECT: return take_object(x);
-    case NEWS_AGAIN: return look(x);
+    case NEWS_STALE:
+        if (c->slices)
+            c->slices->failed = true;
+        return caching_look(x);
+    case NEWS_AGAIN: return caching_look(x);
+    case NEWS_PAST: return caching_slice_past(x);
     default: break;
     }
     c->forward = "uri-miss";
@@ -607,6 +626,8 @@ enum step_verdict exchange_lookup(struct exchange *x)
         return c->disk.load ? STEP_WAIT : take_read(x);
     if (unlikely(c && c->role == CACHE_PURGING))
         return caching_forgotten(x);
+    if (c && c->slices)
+        return caching_look(x);
     if (!c) {
         c = begin(x);
         if (!c) {
@@ -625,5 +646,5 @@ enum step_verdict exchange_lookup(struct exchange *x)
     }
     if (unlikely(!make_key(x, c)))
         return caching_pass(x, CACHE_REASON_LARGE);
-    return look(x);
+    return unlikely(c->rule->slice_bytes) ? caching_look_for_slices(x) : caching_look(x);
 }

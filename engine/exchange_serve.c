@@ -4,6 +4,8 @@
  * Its content is queued by reference, from pieces of the object's body. An object that still grows is followed: when all that is there has been
  * queued the exchange waits until there is more. If it breaks before its end, a client that has seen nothing yet starts anew, and one that has gets the
  * rest from the origin if that still has the same (a strong ETag says so); otherwise it is cut.
+ *
+ * Of an answer that is made of slices (exchange_slice.c) this sends one after the other; `hot` is the one that it is at, and LOOKUP is where it gets the next.
  */
 #include "engine/back.h"
 #include "engine/caching.h"
@@ -20,9 +22,18 @@ static bool knows_length(const struct body *body)
     return !body || body->length != BODY_LENGTH_UNKNOWN;
 }
 
-static uint64_t length_of(const struct object *object)
+/* Of the whole. */
+static uint64_t length_of(const struct caching *c, const struct object *object)
 {
+    if (unlikely(c->slices != NULL))
+        return c->slices->length;
     return object->body ? object->body->length : 0;
+}
+
+/* A slice is stored as a 206, and is part of a 200. */
+static uint16_t status_of(const struct caching *c, const struct object *object)
+{
+    return unlikely(c->slices != NULL) ? 200 : object->status;
 }
 
 /* The head ----------------------------------------------------------------------------------------------------- */
@@ -73,15 +84,16 @@ static bool plan_parts(struct exchange *x, const struct object *object, struct a
     if (!parts)
         return false;
     *parts = (struct parts){ .ranges = *ranges };
+    uint64_t length = length_of(x->caching, object);
     uint64_t random[2] = { loop_random(&x->worker->loop), loop_random(&x->worker->loop) };
-    multipart_init(&parts->multipart, &parts->ranges, object->body->length, stored_type(object), random);
+    multipart_init(&parts->multipart, &parts->ranges, length, stored_type(object), random);
     x->caching->parts = parts;
     answer->status = 206;
     if (ranges->count == 1) {
         answer->kind = STORED_PART;
         answer->length = range_bytes(&ranges->list[0]);
-        answer->range = slice_of(answer->range_text,
-                                 content_range_write(answer->range_text, &ranges->list[0], object->body->length));
+        answer->range =
+            slice_of(answer->range_text, content_range_write(answer->range_text, &ranges->list[0], length));
         return true;
     }
     answer->kind = STORED_PARTS;
@@ -93,16 +105,17 @@ static bool plan_parts(struct exchange *x, const struct object *object, struct a
 static void plan_answer(struct exchange *x, const struct object *object, struct answer *answer)
 {
     const struct validators validators = { object->etag, object->policy.modified_s, object->policy.date_s };
+    uint64_t length = length_of(x->caching, object);
+    uint16_t status = status_of(x->caching, object);
     struct ranges ranges;
     *answer = (struct answer){ .kind = STORED_FULL,
-                               .status = object->status,
-                               .length = length_of(object),
+                               .status = status,
+                               .length = length,
                                .known = knows_length(object->body),
-                               .content =
-                                   x->request.method != METHOD_HEAD && object->status != 204 && object->status != 304 };
-    if (object->status != 200)
+                               .content = x->request.method != METHOD_HEAD && status != 204 && status != 304 };
+    if (status != 200)
         return;
-    enum condition condition = condition_of(&x->request, &validators, object->status);
+    enum condition condition = condition_of(&x->request, &validators, status);
     if (unlikely(condition != CONDITION_NONE)) {
         answer_condition(answer, condition);
         return;
@@ -110,9 +123,9 @@ static void plan_answer(struct exchange *x, const struct object *object, struct 
     if (likely(!fields_have(&x->request.fields, FIELD_RANGE)) || !answer->known || !object->body ||
         !condition_if_range(&x->request, &validators))
         return;
-    enum range_verdict verdict = ranges_of(&x->request, object->body->length, &ranges);
+    enum range_verdict verdict = ranges_of(&x->request, length, &ranges);
     if (verdict == RANGE_UNSATISFIABLE)
-        answer_unsatisfiable(answer, object->body->length);
+        answer_unsatisfiable(answer, length);
     else if (verdict == RANGE_PARTIAL)
         plan_parts(x, object, answer, &ranges);
 }
@@ -155,14 +168,17 @@ static void add_text(struct response *response, enum field_id id, struct slice n
 }
 
 /* Of the stored head, what this answer carries. */
-static void carry(const struct object *object, const struct answer *answer, struct response *response)
+static void carry(const struct caching *c, const struct object *object, const struct answer *answer,
+                  struct response *response)
 {
+    bool of_slice = unlikely(c->slices != NULL);
+    enum stored_answer kind = of_slice && answer->kind == STORED_FULL ? STORED_PART : answer->kind;
     response->status = answer->status;
-    if (answer->status == object->status)
+    if (answer->status == object->status && !of_slice)
         return;
     response->reason = status_reason(answer->status);
     for (unsigned i = 0; i < response->fields.count; i++)
-        if (!condition_carries(answer->kind, &response->fields.list[i], object->etag.length > 0))
+        if (!condition_carries(kind, &response->fields.list[i], object->etag.length > 0))
             response->fields.list[i].flags |= FIELD_HOP_BY_HOP;
     add_text(response, FIELD_CONTENT_TYPE, SLICE("Content-Type"), answer->type);
     add_text(response, FIELD_CONTENT_RANGE, SLICE("Content-Range"), answer->range);
@@ -175,7 +191,7 @@ static bool write_head(struct exchange *x, const struct object *object, const st
     struct h1_writer w;
     struct conn_room room;
     object_response(object, response);
-    carry(object, answer, response);
+    carry(x->caching, object, answer, response);
     uint32_t need = (uint32_t)size_min(BLOCK_BYTES, object->head_bytes + 1536u);
     x->forwarding.edits = x->route->response_edits.count ? &x->route->response_edits : NULL;
     x->forwarding.set_cookie = SLICE_NONE;
@@ -191,7 +207,14 @@ static enum step_verdict begin(struct exchange *x)
     const struct object *object = c->hot->object;
     struct answer answer;
     struct h1_response_plan plan;
+    if (unlikely(c->slices != NULL) && !caching_slice_plan(x))
+        return caching_pass(x, CACHE_REASON_FULL);
     plan_answer(x, object, &answer);
+    uint64_t first = c->parts ? c->parts->ranges.list[0].first : 0;
+    if (unlikely(c->slices != NULL) && answer.content && !caching_slice_has(c, first)) {
+        c->parts = NULL;
+        return caching_slice_first(x, first);
+    }
     plan_head(x, object, &answer, &plan);
     if (unlikely(!write_head(x, object, &answer, &plan))) {
         COUNT(x->worker, no_memory);
@@ -202,7 +225,7 @@ static enum step_verdict begin(struct exchange *x)
     if (x->first_byte_ns == 0)
         x->first_byte_ns = x->worker->loop.now_ns;
     c->position = 0;
-    c->end = answer.content && object->body && !c->parts ? object->body->length : 0;
+    c->end = answer.content && object->body && !c->parts ? length_of(c, object) : 0;
     if (!answer.content)
         c->parts = NULL;
     return STEP_NEXT;
@@ -253,7 +276,7 @@ static bool put_run(struct exchange *x, struct hot *hot, const char *at, uint32_
 static void find_piece(struct caching *c)
 {
     if (!c->piece) {
-        uint64_t skipped = 0;
+        uint64_t skipped = c->from;
         c->piece = atomic_load_explicit(&c->hot->object->body->first, memory_order_acquire);
         while (skipped + c->piece->cap <= c->position) {
             skipped += c->piece->cap;
@@ -276,24 +299,34 @@ static enum step_verdict complete(struct exchange *x)
     return exchange_go(x, STEP_FINISH);
 }
 
+/* The origin is asked, after the head was written: with the edits of a request again, and its first byte is still to come. */
+enum step_verdict caching_resume(struct exchange *x)
+{
+    x->caching->role = CACHE_RESUMING;
+    x->forwarding.edits = x->route->request_edits.count ? &x->route->request_edits : NULL;
+    x->first_byte_ns = 0;
+    conn_flush(x->client); /* what there was goes out, and makes room */
+    return exchange_go(x, STEP_SELECT);
+}
+
 /* The one who filled it has given up. */
 static enum step_verdict broken(struct exchange *x)
 {
     struct caching *c = x->caching;
+    if (unlikely(c->slices != NULL))
+        return caching_slice_again(x);
     if (c->parts || x->attempts > x->pool->config->retries) {
         COUNT(x->worker, response_cuts);
         return exchange_abort(x, "response_cuts", true);
     }
-    c->role = CACHE_RESUMING;
-    conn_flush(x->client); /* what there was goes out, and makes room */
-    return exchange_go(x, STEP_SELECT);
+    return caching_resume(x);
 }
 
 static enum step_verdict await_more(struct exchange *x, bool *again)
 {
     struct caching *c = x->caching;
     conn_flush(x->client);
-    *again = !hot_await(c->hot, &c->reader, c->position);
+    *again = !hot_await(c->hot, &c->reader, c->position - c->from);
     return STEP_WAIT;
 }
 
@@ -315,8 +348,10 @@ static enum step_verdict pump(struct exchange *x)
                 return exchange_abort(x, "no_memory", true);
             continue;
         }
+        if (unlikely(c->slices != NULL) && !caching_slice_has(c, c->position))
+            return caching_slice_next(x);
         enum body_state state = (enum body_state)atomic_load_explicit(&body->state, memory_order_acquire);
-        uint64_t there = u64_min(atomic_load_explicit(&body->filled, memory_order_acquire), c->end);
+        uint64_t there = u64_min(c->from + atomic_load_explicit(&body->filled, memory_order_acquire), c->end);
         if (there > c->position) {
             find_piece(c);
             uint32_t bytes = (uint32_t)u64_min(there - c->position, c->piece->cap - c->piece_at);
@@ -325,6 +360,8 @@ static enum step_verdict pump(struct exchange *x)
             c->piece_at += bytes;
             c->position += bytes;
             x->response_content += bytes;
+            if (unlikely(c->slices != NULL))
+                caching_slice_ahead(x);
         } else if (state == BODY_COMPLETE)
             c->end = c->position;
         else if (state == BODY_BROKEN)

@@ -159,7 +159,17 @@ static void tell_object(struct exchange *x, struct cache *cache)
     caching_tell(x->worker, first, NEWS_OBJECT, c->filling);
 }
 
-static void not_stored(struct exchange *x, enum cache_reason reason)
+/* A slice is judged as what it is a part of. */
+static enum cache_reason judge(struct exchange *x, const struct response *response, struct cache_policy *policy)
+{
+    const struct caching *c = x->caching;
+    int64_t now_s = loop_unix_seconds(&x->worker->loop);
+    if (unlikely(c->of_slice))
+        return cache_store_reason_of_part(c->rule, &x->request, response, c->sent_s, now_s, policy);
+    return cache_store_reason(c->rule, &x->request, response, c->sent_s, now_s, policy);
+}
+
+void caching_not_stored(struct exchange *x, enum cache_reason reason)
 {
     struct caching *c = x->caching;
     c->role = CACHE_PASS;
@@ -182,17 +192,25 @@ void caching_begin(struct exchange *x, const struct response *response, const st
         caching_end_flight(x, NEWS_AGAIN);
         return;
     }
+    uint64_t slice_bytes = BODY_LENGTH_UNKNOWN;
+    if (unlikely(c->of_slice) && !caching_slice_came(x, response, &slice_bytes))
+        return;
     const struct response *sent = as_sent(x, response, plan->coding, plan->varies);
     struct cache_new what = what_is_new(x, sent);
-    enum cache_reason reason =
-        cache_store_reason(c->rule, &x->request, sent, c->sent_s, loop_unix_seconds(&x->worker->loop), &what.policy);
+    enum cache_reason reason = judge(x, sent, &what.policy);
     if (reason == CACHE_REASON_NONE && !make_vary(x, sent, &what.vary))
         reason = CACHE_REASON_VARY;
+    if (unlikely(c->of_slice) && reason == CACHE_REASON_NONE && !may_be_shared(&what.policy)) {
+        caching_remember_whole(x); /* asked for each time, slice by slice: that is no gain */
+        reason = CACHE_REASON_LIFETIME;
+    }
     if (reason != CACHE_REASON_NONE) {
-        not_stored(x, reason);
+        caching_not_stored(x, reason);
         return;
     }
-    if (plan->coding == CODING_IDENTITY && response->framing == FRAMING_LENGTH)
+    if (c->of_slice)
+        what.length = slice_bytes;
+    else if (plan->coding == CODING_IDENTITY && response->framing == FRAMING_LENGTH)
         what.length = response->content_length;
     else if (response->framing == FRAMING_NONE)
         what.length = 0;
@@ -206,7 +224,7 @@ void caching_begin(struct exchange *x, const struct response *response, const st
     home_leave(c->home);
     if (!c->filling) {
         COUNT(x->worker, cache_refused);
-        not_stored(x, e == ERR_CAP ? CACHE_REASON_LARGE : CACHE_REASON_FULL);
+        caching_not_stored(x, e == ERR_CAP ? CACHE_REASON_LARGE : CACHE_REASON_FULL);
         return;
     }
     if (c->flight && !may_be_shared(&what.policy))
@@ -375,8 +393,7 @@ static void not_modified(struct exchange *x, const struct response *response)
     struct cache_new what = what_is_new(x, merged);
     what.vary = hot->object->vary;
     struct object *object = NULL;
-    enum cache_reason reason =
-        cache_store_reason(c->rule, &x->request, merged, c->sent_s, loop_unix_seconds(&x->worker->loop), &what.policy);
+    enum cache_reason reason = judge(x, merged, &what.policy);
     uint64_t purges = atomic_load(&x->worker->shared->homes->purges);
     if (reason == CACHE_REASON_NONE) {
         struct cache *cache = home_enter(c->home);
@@ -413,7 +430,7 @@ bool caching_saves(struct exchange *x, unsigned status)
     caching_count_stale(x);
     c->forward_status = (uint16_t)status;
     x->why = NULL;
-    caching_end_flight(x, NEWS_AGAIN);
+    caching_end_flight(x, c->of_slice ? NEWS_STALE : NEWS_AGAIN);
     serve_or_end(x, hot_ref(c->hot));
     return true;
 }
@@ -436,12 +453,12 @@ static bool goes_on_with(const struct exchange *x, const struct response *respon
 static void resume(struct exchange *x, const struct response *response)
 {
     struct caching *c = x->caching;
-    if (!goes_on_with(x, response)) {
+    if (!(c->slices ? caching_slice_goes_on(x, response) : goes_on_with(x, response))) {
         COUNT(x->worker, response_cuts);
         exchange_abort(x, "response_cuts", true);
         return;
     }
-    c->skip = c->position;
+    c->skip = c->slices ? 0 : c->position;
     conn_consume(x->origin, response->head_bytes);
     x->response_progress = (struct h1_progress){ 0 };
     h1_body_init(&x->response_body, response->framing, response->content_length);

@@ -162,14 +162,14 @@ struct hot *hot_find(struct worker *worker, const struct cache_key *key, const s
     return hot_ref(hot);
 }
 
-/* Only what is complete and was used before; and not at once in the place of what is in use. */
+/* Only what is complete and was used before; and not at once in the place of what is in use. Slices share their URL's slot: they are looked up in the home. */
 static void put_in_table(struct worker *worker, struct hot *hot)
 {
     struct object *object = hot->object;
     struct hot **slot = slot_of(worker, object->url_hash), *before = *slot;
     if (object->body && atomic_load(&object->body->state) != BODY_COMPLETE)
         return;
-    if (atomic_load_explicit(&object->uses, memory_order_relaxed) == 0)
+    if (atomic_load_explicit(&object->uses, memory_order_relaxed) == 0 || object->status == 206)
         return;
     if (before && is_good(worker, before) && !before->missed && worker->loop.now_ms - before->used_ms < HOT_KEEP_MS) {
         before->missed = true;

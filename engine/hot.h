@@ -46,6 +46,7 @@ struct hot {
 #define HOT_SLOTS 4096u
 #define HOT_GROWING 64u
 #define HOT_PASSES 1024u
+#define HOT_WHOLES 256u
 struct hot_table {
     struct hot *slots[HOT_SLOTS];
     struct hot *growing[HOT_GROWING];
@@ -53,6 +54,7 @@ struct hot_table {
     struct hot_pass {
         uint64_t url_hash, until_ms;
     } passes[HOT_PASSES];      /* keys whose responses were not to be stored lately */
+    struct hot_pass wholes[HOT_WHOLES]; /* URLs that are not asked for in slices, though their route would */
     struct response *scratch;  /* a head as it is to be stored or served; in use only within one call */
     uint64_t bytes, bytes_max; /* of objects in slots */
 };

@@ -126,6 +126,49 @@ enum range_verdict ranges_of(const struct request *request, uint64_t length, str
     return ranges->count ? RANGE_PARTIAL : RANGE_UNSATISFIABLE;
 }
 
+/* Content-Range ------------------------------------------------------------------------------------------------ */
+
+/* What stands before `separator`, off the front of *rest. */
+static bool take_until(struct slice *rest, char separator, struct slice *piece)
+{
+    const char *end = rest->length ? memchr(rest->at, separator, rest->length) : NULL;
+    if (!end)
+        return false;
+    *piece = slice_of(rest->at, (size_t)(end - rest->at));
+    *rest = slice_of(end + 1, rest->length - piece->length - 1);
+    return true;
+}
+
+static enum err read_part(struct slice text, struct range *range)
+{
+    struct slice first;
+    if (!take_until(&text, '-', &first) || !are_digits(first) || !are_digits(text))
+        return ERR_SYNTAX;
+    enum err e = slice_to_u64(first, &range->first);
+    if (e == ERR_OK)
+        e = slice_to_u64(text, &range->last);
+    return e == ERR_OK && range->first > range->last ? ERR_SYNTAX : e;
+}
+
+enum err content_range_read(struct slice value, struct range *range, uint64_t *length)
+{
+    struct slice unit, part, rest = value, any = SLICE("*");
+    if (!take_until(&rest, ' ', &unit) || !slice_equal_nocase(unit, SLICE("bytes")) || !take_until(&rest, '/', &part))
+        return ERR_SYNTAX;
+    *length = RANGE_LENGTH_UNKNOWN;
+    if (!slice_equal(rest, any)) {
+        enum err e = are_digits(rest) ? slice_to_u64(rest, length) : ERR_SYNTAX;
+        if (e != ERR_OK)
+            return e;
+    }
+    if (slice_equal(part, any))
+        return *length == RANGE_LENGTH_UNKNOWN ? ERR_SYNTAX : ERR_NONE;
+    enum err e = read_part(part, range);
+    if (e != ERR_OK)
+        return e;
+    return *length != RANGE_LENGTH_UNKNOWN && range->last >= *length ? ERR_SYNTAX : ERR_OK;
+}
+
 /* Writing ------------------------------------------------------------------------------------------------------ */
 
 static void put_content_range(struct h1_writer *w, const struct range *range, uint64_t length)

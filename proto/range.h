@@ -1,5 +1,5 @@
 /*
- * range: parts of a stored representation (RFC 9110 14): Range read, Content-Range and multipart/byteranges written.
+ * range: parts of a stored representation (RFC 9110 14): Range and Content-Range read, Content-Range and multipart/byteranges written.
  *
  * A multipart answer is never composed in memory: its heads are written one by one, with content from the store between, and its length is
  * known before.
@@ -39,6 +39,14 @@ static inline uint64_t range_bytes(const struct range *range) { return range->la
 #define CONTENT_RANGE_BYTES 72u
 size_t content_range_write(char out[CONTENT_RANGE_BYTES], const struct range *range, uint64_t length);
 size_t content_range_write_unsatisfied(char out[CONTENT_RANGE_BYTES], uint64_t length);
+
+/*
+ * The value of a Content-Range that came: the part, and the length of the whole; RANGE_LENGTH_UNKNOWN: it was not said ("*"). RFC 9110 14.4: a part that ends before it
+ * begins, or behind the whole, is none. ERR_NONE: unsatisfied ("bytes STAR/100" with '*'), only *length is set. ERR_SYNTAX: malformed, or another unit;
+ * ERR_RANGE: a number that is none for us.
+ */
+#define RANGE_LENGTH_UNKNOWN UINT64_MAX
+enum err must_use content_range_read(struct slice value, struct range *range, uint64_t *length);
 
 /* A multipart/byteranges answer (RFC 9110 14.6) of a few ranges. */
 #define BOUNDARY_BYTES 32u

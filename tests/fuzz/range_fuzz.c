@@ -1,7 +1,7 @@
 /*
  * Range and the conditional fields: any bytes. The first line is the stored response ("length etag"), each further one a field: a letter for its name, then its
  * value. Ranges are within the content and apart from each other, a multipart answer has the length that was said before, and a verdict is the same when
- * asked again and when the client has just what is stored.
+ * asked again and when the client has just what is stored. The first field's value is taken for a Content-Range that came, too: one that is read is within the whole.
  */
 #include <stdlib.h>
 
@@ -109,6 +109,20 @@ static void has_what_is_stored(void)
     MUST(condition_if_range(&request, &stored));
 }
 
+static void content_range_is_within(struct slice value)
+{
+    struct range range, again;
+    uint64_t whole, length_again;
+    char text[CONTENT_RANGE_BYTES];
+    if (content_range_read(value, &range, &whole) != ERR_OK)
+        return;
+    MUST(range.first <= range.last && (whole == RANGE_LENGTH_UNKNOWN || range.last < whole));
+    if (whole == RANGE_LENGTH_UNKNOWN)
+        return;
+    MUST(content_range_read(slice_of(text, content_range_write(text, &range, whole)), &again, &length_again) == ERR_OK);
+    MUST(again.first == range.first && again.last == range.last && length_again == whole);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct ranges ranges;
@@ -131,6 +145,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST(condition_of(&request, &stored, 200) == condition);
     MUST(condition_of(&request, &stored, 404) == CONDITION_NONE);
     MUST(condition != CONDITION_NOT_MODIFIED || request.method == METHOD_GET);
+    if (request.fields.count)
+        content_range_is_within(field_value(&request.fields.list[0]));
     has_what_is_stored();
     free(copy);
     return 0;

@@ -209,3 +209,51 @@ Test(range, the_length_is_known_before_whatever_the_numbers)
         cr_assert_eq(compose(&multipart, out, sizeof out), multipart_bytes(&multipart), "%s", value);
     }
 }
+
+/* Content-Range that came (RFC 9110 14.4). */
+static void read_as(const char *value, enum err wanted, uint64_t first, uint64_t last, uint64_t length)
+{
+    struct range range = { 7, 7 };
+    uint64_t whole = 7;
+    cr_expect_eq(content_range_read(slice_of_text(value), &range, &whole), wanted, "%s", value);
+    if (wanted == ERR_OK)
+        cr_expect(range.first == first && range.last == last && whole == length, "%s", value);
+    if (wanted == ERR_NONE)
+        cr_expect_eq(whole, length, "%s", value);
+}
+
+Test(range, content_range_says_part_and_whole)
+{
+    read_as("bytes 0-499/1234", ERR_OK, 0, 499, 1234);
+    read_as("bytes 734-1233/1234", ERR_OK, 734, 1233, 1234);
+    read_as("BYTES 5-5/6", ERR_OK, 5, 5, 6);
+    read_as("bytes 42-1233/*", ERR_OK, 42, 1233, RANGE_LENGTH_UNKNOWN);
+    read_as("bytes */1234", ERR_NONE, 0, 0, 1234);
+    read_as("bytes */0", ERR_NONE, 0, 0, 0);
+    read_as("bytes 0-18446744073709551614/18446744073709551615", ERR_OK, 0, UINT64_MAX - 1, UINT64_MAX);
+}
+
+Test(range, content_range_that_is_none)
+{
+    static const char *const bad[] = {
+        "", "bytes", "bytes ", "bytes 0-1", "bytes 0-1/", "bytes 0-9/9", "bytes 5-4/9", "bytes 0-9/5", "bytes */*", "bytes -5/9", "bytes 5-/9", "bytes  0-1/2",
+        "bytes 0 - 1/2", "bytes 0-1 /2", "bytes 0-1/ 2", "bytes 0-1/2 ", "bytes=0-1/2", "items 0-1/2", "bytes +0-1/2", "bytes 0-1/2/3", "bytes 0-1-2/3", "bytes 0x0-1/2",
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
+        read_as(bad[i], ERR_SYNTAX, 0, 0, 0);
+    read_as("bytes 0-1/18446744073709551616", ERR_RANGE, 0, 0, 0);
+    read_as("bytes 0-99999999999999999999/*", ERR_RANGE, 0, 0, 0);
+}
+
+Test(range, content_range_is_read_as_it_was_written)
+{
+    static const struct range parts[] = { { 0, 0 }, { 0, 1048575 }, { 1048576, 10737418239 }, { UINT64_MAX - 3, UINT64_MAX - 2 } };
+    char text[CONTENT_RANGE_BYTES];
+    for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
+        struct range range;
+        uint64_t length;
+        struct slice value = slice_of(text, content_range_write(text, &parts[i], parts[i].last + 1));
+        cr_assert_eq(content_range_read(value, &range, &length), ERR_OK);
+        cr_expect(range.first == parts[i].first && range.last == parts[i].last && length == parts[i].last + 1);
+    }
+}
