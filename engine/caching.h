@@ -42,6 +42,7 @@ enum flight_news {
     NEWS_AGAIN,  /* nobody leads any more: look again */
     NEWS_ALONE,  /* it is not to be shared: each goes to the origin */
     NEWS_PAST,   /* the slice lies behind the end of the content */
+    NEWS_WHOLE,  /* there are no slices to be had: look for the whole */
     NEWS_STALE   /* of a slice: the origin failed, what is stored may stand in: look again */
 };
 
@@ -225,14 +226,13 @@ bool caching_split(struct exchange *x);
 
 /* LOOKUP on a route with slices: of the first slice that is needed, or of the whole where slices are not to be had. */
 enum step_verdict caching_look_for_slices(struct exchange *x);
-/* For a while its URL is asked for as a whole. */
-void caching_remember_whole(struct exchange *x);
 /* c->slices: how the object that was found may be used, given how any could be (caching_use). */
 enum cache_use caching_slice_use(const struct caching *c, struct object *object, enum cache_use use);
 /* c->slices, and c->hot is what was found for it: goes to SERVE, unless it is another version than was begun. */
 enum step_verdict caching_slice_serve(struct exchange *x);
-/* NEWS_PAST. */
+/* NEWS_PAST, NEWS_WHOLE. */
 enum step_verdict caching_slice_past(struct exchange *x);
+enum step_verdict caching_slice_whole(struct exchange *x);
 /* The answer is planned from c->hot: c->slices says of what. False: no memory. */
 bool caching_slice_plan(struct exchange *x);
 /* c->hot has the content at that position. */
@@ -245,6 +245,8 @@ enum step_verdict caching_slice_again(struct exchange *x);
 void caching_slice_ahead(struct exchange *x);
 /* A fetch for the slice that `of` aims at asks so. False: no memory. */
 bool caching_ask_slice(struct exchange *f, const struct caching *of);
+/* It cannot be in slices: all who wait look for the whole, and for a while nobody asks for slices. */
+void caching_refuse_slices(struct exchange *x, enum cache_reason reason);
 /* What came for it. False: it is not to be stored, and all have been told. Else it is the slice, of *bytes; or, of_slice is false now, the whole. */
 bool caching_slice_came(struct exchange *x, const struct response *response, uint64_t *bytes);
 /* caching_pass of an exchange with slices: what was begun is gone on with from the origin. */

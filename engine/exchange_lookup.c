@@ -593,6 +593,7 @@ static enum step_verdict take_news(struct exchange *x)
         return caching_look(x);
     case NEWS_AGAIN: return caching_look(x);
     case NEWS_PAST: return caching_slice_past(x);
+    case NEWS_WHOLE: return caching_slice_whole(x);
     default: break;
     }
     c->forward = "uri-miss";

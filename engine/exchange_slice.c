@@ -51,7 +51,7 @@ static struct hot_pass *whole_of(const struct exchange *x)
     return &x->worker->hot->wholes[(x->caching->key.url_hash >> 8) % HOT_WHOLES];
 }
 
-void caching_remember_whole(struct exchange *x)
+static void remember_whole(struct exchange *x)
 {
     *whole_of(x) = (struct hot_pass){ x->caching->key.url_hash, x->worker->loop.now_ms + WHOLE_MS };
 }
@@ -238,6 +238,17 @@ enum step_verdict caching_slice_past(struct exchange *x)
     return caching_look(x);
 }
 
+enum step_verdict caching_slice_whole(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    remember_whole(x); /* also where its fetch was another worker's */
+    if (!c->slices || x->response_begun)
+        return caching_pass(x, CACHE_REASON_RANGE);
+    aim_at_whole(c);
+    c->rounds = 0;
+    return caching_look(x);
+}
+
 /* Planning and walking ---------------------------------------------------------------------------------------- */
 
 bool caching_slice_plan(struct exchange *x)
@@ -397,25 +408,35 @@ static void turn_whole(struct exchange *x)
     home_leave(c->home);
 }
 
+void caching_refuse_slices(struct exchange *x, enum cache_reason reason)
+{
+    struct caching *c = x->caching;
+    c->role = CACHE_PASS;
+    c->reason = (uint8_t)reason;
+    remember_whole(x);
+    caching_end_flight(x, NEWS_WHOLE);
+}
+
 bool caching_slice_came(struct exchange *x, const struct response *response, uint64_t *bytes)
 {
     struct caching *c = x->caching;
     if (response->status == 206) {
         if (is_what_was_asked(c, response, bytes) && is_certain(response))
             return true;
-        caching_remember_whole(x);
-        caching_not_stored(x, CACHE_REASON_RANGE);
+        caching_refuse_slices(x, CACHE_REASON_RANGE);
+        return false;
+    }
+    if (response->status == 416 && c->slice == 0) { /* nothing is in it */
+        caching_refuse_slices(x, CACHE_REASON_RANGE);
         return false;
     }
     if (response->status == 416) {
         c->role = CACHE_PASS;
-        if (c->slice == 0) /* nothing is in it */
-            caching_remember_whole(x);
         caching_end_flight(x, NEWS_PAST);
         return false;
     }
     if (response->status == 200)
-        caching_remember_whole(x);
+        remember_whole(x);
     turn_whole(x);
     return true;
 }

@@ -201,8 +201,8 @@ void caching_begin(struct exchange *x, const struct response *response, const st
     if (reason == CACHE_REASON_NONE && !make_vary(x, sent, &what.vary))
         reason = CACHE_REASON_VARY;
     if (unlikely(c->of_slice) && reason == CACHE_REASON_NONE && !may_be_shared(&what.policy)) {
-        caching_remember_whole(x); /* asked for each time, slice by slice: that is no gain */
-        reason = CACHE_REASON_LIFETIME;
+        caching_refuse_slices(x, CACHE_REASON_LIFETIME); /* asked for each time, slice by slice: that is no gain */
+        return;
     }
     if (reason != CACHE_REASON_NONE) {
         caching_not_stored(x, reason);
