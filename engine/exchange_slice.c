@@ -17,8 +17,8 @@
 #include "engine/exchange.h"
 #include "proto/condition.h"
 
-#define TURNS_MAX 4u             /* so often the answer is planned anew, or another slice is wanted for it, before its head */
-#define FAR (1ull << 60)         /* no content is so long: a distance from an end that is not known yet */
+#define TURNS_MAX 4u     /* so often the answer is planned anew, or another slice is wanted for it, before its head */
+#define FAR (1ull << 60) /* no content is so long: a distance from an end that is not known yet */
 #define WHOLE_MS 60000u
 #define RANGE_TEXT_BYTES 48u
 
@@ -314,8 +314,7 @@ static void ask_ahead(struct exchange *x)
         object_unused(object);
     bool there = object && caching_use(c, object) != CACHE_USE_VALIDATE;
     uint64_t sequence = cache_sequence(cache);
-    struct flight *flight =
-        there || flight_find(cache, &c->key, &x->request) ? NULL : flight_begin(cache, &c->key);
+    struct flight *flight = there || flight_find(cache, &c->key, &x->request) ? NULL : flight_begin(cache, &c->key);
     if (object && !flight)
         cache_unref(cache, object);
     home_leave(c->home);
@@ -353,8 +352,7 @@ static bool ask_for(struct exchange *x, uint64_t first, uint64_t last)
     h1_put_number(&w, first);
     h1_put_literal(&w, "-");
     h1_put_number(&w, last);
-    return room &&
-           fields_add(&x->request.fields, SLICE("Range"), slice_of(room, (size_t)(w.at - room))) == ERR_OK;
+    return room && fields_add(&x->request.fields, SLICE("Range"), slice_of(room, (size_t)(w.at - room))) == ERR_OK;
 }
 
 bool caching_ask_slice(struct exchange *f, const struct caching *of)

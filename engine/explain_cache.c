@@ -46,6 +46,9 @@ static enum explained_use decide(const struct explanation *e, bool under_way)
     enum explained_use use = cache->selected ? use_of(e, cache->selected) : CACHE_MISSES;
     if (cache->reason != CACHE_REASON_NONE)
         return CACHE_PASSES;
+    if (rule->slice_bytes && e->request.method == METHOD_GET && !answers_at_once(use) &&
+        !(cache->selected && cache->selected->status == 200) && !under_way) /* as exchange_slice.c has it */
+        return CACHE_SLICES;
     if (use == CACHE_MISSES && cache->on_disk && !under_way)
         return CACHE_READS;
     if (!answers_at_once(use) && cache_only_if_cached(rule, &e->request))

@@ -53,6 +53,7 @@ struct explained_route {
     X(CACHE_STALE,      "stale",      "it is answered from the cache with a stale response, which the client allows") \
     X(CACHE_REVALIDATES, "revalidate", "it is answered from the cache with a stale response, and an origin is asked beside it") \
     X(CACHE_VALIDATES,  "validate",   "an origin is asked whether what is stored still holds")                      \
+    X(CACHE_SLICES,     "slices",     "it is answered in slices: each from the cache, or fetched for it")                \
     X(CACHE_REFUSES,    "refuse",     "504: the client wants it from the cache or not at all")
 /* clang-format on */
 #define EXPLAIN_CACHE_AS_ENUM(id, word, sentence) id,

@@ -279,6 +279,17 @@ class Ranges(SliceScene):
                 self.assertEqual(client.response().body, file.content(1048570, 1048580))
 
 
+    def test_explain_and_cache_show(self):
+        path, file = self.file(10 * GIB)
+        self.assertEqual(self.engine.json("explain", self.url(path))["cache"]["now"], "slices")
+        self.part(path, file, 5 * MIB, 5 * MIB + 9)
+        self.settled()
+        code, output, _ = self.engine.command("cache", "show", self.url(path))
+        self.assertEqual(code, 0)
+        self.assertIn("206, 1048576 bytes", output)
+        self.assertIn("| s1048576:5", output)
+
+
 class Conditions(SliceScene):
     def test_if_none_match_and_if_modified_since(self):
         path, file = self.file(5 * MIB)

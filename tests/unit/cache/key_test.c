@@ -740,3 +740,28 @@ Test(cache_tags, too_many_are_not_to_be_stored)
     answers("Cache-Tag", "more");
     cr_assert_not(tags(&rule));
 }
+
+/* Slices ------------------------------------------------------------------------------------------------------- */
+
+static void slice_is(struct cache_key *key, char *room, size_t whole, uint64_t bytes, uint64_t number, const char *line)
+{
+    cache_key_slice(key, room, whole, bytes, number);
+    struct slice found = slice_of(key->text.at + whole, key->text.length - whole);
+    cr_expect(slice_equal(found, slice_of_text(line)), "%.*s, wanted %s", (int)found.length, found.at, line);
+}
+
+Test(key, a_slice_has_a_line_behind_all_others_and_the_url_of_the_whole)
+{
+    char room[CACHE_KEY_BYTES_MAX], before[CACHE_KEY_BYTES_MAX];
+    struct cache_key key;
+    get("example.com/film?x=1");
+    cr_assert_eq(cache_key_make(&rule, &request, &context, room, sizeof room - CACHE_SLICE_LINE_BYTES, &key), ERR_OK);
+    size_t whole = key.text.length;
+    uint64_t hash = key.url_hash;
+    memcpy(before, room, whole);
+    slice_is(&key, room, whole, 1048576, 0, "s1048576:0\n");
+    slice_is(&key, room, whole, 65536, 10239, "s65536:10239\n");
+    slice_is(&key, room, whole, UINT64_MAX, UINT64_MAX, "s18446744073709551615:18446744073709551615\n");
+    cr_expect(key.url_hash == hash && key.url_length < whole);
+    cr_expect_arr_eq(room, before, whole);
+}

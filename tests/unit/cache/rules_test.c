@@ -457,3 +457,44 @@ Test(rules_5_1, of_a_list_of_ages_the_first_counts_and_what_is_none_is_ignored)
         cr_expect_eq(policy.age_s, rows[i].seconds, "%s", rows[i].age);
     }
 }
+
+/* A 206 that the cache asked for itself ---------------------------------------------------------------------------- */
+
+static enum cache_reason part_stored(void)
+{
+    policy = (struct cache_policy){ .lifetime_s = 12345 };
+    return cache_store_reason_of_part(&rule, &request, &response, NOW, NOW, &policy);
+}
+
+Test(rules_part, is_judged_as_the_200_that_it_is_a_part_of)
+{
+    static const struct cache_ttl ttls[] = { { 200, 200, 77 } };
+    EXPECT_REASON(stored_as(206, "max-age=60", true), CACHE_REASON_RANGE);
+    EXPECT_REASON(part_stored(), CACHE_REASON_NONE);
+    cr_expect_eq(policy.lifetime_s, 60);
+    rule.ttls = ttls;
+    rule.ttl_count = 1;
+    EXPECT_REASON(part_stored(), CACHE_REASON_NONE);
+    cr_expect_eq(policy.lifetime_s, 77);
+}
+
+Test(rules_part, what_is_said_counts)
+{
+    EXPECT_REASON(stored_as(206, "no-store", true), CACHE_REASON_RANGE);
+    EXPECT_REASON(part_stored(), CACHE_REASON_NO_STORE);
+    stored_as(206, "private", true);
+    EXPECT_REASON(part_stored(), CACHE_REASON_PRIVATE);
+    stored_as(206, "max-age=60", true);
+    says("Set-Cookie", "a=b");
+    EXPECT_REASON(part_stored(), CACHE_REASON_SET_COOKIE);
+}
+
+Test(rules_part, other_statuses_are_what_they_are)
+{
+    EXPECT_REASON(stored_as(416, "max-age=60", true), CACHE_REASON_RANGE);
+    EXPECT_REASON(part_stored(), CACHE_REASON_RANGE);
+    EXPECT_REASON(stored_as(404, "max-age=60", false), CACHE_REASON_NONE);
+    EXPECT_REASON(part_stored(), CACHE_REASON_NONE);
+    EXPECT_REASON(stored_as(401, "max-age=60", false), CACHE_REASON_STATUS);
+    EXPECT_REASON(part_stored(), CACHE_REASON_STATUS);
+}

@@ -199,6 +199,7 @@ Test(config, what_an_empty_cache_says)
     cr_assert_eq(rule->ttl_count + rule->tag_count + rule->ignore_query_count + rule->bypass_cookie_count + rule->bypass_field_count, 0);
     cr_assert_eq(rule->stale_while_revalidate_s + rule->stale_if_error_s + rule->default_ttl_s, 0);
     cr_assert_eq(rule->object_bytes_max, 64u << 20);
+    cr_assert_eq(rule->slice_bytes, 0);
     cr_assert_eq(config->cache.memory_bytes, 256u << 20);
     cr_assert_eq(config->cache.purge_from_count, 0);
     config_free(config);
@@ -240,6 +241,10 @@ Test(config, the_cache_of_the_full_file)
     cr_assert_eq(config->cache.purge_from_count, 2);
     cr_assert(slice_equal(config->cache.disk.path, SLICE("/var/cache/weir")));
     cr_assert_eq(config->cache.disk.bytes, 10ull << 30);
+    uint32_t sliced = 0;
+    for (uint32_t i = 0; i < config->route_count; i++)
+        sliced += config->routes[i].cache.slice_bytes == 1u << 20;
+    cr_assert_eq(sliced, 1);
     config_free(config);
     whole_release(file);
 }
