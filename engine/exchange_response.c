@@ -203,7 +203,8 @@ static void count_response(struct exchange *x, unsigned status)
     case 5: counter_add(&counters->status_5xx, 1); break;
     default: counter_add(&counters->status_1xx, 1); break;
     }
-    uint64_t us = (x->first_byte_ns - x->forwarded_ns) / 1000;
+    bool resumes = x->first_byte_ns < x->forwarded_ns; /* then its first byte was another's */
+    uint64_t us = ((resumes ? x->worker->loop.now_ns : x->first_byte_ns) - x->forwarded_ns) / 1000;
     latency_record(counters->latency, &counters->latency_us_sum, us);
     if (unlikely(x->pool->config->hedge.percentile))
         hedge_record(&x->pool->share->hedge, us);
@@ -224,7 +225,7 @@ static enum step_verdict relay_interim(struct exchange *x, const struct response
     struct h1_response_plan plan = { .client_minor = x->request.version_minor };
     if (response->status == 101)
         return exchange_origin_failed(x, SERVER_BAD, 0); /* nobody asked for an upgrade */
-    if (x->request.version_minor > 0) {
+    if (x->request.version_minor > 0 && likely(!x->response_begun)) { /* nor between what is stored and the rest */
         if (!write_head(x, response, &plan))
             return short_of_memory(x);
         COUNT(x->worker, responses_1xx);
@@ -327,6 +328,10 @@ static enum step_verdict response_complete(struct exchange *x)
 {
     if (unlikely(x->pipe != NULL))
         splice_end(x);
+    if (unlikely(x->caching != NULL && x->caching->skip)) { /* it was sent more than there is */
+        COUNT(x->worker, response_cuts);
+        return exchange_abort(x, "response_cuts", true);
+    }
     x->response_done = true;
     if (unlikely(x->caching != NULL))
         caching_complete(x);

@@ -17,11 +17,6 @@
 #define SPANS_PER_RUN 3u /* chunk size, content, line end */
 #define CHUNK_HEAD_BYTES 24u
 
-static bool knows_length(const struct body *body)
-{
-    return !body || body->length != BODY_LENGTH_UNKNOWN;
-}
-
 /* Of the whole. */
 static uint64_t length_of(const struct caching *c, const struct object *object)
 {
@@ -84,7 +79,7 @@ static bool plan_parts(struct exchange *x, const struct object *object, struct a
     if (!parts)
         return false;
     *parts = (struct parts){ .ranges = *ranges };
-    uint64_t length = length_of(x->caching, object);
+    uint64_t length = length_of(x->caching, object); /* once: who fills it may be about to say it */
     uint64_t random[2] = { loop_random(&x->worker->loop), loop_random(&x->worker->loop) };
     multipart_init(&parts->multipart, &parts->ranges, length, stored_type(object), random);
     x->caching->parts = parts;
@@ -105,13 +100,13 @@ static bool plan_parts(struct exchange *x, const struct object *object, struct a
 static void plan_answer(struct exchange *x, const struct object *object, struct answer *answer)
 {
     const struct validators validators = { object->etag, object->policy.modified_s, object->policy.date_s };
-    uint64_t length = length_of(x->caching, object);
+    uint64_t length = length_of(x->caching, object); /* once: who fills it may be about to say it */
     uint16_t status = status_of(x->caching, object);
     struct ranges ranges;
     *answer = (struct answer){ .kind = STORED_FULL,
                                .status = status,
                                .length = length,
-                               .known = knows_length(object->body),
+                               .known = length != BODY_LENGTH_UNKNOWN,
                                .content = x->request.method != METHOD_HEAD && status != 204 && status != 304 };
     if (status != 200)
         return;
@@ -305,8 +300,20 @@ enum step_verdict caching_resume(struct exchange *x)
     x->caching->role = CACHE_RESUMING;
     x->forwarding.edits = x->route->request_edits.count ? &x->route->request_edits : NULL;
     x->first_byte_ns = 0;
+    x->fresh_only = true; /* a stale connection could not be told from an answer that fails: there is no other attempt */
     conn_flush(x->client); /* what there was goes out, and makes room */
     return exchange_go(x, STEP_SELECT);
+}
+
+/* Whatever the client asked for, it is the whole that it has a part of. */
+static void ask_for_all(struct exchange *x)
+{
+    for (unsigned i = 0; i < x->request.fields.count; i++) {
+        struct field *field = &x->request.fields.list[i];
+        if (field->id == FIELD_RANGE || field->id == FIELD_IF_RANGE || field->id == FIELD_IF_NONE_MATCH ||
+            field->id == FIELD_IF_MODIFIED_SINCE)
+            field->flags |= FIELD_HOP_BY_HOP;
+    }
 }
 
 /* The one who filled it has given up. */
@@ -319,6 +326,7 @@ static enum step_verdict broken(struct exchange *x)
         COUNT(x->worker, response_cuts);
         return exchange_abort(x, "response_cuts", true);
     }
+    ask_for_all(x);
     return caching_resume(x);
 }
 

@@ -231,6 +231,7 @@ void caching_begin(struct exchange *x, const struct response *response, const st
         caching_end_flight(x, NEWS_ALONE);
     c->role = CACHE_FILLING;
     c->stored = true;
+    caching_restore(x); /* its conditions stand in what c->hot holds */
     if (c->hot)
         hot_unref(c->hot);
     c->hot = NULL;
@@ -441,13 +442,14 @@ bool caching_saves(struct exchange *x, unsigned status)
 static bool goes_on_with(const struct exchange *x, const struct response *response)
 {
     const struct object *object = x->caching->hot->object;
+    uint64_t length = object->body->length; /* where it is known the client was told */
     const struct field *etag = fields_find(&response->fields, FIELD_ETAG);
     bool strong = object->etag.length && !slice_starts(object->etag, SLICE("W/"));
     bool whole = response->framing == FRAMING_LENGTH || response->framing == FRAMING_CHUNKED;
     return response->status == object->status && strong && etag && slice_equal(field_value(etag), object->etag) &&
            whole &&
-           (response->framing != FRAMING_LENGTH || object->body->length == BODY_LENGTH_UNKNOWN ||
-            response->content_length == object->body->length);
+           (length == BODY_LENGTH_UNKNOWN ||
+            (response->framing == FRAMING_LENGTH && response->content_length == length));
 }
 
 static void resume(struct exchange *x, const struct response *response)
@@ -459,6 +461,7 @@ static void resume(struct exchange *x, const struct response *response)
         return;
     }
     c->skip = c->slices ? 0 : c->position;
+    x->origin_keep = response->keep_alive;
     conn_consume(x->origin, response->head_bytes);
     x->response_progress = (struct h1_progress){ 0 };
     h1_body_init(&x->response_body, response->framing, response->content_length);
