@@ -129,6 +129,8 @@ struct caching *caching_new(struct exchange *x);
 struct slice caching_pool_name(struct slice name, const struct field_edits *edits, const struct homes *homes, struct arena *arena);
 /* The exchange has done with the store: gives everything back, and tells those who wait for it. */
 void caching_end(struct exchange *x);
+/* The time for all attempts is over. True: it waited for another's, and does not any more. */
+bool caching_out_of_time(struct exchange *x);
 /* Ends the flight, if there is one, with that news for those who wait. */
 void caching_end_flight(struct exchange *x, enum flight_news news);
 /* To those who waited, a list that nobody else has any more; under the home's lock. object: a reference for each is taken; may be NULL. */

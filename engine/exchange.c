@@ -76,7 +76,7 @@ static void total_timeout(struct timer *timer, uint64_t now_ms)
         exchange_answer(x, 503, "queue_timeouts", SLICE("No server of the pool became free in time\n"));
     } else if (x->leased)
         exchange_out_of_time(x);
-    else
+    else if (likely(!x->caching) || !caching_out_of_time(x))
         return;
     exchange_run(x);
 }

@@ -204,6 +204,8 @@ bool caching_fetch(struct exchange *x, struct flight *flight, uint64_t sequence,
     c->hot = stale ? hot_ref(stale) : NULL;
     caching_shape(f);
     COUNT(x->worker, cache_background);
+    if (f->pool->config->total_ms)
+        timer_set(&f->worker->loop.wheel, &f->timer, f->worker->loop.now_ms + f->pool->config->total_ms);
     exchange_go(f, STEP_SELECT);
     exchange_run_later(f);
     return true;

@@ -139,6 +139,19 @@ static void patience_ended(struct timer *timer, uint64_t now_ms)
     exchange_run(c->exchange);
 }
 
+/* An answer that came at the last moment is taken. */
+bool caching_out_of_time(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    if (c->role != CACHE_WAITING)
+        return false;
+    if (leave_flight(c) || c->news != NEWS_OBJECT) {
+        c->role = CACHE_PASS;
+        exchange_give_up(x, SERVER_TIMEOUT);
+    }
+    return true;
+}
+
 /* Under the home's lock. */
 static void wait_for(struct exchange *x, struct flight *flight)
 {
@@ -482,8 +495,10 @@ static enum step_verdict look_in_home(struct exchange *x, struct flight *own)
         timer_set(&x->worker->loop.wheel, &c->patience, x->worker->loop.now_ms + x->pool->config->first_byte_ms);
     if (unlikely(found.object && !hot)) {
         COUNT(x->worker, no_memory);
-        if (plan == PLAN_WAIT || plan == PLAN_FETCH)
+        if (plan == PLAN_WAIT || plan == PLAN_FETCH) {
             leave_flight(c);
+            drop_object(c);
+        }
         c->flight = found.flight;
         caching_end_flight(x, NEWS_AGAIN);
         return caching_pass(x, CACHE_REASON_FULL);
