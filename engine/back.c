@@ -56,7 +56,7 @@ static void untie(struct conn *conn)
     conn->origin.client = NULL;
 }
 
-void back_close(struct conn *conn)
+static void close_now(struct conn *conn, bool reset)
 {
     struct origin *origin = conn->origin.origin;
     untie(conn);
@@ -65,8 +65,18 @@ void back_close(struct conn *conn)
     if (unlikely(conn->origin.use == ORIGIN_LENT))
         borrow_lost(conn);
     count_out(conn);
-    conn_close(conn, false);
+    conn_close(conn, reset);
     origin_unref(origin);
+}
+
+void back_close(struct conn *conn)
+{
+    close_now(conn, false);
+}
+
+void back_reset(struct conn *conn)
+{
+    close_now(conn, true);
 }
 
 /* Events ------------------------------------------------------------------------------------------------------- */

@@ -35,6 +35,7 @@ bool back_make_room(struct view_pool *pool);
 /* The request is over: onto the shelf, or closed if the shelf says so. */
 void back_keep(struct conn *conn);
 void back_close(struct conn *conn);
+void back_reset(struct conn *conn); /* with RST */
 /* The client's connection ends, and with it the one that is kept for it. */
 void back_client_left(struct conn *client);
 

@@ -58,6 +58,7 @@ struct config_timeouts {
     uint32_t send_ms;       /* client that takes nothing; default 30 s */
     uint32_t drain_ms;      /* graceful stop: deadline for what is in flight; default 30 s */
     uint32_t handshake_ms;  /* a whole TLS handshake, from the connection's begin; default 10 s */
+    uint32_t tunnel_ms;     /* after an upgrade: silence of both sides; default 1 h */
 };
 
 /* A certificate with its chain and key, as files; certificates.c reads them. */

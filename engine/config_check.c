@@ -453,7 +453,7 @@ void finish_redirect(struct decoder *decoder, const struct node *node, void *tar
 static void check_own_answer(struct decoder *decoder, const struct node *node, const struct route *route)
 {
     struct place place = key_place(node, node_find(node, "response-headers") ? "response-headers" : "respond");
-    static const char *const for_origins[] = { "rewrite", "request-headers", "compress", "cache" };
+    static const char *const for_origins[] = { "rewrite", "request-headers", "compress", "cache", "upgrade" };
     for (size_t i = 0; i < ARRAY_LENGTH(for_origins); i++) {
         if (node_find(node, for_origins[i]))
             problem_help(problem_error(decoder->reporter, key_place(node, for_origins[i]), "'%s' does nothing without 'pool'",

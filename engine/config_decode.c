@@ -301,6 +301,7 @@ static decode_function *const decode_functions[ROW_TYPES] = {
     [TYPE_FIELD_NAMES] = decode_lower_texts,
     [TYPE_GLOBS] = decode_texts,
     [TYPE_TAGS] = decode_texts,
+    [TYPE_PROTOCOLS] = decode_texts_or_none,
     [TYPE_CACHE_KEY] = decode_cache_key,
     [TYPE_TTLS] = decode_ttls,
     [TYPE_SECTION] = decode_section,

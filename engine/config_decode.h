@@ -35,6 +35,7 @@ void decode_hash_key(struct decoder *decoder, const struct row *row, const struc
 void decode_address(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_words(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_texts(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
+void decode_texts_or_none(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_lower_texts(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_networks(struct decoder *decoder, const struct row *row, const struct node *node, void *target);
 void decode_name_servers(struct decoder *decoder, const struct row *row, const struct node *node, void *target);

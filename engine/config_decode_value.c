@@ -218,6 +218,16 @@ void decode_texts(struct decoder *decoder, const struct row *row, const struct n
     memcpy((char *)target + row->count_offset, &count, sizeof count);
 }
 
+/* Or the word for no text at all. */
+void decode_texts_or_none(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
+{
+    const uint32_t none = 0;
+    if (node->kind == NODE_SCALAR && slice_equal(node->text, slice_of_text(row->zero)))
+        memcpy((char *)target + row->count_offset, &none, sizeof none);
+    else
+        decode_texts(decoder, row, node, target);
+}
+
 void decode_lower_texts(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
 {
     struct slice *texts;

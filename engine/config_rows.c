@@ -246,9 +246,13 @@ static const struct row route_rows[] = {
     { .word = "response-headers", .type = TYPE_SECTION, MEMBER(route, response_edits), .section = &section_response_edits },
     { .word = "compress", .type = TYPE_SECTION, MEMBER(route, compress), .section = &section_compress },
     { .word = "cache", .type = TYPE_SECTION, MEMBER(route, cache), .section = &section_route_cache },
+    { .word = "upgrade", .type = TYPE_PROTOCOLS, MEMBER(route, upgrade.protocols), LENGTH_AT(route, upgrade.count), .check = value_check_protocol,
+      .least = 1, .most = 16, .usual = "websocket", .zero = "none", .applies = route_has_pool,
+      .doc = "Protocols that clients may go on in once the origin has agreed (Upgrade, 101): websocket, whose handshake is checked on both sides, or the "
+             "name of another; or none. A request for a websocket where none may pass is answered 403, other protocols that are not in the list are not "
+             "offered to the origin. The bytes that follow pass as they are, see timeouts.tunnel." },
     { .word = "limit", .type = TYPE_LATER, .doc = "rate limiting" },
     { .word = "waf", .type = TYPE_LATER, .doc = "the request filter" },
-    { .word = "websocket", .type = TYPE_LATER, .doc = "WebSocket" },
 };
 const struct section section_route = {
     .noun = "route", SECTION(route, route_rows), .finish = finish_route,
@@ -291,6 +295,9 @@ static const struct row timeout_rows[] = {
       .doc = "What a graceful stop waits for requests in flight." },
     { .word = "handshake", .type = TYPE_DURATION, MEMBER(config_timeouts, handshake_ms), .least = 10, .most = HOUR_MS, .usual = "10s",
       .doc = "A whole TLS handshake, from the moment the connection is there." },
+    { .word = "tunnel", .type = TYPE_DURATION, MEMBER(config_timeouts, tunnel_ms), .least = 10, .most = 7 * DAY_MS, .usual = "1h",
+      .doc = "After an upgrade, to WebSocket for one: silence of both sides, after which the tunnel is closed. Nothing else ends one: neither the pool's "
+             "timeouts nor a reload." },
 };
 static const struct section section_timeouts = {
     .noun = "timeouts", SECTION(config_timeouts, timeout_rows), .always = true, .doc = "How long clients may take.",

@@ -50,6 +50,7 @@
     X(TYPE_FIELD_NAMES, "field names")                \
     X(TYPE_GLOBS, "names or patterns")                \
     X(TYPE_TAGS, "tags")                              \
+    X(TYPE_PROTOCOLS, "names of protocols")           \
     X(TYPE_CACHE_KEY, "parts of the key")             \
     X(TYPE_TTLS, "statuses with durations")           \
     X(TYPE_SECTION, "keys")                           \

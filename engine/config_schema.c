@@ -274,6 +274,7 @@ static schema_function *const schema_functions[ROW_TYPES] = {
     [TYPE_FIELD_NAMES] = schema_texts,
     [TYPE_GLOBS] = schema_texts,
     [TYPE_TAGS] = schema_texts,
+    [TYPE_PROTOCOLS] = schema_texts,
     [TYPE_CACHE_KEY] = schema_cache_key,
     [TYPE_TTLS] = schema_ttls,
     [TYPE_SECTION] = schema_nested,

@@ -241,10 +241,13 @@ static void show_texts(struct emitter *e, const struct row *row, const void *tar
     const struct slice *names;
     uint32_t count = row_items(row, target);
     memcpy(&names, row_member_const(row, target), sizeof names);
-    if (count == 0)
+    if (count == 0 && !row->zero)
         return;
     show_key(e, row);
-    emit_texts(e, names, count);
+    if (count == 0)
+        emit_bare(e, row->zero, false);
+    else
+        emit_texts(e, names, count);
 }
 
 static void show_text(struct emitter *e, const struct row *row, const void *target)
@@ -613,6 +616,7 @@ static show_function *const show_functions[ROW_TYPES] = {
     [TYPE_FIELD_NAMES] = show_texts,
     [TYPE_GLOBS] = show_texts,
     [TYPE_TAGS] = show_texts,
+    [TYPE_PROTOCOLS] = show_texts,
     [TYPE_CACHE_KEY] = show_cache_key,
     [TYPE_TTLS] = show_ttls,
     [TYPE_SECTION] = show_nested,

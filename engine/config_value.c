@@ -369,6 +369,19 @@ const char *value_check_tag(struct slice text)
     return NULL;
 }
 
+/* RFC 9110 7.8: protocol-name ["/" protocol-version]. */
+const char *value_check_protocol(struct slice text)
+{
+    const char *slash = text.length ? memchr(text.at, '/', text.length) : NULL;
+    struct slice name = slash ? slice_of(text.at, (size_t)(slash - text.at)) : text;
+    struct slice version = slash ? slice_of(slash + 1, text.length - name.length - 1) : name;
+    if (text.length > 64 || !field_is_token(name) || !field_is_token(version))
+        return "a protocol is written as in Upgrade: websocket, SPDY/3.1";
+    if (slice_equal_nocase(name, SLICE("h2c")) || slice_equal_nocase(name, SLICE("h2")) || slice_equal_nocase(name, SLICE("http")))
+        return "requests inside a tunnel would pass every route unseen: HTTP is for listeners";
+    return NULL;
+}
+
 const char *value_check_path(struct slice text)
 {
     if (text.length == 0 || text.at[0] != '/')

@@ -65,6 +65,7 @@ const char *value_check_media_type(struct slice text);
 const char *value_check_media_pattern(struct slice text); /* a glob for them */
 const char *value_check_name_pattern(struct slice text);  /* a glob for names of cookies and of parameters of a query */
 const char *value_check_tag(struct slice text);           /* of stored responses */
+const char *value_check_protocol(struct slice text);      /* to upgrade to */
 const char *value_check_path(struct slice text);         /* canonical (uri.h) */
 const char *value_check_target(struct slice text);       /* of a health check: path with an optional query */
 const char *value_check_socket_path(struct slice text);

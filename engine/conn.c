@@ -230,6 +230,43 @@ bool conn_unsent(const struct conn *conn)
     return !chain_empty(&conn->out) || (conn->tls && !chain_empty(&conn->tls->out));
 }
 
+/* The half-close: everything that was to be sent has been. */
+static void shut_down(struct conn *conn)
+{
+    if (conn->shut || conn->deaf)
+        return;
+    if (conn->tls && conn_tls_owes_farewell(conn)) {
+        worker_flush_later(conn->worker, conn);
+        return;
+    }
+    conn->shut = true;
+    shutdown(conn->fd, SHUT_WR);
+}
+
+static void ended_sending(struct conn *conn)
+{
+    shut_down(conn);
+    if (conn->shut)
+        conn->events->drained(conn);
+}
+
+void conn_end_sending(struct conn *conn)
+{
+    MUST(conn->state == CONN_OPEN);
+    if (conn->shutting)
+        return;
+    conn->shutting = true;
+    if (!conn_unsent(conn) && !op_armed(&conn->send))
+        shut_down(conn);
+    else
+        conn_flush(conn);
+}
+
+bool conn_is_spent(const struct conn *conn)
+{
+    return conn->ended && queue_empty(&conn->in) && !conn->waiter.waiting;
+}
+
 static void send_done(struct op *op, int32_t result, uint32_t flags)
 {
     (void)flags;
@@ -257,6 +294,8 @@ static void send_done(struct op *op, int32_t result, uint32_t flags)
     conn->sending = 0;
     if (unlikely(conn_unsent(conn)))
         worker_flush_later(conn->worker, conn);
+    else if (unlikely(conn->shutting) && conn->state == CONN_OPEN)
+        shut_down(conn);
     else if (unlikely(conn->state == CONN_FINISHING)) {
         if (conn->tls && conn_tls_owes_farewell(conn))
             worker_flush_later(conn->worker, conn);
@@ -307,6 +346,8 @@ bool conn_send(struct conn *conn, struct send_vectors *vectors)
     if (op_armed(&conn->send) || chain_empty(out)) {
         if (conn->state == CONN_FINISHING && !op_armed(&conn->send) && !conn_unsent(conn) && !conn->shut)
             finish_sending(conn);
+        else if (unlikely(conn->shutting) && conn->state == CONN_OPEN && !op_armed(&conn->send) && !conn_unsent(conn))
+            ended_sending(conn);
         return true;
     }
     conn->sending = out->bytes;

@@ -31,6 +31,7 @@ struct origin;
 struct listener;
 struct tls;
 struct race;
+struct tunnel;
 
 enum conn_state {
     CONN_FREE,
@@ -106,6 +107,7 @@ struct conn {
     bool held;            /* not receiving: the owner takes the bytes by itself (splice.c) */
     bool flushing;        /* on the worker's list */
     bool shut;            /* FIN was sent */
+    bool shutting;        /* it will be, after what is queued (conn_end_sending) */
     bool cut;             /* it did not end but was reset: what came before may be less than was sent */
     bool deaf;            /* a send failed: the peer takes nothing more, but what it sent before may still come */
     bool client_side;     /* which member of the union */
@@ -117,6 +119,7 @@ struct conn {
     const struct conn_events *events;
     struct worker *worker;
     struct exchange *exchange; /* the one this conn serves now */
+    struct tunnel *tunnel;     /* it is one side of (tunnel.h), whose events its are; NULL: none */
     struct op receive, send, other;
     struct timer timer;
     struct tls *tls; /* NULL: plain */
@@ -154,6 +157,15 @@ void conn_consume(struct conn *conn, uint64_t bytes);
 
 /* The owner has looked at all of `in` and needs more of it: taken up again even if much waits. */
 void conn_need_more(struct conn *conn);
+
+/*
+ * FIN after what is queued (TLS: close_notify before it), and receiving goes on: a half-close (RFC 9293 3.6). Nothing may be queued from then on. conn->shut
+ * says when it was sent, events->drained has come by then.
+ */
+void conn_end_sending(struct conn *conn);
+
+/* Nothing more comes, and all that came was consumed. */
+bool conn_is_spent(const struct conn *conn);
 
 /* Content can be sent and received: connected, and TLS's handshake over. */
 bool conn_is_ready(const struct conn *conn);

@@ -133,7 +133,9 @@ void conn_tls_open(struct conn *conn)
     case TLS_DONE:
         break;
     }
-    if (unlikely(!chain_empty(&tls->out)))
+    if (unlikely(!chain_empty(&tls->out)) && conn->shut)
+        chain_clear(&tls->out);
+    else if (unlikely(!chain_empty(&tls->out)))
         conn_flush(conn); /* the answer to a key update */
 }
 
@@ -162,7 +164,7 @@ void conn_tls_seal(struct conn *conn)
         chain_clear(&conn->out); /* what came before it is still sent, and the end follows */
     else if (verdict == TLS_WANTS_ROOM)
         conn_tls_wait_for_block(conn);
-    else if (verdict == TLS_DONE && conn->state == CONN_FINISHING)
+    else if (verdict == TLS_DONE && (conn->state == CONN_FINISHING || conn->shutting))
         (void)tls_close(tls, &conn->worker->tls_room);
 }
 

@@ -16,6 +16,7 @@
 #include "engine/metrics.h"
 #include "engine/socket.h"
 #include "engine/splice.h"
+#include "engine/tunnel.h"
 
 /* The driver --------------------------------------------------------------------------------------------------- */
 
@@ -115,6 +116,8 @@ void exchange_drop(struct exchange *x)
         metrics_forget(x);
     if (unlikely(x->coder != NULL))
         exchange_drop_coder(x);
+    if (unlikely(x->tunnel != NULL))
+        tunnel_free(x->tunnel);
     if (x->answer_owned)
         free(x->answer_memory);
     view_unpin(x->view);
@@ -203,7 +206,7 @@ static void write_log(struct exchange *x)
     access_log_add(worker->log, &entry);
 }
 
-static void account(struct exchange *x)
+void exchange_count(struct exchange *x)
 {
     struct worker *worker = x->worker;
     counter_sub(&worker->stats->in_flight, 1);
@@ -211,7 +214,14 @@ static void account(struct exchange *x)
     COUNT_BYTES(worker, client_sent_bytes, x->response_content);
     COUNT_BYTES(worker, client_received_bytes, x->request_content);
     latency_record(worker->stats->latency, &worker->stats->latency_us_sum, us_between(x->begun_ns, worker->loop.now_ns));
-    if (access_log_on(worker->log))
+}
+
+/* A tunnel was counted when its request was answered; its log line comes now. */
+static void account(struct exchange *x)
+{
+    if (likely(!x->tunnel))
+        exchange_count(x);
+    if (access_log_on(x->worker->log))
         write_log(x);
 }
 
@@ -256,6 +266,7 @@ enum step_verdict exchange_finish(struct exchange *x)
     bool complete = x->response_done;
     bool more_may_come = !x->request_done || x->request.keep_alive;
     bool sink = conn_is_sink(client);
+    bool over = !complete || reset || x->tunnel; /* a tunnel has sent all there was */
     if (likely(!sink))
         account(x);
     leave_pool(x);
@@ -265,7 +276,7 @@ enum step_verdict exchange_finish(struct exchange *x)
     exchange_drop(x);
     if (unlikely(sink))
         sink_close(client);
-    else if (!complete || reset)
+    else if (unlikely(over))
         front_close(client, reset);
     else
         front_next(client, keep, more_may_come);

@@ -15,6 +15,7 @@
  *   AWAIT    content goes on to the origin; the response's head   exchange_response.c, exchange_hedge.c
  *   RELAY    content both ways                                    exchange_response.c
  *   SERVE    the answer comes from the store                      exchange_serve.c
+ *   TUNNEL   after a 101: bytes both ways, in another protocol    exchange_upgrade.c, tunnel.c
  *   REPLY    an answer of the engine's own                        exchange_reply.c
  *   FINISH   counted, logged, both connections handed on          exchange.c
  *
@@ -46,7 +47,8 @@
     X(STEP_RELAY,   exchange_relay)   \
     X(STEP_FINISH,  exchange_finish)  \
     X(STEP_REPLY,   exchange_reply)   \
-    X(STEP_SERVE,   exchange_serve)
+    X(STEP_SERVE,   exchange_serve)   \
+    X(STEP_TUNNEL,  exchange_tunnel)
 /* clang-format on */
 #define STEP_AS_ENUM(id, function) id,
 enum exchange_step { EXCHANGE_STEPS(STEP_AS_ENUM) STEPS };
@@ -64,6 +66,7 @@ struct pipe;
 struct metrics_job;
 struct content_coder;
 struct caching;
+struct tunnel;
 
 /* A second server beside a late first one: exchange_hedge.c. */
 struct hedge {
@@ -103,6 +106,7 @@ struct exchange {
     bool reset_client;     /* close the client's connection with RST */
     bool answer_begun;     /* REPLY: the head was queued */
     bool answer_owned;     /* REPLY: answer_memory is to be freed */
+    bool upgrading;        /* the origin is asked to go on in forwarding.upgrade */
     uint16_t status;       /* sent to the client; 0: none yet */
     struct worker *worker;
     struct view *view;
@@ -117,6 +121,7 @@ struct exchange {
     struct member *member;
     struct pipe *pipe;
     struct caching *caching; /* the route has a cache (caching.h), and LOOKUP was there; NULL otherwise */
+    struct tunnel *tunnel; /* TUNNEL; NULL before */
     struct content_coder *coder; /* the response's content is coded on its way; NULL: as it is */
     const char *why; /* of an answer that is our own, for the log: a row of stats */
 
@@ -225,6 +230,19 @@ void exchange_release_origin(struct exchange *x, bool keep);
 
 /* Moves request content towards the origin. False: the exchange went to another step (look at x->step). */
 bool exchange_pump_request(struct exchange *x);
+
+/* What the request asks of Upgrade, by its route (exchange_upgrade.c). False: it is refused, look at x->step. */
+bool exchange_plan_upgrade(struct exchange *x);
+/* The origin answered 101: a tunnel is opened, or the origin has failed. */
+enum step_verdict exchange_upgrade(struct exchange *x, struct response *response);
+
+/* A head goes into the client's queue, with what the route says of it. False: no memory. */
+struct h1_response_plan;
+bool exchange_write_response(struct exchange *x, const struct response *response, const struct h1_response_plan *plan);
+/* Its server is credited with an answer of this status, before it is known whether the client gets it. */
+void exchange_count_response(struct exchange *x, unsigned status);
+/* The request is answered: counted, with the time that it took. */
+void exchange_count(struct exchange *x);
 
 /* Gives the coder back, counted. */
 void exchange_drop_coder(struct exchange *x);

@@ -13,7 +13,7 @@
 
 static bool may_hedge(const struct exchange *x)
 {
-    return !x->hedged && x->first_byte_ns == 0 && x->attempts <= x->pool->config->retries && x->request.framing == FRAMING_NONE &&
+    return !x->hedged && !x->upgrading && x->first_byte_ns == 0 && x->attempts <= x->pool->config->retries && x->request.framing == FRAMING_NONE &&
            method_is_idempotent(x->request.method);
 }
 

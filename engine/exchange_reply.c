@@ -106,6 +106,11 @@ static unsigned answer_fields(struct exchange *x, struct field_edit fields[ANSWE
         add_field(fields, &count, FIELD_OTHER, SLICE("Cache-Status"), caching_status(x));
     if (x->answer_status == 405)
         add_field(fields, &count, FIELD_OTHER, SLICE("Allow"), SLICE("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));
+    if (x->answer_status == 426 && x->why) { /* of WebSocket's version (RFC 6455 4.4, RFC 9110 15.5.22) */
+        add_field(fields, &count, FIELD_CONNECTION, SLICE("Connection"), SLICE("Upgrade"));
+        add_field(fields, &count, FIELD_UPGRADE, SLICE("Upgrade"), SLICE("websocket"));
+        add_field(fields, &count, FIELD_OTHER, SLICE("Sec-WebSocket-Version"), SLICE("13"));
+    }
     if (x->answer_status == 503)
         add_field(fields, &count, FIELD_RETRY_AFTER, SLICE("Retry-After"), SLICE("1"));
     if (!x->why && x->route)

@@ -83,6 +83,8 @@ static enum step_verdict refuse_head(struct exchange *x, enum codec_fault fault)
 static bool accept_kind(struct exchange *x)
 {
     enum refusal refusal = refusal_of(&x->request, x->view->config->limits.body_bytes_max);
+    if (unlikely(x->request.upgrade) && upgrade_wants_websocket(&x->request))
+        x->client_keep = false; /* as below, should there be no tunnel */
     if (likely(refusal == REFUSAL_NONE))
         return true;
     if (refusal == REFUSAL_CONTENT)
@@ -155,6 +157,8 @@ static enum step_verdict to_pool(struct exchange *x)
     }
     if (unlikely(!codec_count_forwards(&x->request)))
         return exchange_answer(x, 204, NULL, SLICE_NONE);
+    if (unlikely(x->request.upgrade) && !exchange_plan_upgrade(x))
+        return STEP_NEXT;
     if (x->pool->config->total_ms)
         timer_set(&x->worker->loop.wheel, &x->timer, x->worker->loop.now_ms + x->pool->config->total_ms);
     return exchange_go(x, unlikely(caching_is_on(x)) ? STEP_LOOKUP : STEP_SELECT);
@@ -190,7 +194,7 @@ static bool must_wait(struct exchange *x)
 {
     if (conn_is_ready(x->client))
         x->early = x->forwarding.early_data = false;
-    return x->early && (!method_is_idempotent(x->request.method) || x->request.framing != FRAMING_NONE);
+    return x->early && (!method_is_idempotent(x->request.method) || x->request.framing != FRAMING_NONE || x->request.upgrade);
 }
 
 enum step_verdict exchange_route(struct exchange *x)

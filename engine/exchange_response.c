@@ -175,7 +175,7 @@ static void plan_coding(struct exchange *x, const struct response *response, str
     plan->coding = choice.coding;
 }
 
-static bool write_head(struct exchange *x, const struct response *response, const struct h1_response_plan *plan)
+bool exchange_write_response(struct exchange *x, const struct response *response, const struct h1_response_plan *plan)
 {
     struct h1_writer w;
     struct conn_room room;
@@ -191,8 +191,7 @@ static bool write_head(struct exchange *x, const struct response *response, cons
     return conn_write_end(x->client, &w, &room);
 }
 
-/* Before it is known whether the client gets it: of its server it says the same. */
-static void count_response(struct exchange *x, unsigned status)
+void exchange_count_response(struct exchange *x, unsigned status)
 {
     struct server_counters *counters = x->member->server->counters;
     counter_add(&counters->responses, 1);
@@ -220,13 +219,13 @@ static enum step_verdict short_of_memory(struct exchange *x)
 }
 
 /* 1xx: passed on to clients that know them (RFC 9110 15.2); the real one follows. */
-static enum step_verdict relay_interim(struct exchange *x, const struct response *response)
+static enum step_verdict relay_interim(struct exchange *x, struct response *response)
 {
     struct h1_response_plan plan = { .client_minor = x->request.version_minor };
     if (response->status == 101)
-        return exchange_origin_failed(x, SERVER_BAD, 0); /* nobody asked for an upgrade */
+        return exchange_upgrade(x, response);
     if (x->request.version_minor > 0 && likely(!x->response_begun)) { /* nor between what is stored and the rest */
-        if (!write_head(x, response, &plan))
+        if (!exchange_write_response(x, response, &plan))
             return short_of_memory(x);
         COUNT(x->worker, responses_1xx);
         conn_flush(x->client);
@@ -250,7 +249,7 @@ static bool content_was_read(const struct exchange *x)
 static enum step_verdict begin_response(struct exchange *x, const struct response *response)
 {
     struct h1_response_plan plan;
-    count_response(x, response->status);
+    exchange_count_response(x, response->status);
     if (unlikely(response->status >= 400) && exchange_retries_status(x, response->status))
         return STEP_NEXT;
     if (unlikely(x->caching != NULL) && caching_head(x, response))
@@ -265,11 +264,11 @@ static enum step_verdict begin_response(struct exchange *x, const struct respons
         if (x->caching->fetch && !x->caching->filling)
             return exchange_abort(x, NULL, false); /* it was only for the store */
     }
-    if (unlikely(!write_head(x, response, &plan)))
+    if (unlikely(!exchange_write_response(x, response, &plan)))
         return short_of_memory(x);
     x->status = response->status;
     x->response_begun = true;
-    x->origin_keep = response->keep_alive && response->framing != FRAMING_UNTIL_CLOSE && content_was_read(x);
+    x->origin_keep = response->keep_alive && response->framing != FRAMING_UNTIL_CLOSE && content_was_read(x) && !x->upgrading;
     conn_consume(x->origin, response->head_bytes);
     x->response_progress = (struct h1_progress){ 0 };
     h1_body_init(&x->response_body, response->framing, response->content_length);

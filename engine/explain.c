@@ -337,6 +337,20 @@ static void write_head(struct explanation *e)
         e->head = slice_of(e->head_room, (size_t)(w.at - e->head_room));
 }
 
+/* As exchange_plan_upgrade does. False: refused. */
+static bool plan_upgrade(struct explanation *e)
+{
+    struct upgrade upgrade;
+    enum upgrade_verdict verdict = upgrade_of(&e->route->upgrade, &e->request, &upgrade);
+    if (verdict == UPGRADE_ASKED)
+        e->forwarding.upgrade = upgrade.protocol;
+    else if (verdict == UPGRADE_FORBIDDEN)
+        end_with(e, EXPLAIN_REFUSED, 403, "upgrade_refused", "the route lets no upgrade to websocket pass");
+    else if (verdict != UPGRADE_NONE)
+        end_with(e, EXPLAIN_REFUSED, verdict == UPGRADE_BAD ? 400 : 426, "upgrade_malformed", upgrade.why);
+    return verdict == UPGRADE_NONE || verdict == UPGRADE_ASKED;
+}
+
 static enum err go_to_pool(struct explanation *e)
 {
     end_with(e, EXPLAIN_POOL, 0, NULL, NULL);
@@ -352,6 +366,8 @@ static enum err go_to_pool(struct explanation *e)
         end_with(e, EXPLAIN_REFUSED, 204, NULL, "Max-Forwards is 0: the proxy is the one asked");
         return ERR_OK;
     }
+    if (!plan_upgrade(e))
+        return ERR_OK;
     if (e->route->cache.on && e->homes)
         explain_ask_cache(e);
     enum err result = ask_pool(e);

@@ -10,7 +10,6 @@
 #define REFUSAL_ROWS(X)                                                                      \
     X(REFUSAL_CONNECT, 501, "upgrade_refused", "CONNECT is not supported")                   \
     X(REFUSAL_TRACE, 405, "trace_refused", "TRACE is not supported")                         \
-    X(REFUSAL_WEBSOCKET, 501, "upgrade_refused", "Upgrade to websocket is not supported")    \
     X(REFUSAL_CONTENT, 413, "body_too_large", "The request's content is too large")
 #define REFUSAL_AS_ENUM(id, status, why, sentence) id,
 enum refusal { REFUSAL_NONE, REFUSAL_ROWS(REFUSAL_AS_ENUM) REFUSALS };

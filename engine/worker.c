@@ -17,6 +17,7 @@
 #include "engine/listener.h"
 #include "engine/race.h"
 #include "engine/splice.h"
+#include "engine/tunnel.h"
 
 #define WORKER_RING_ENTRIES 4096u
 #define TRIM_BLOCKS_KEPT 256u
@@ -178,6 +179,7 @@ static enum err take_memory(struct worker *worker, const struct worker_plan *pla
     slab_init(&worker->exchanges, sizeof(struct exchange), WORKER_EXCHANGES);
     slab_init(&worker->sessions, sizeof(struct tls), plan->conns_max);
     slab_init(&worker->races, race_bytes(), plan->conns_max);
+    slab_init(&worker->tunnels, sizeof(struct tunnel), WORKER_EXCHANGES);
     worker->tls_room = (struct tls_room){ &worker->blocks, malloc(TLS_ROOM_BYTES) };
     map_init(&worker->origins, WORKER_ORIGINS, loop_random(&worker->loop), loop_random(&worker->loop));
     map_init(&worker->lines, RECORDS_MAX, loop_random(&worker->loop), loop_random(&worker->loop));
@@ -223,6 +225,7 @@ static void release_memory(struct worker *worker)
     slab_release(&worker->exchanges);
     slab_release(&worker->sessions);
     slab_release(&worker->races);
+    slab_release(&worker->tunnels);
     slab_release(&worker->conns);
     hot_table_free(worker->hot);
 }
@@ -410,7 +413,9 @@ static void close_client(void *object, void *argument)
     struct conn *conn = object;
     if (conn->magic != CONN_MAGIC || !conn->client_side || (!conn->client.listener && !conn->sink))
         return;
-    if (conn->exchange)
+    if (conn->tunnel)
+        tunnel_stop(conn->tunnel);
+    else if (conn->exchange)
         exchange_cut(conn->exchange);
     else
         front_close(conn, true);

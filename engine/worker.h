@@ -71,7 +71,7 @@ static inline void place_return(_Atomic uint64_t *taken) { atomic_fetch_sub_expl
 struct worker {
     struct loop loop; /* first: a loop's owner is found from it */
     struct block_pool blocks;
-    struct slab conns, exchanges, sessions, races;
+    struct slab conns, exchanges, sessions, races, tunnels;
     struct tls_room tls_room;
     struct conn *shake_first, **shake_tail; /* handshakes that can go on (conn_tls.h) */
     struct pipe_pool *pipes;

@@ -81,6 +81,7 @@ struct forwarding {
     struct slice client_subject, client_fingerprint; /* of that certificate */
     struct slice hsts;           /* value of Strict-Transport-Security for responses, in place of the origin's; empty: none */
     struct slice set_cookie;     /* value of a further Set-Cookie for the response; empty: none */
+    struct slice upgrade;        /* the protocol to ask the origin for, with Connection: Upgrade; empty: none */
     bool early_data;             /* the request came in TLS's early data (RFC 8470 5.1) */
     bool client_trusted;         /* the peer is a listed proxy: its X-Forwarded-* and Forwarded are kept and appended to */
     bool forwarded_x;            /* send X-Forwarded-For, -Proto, -Host */

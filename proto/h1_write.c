@@ -232,7 +232,10 @@ static void put_request_framing(struct h1_writer *w, const struct request *reque
 
 static void put_request_connection(struct h1_writer *w, const struct request *request, const struct forwarding *forwarding)
 {
-    if (request->te_trailers) {
+    if (unlikely(forwarding->upgrade.length)) {
+        h1_put(w, request->te_trailers ? SLICE("TE: trailers\r\nConnection: TE, Upgrade\r\n") : SLICE("Connection: Upgrade\r\n"));
+        h1_put_field(w, SLICE("Upgrade"), forwarding->upgrade);
+    } else if (request->te_trailers) {
         h1_put_literal(w, "TE: trailers\r\nConnection: TE");
         h1_put(w, forwarding->upstream_keep_alive ? SLICE("\r\n") : SLICE(", close\r\n"));
     } else if (!forwarding->upstream_keep_alive)
@@ -292,7 +295,10 @@ static void put_status_line(struct h1_writer *w, unsigned status, struct slice r
 
 static void put_response_connection(struct h1_writer *w, const struct h1_response_plan *plan)
 {
-    if (!plan->keep_alive)
+    if (unlikely(plan->upgrade.length)) {
+        h1_put_literal(w, "Connection: Upgrade\r\n");
+        h1_put_field(w, SLICE("Upgrade"), plan->upgrade);
+    } else if (!plan->keep_alive)
         h1_put_literal(w, "Connection: close\r\n");
     else if (plan->client_minor == 0)
         h1_put_literal(w, "Connection: keep-alive\r\n");

@@ -39,7 +39,7 @@ void h1_put_field(struct h1_writer *w, struct slice name, struct slice value); /
  * A request head as this intermediary forwards it, origin-form (or asterisk-form), HTTP/1.1: request line, Host first,
  * end-to-end fields in their order, the route's edits, Via, X-Forwarded-* / Forwarded, framing exactly once and in our own
  * spelling (Content-Length, or Transfer-Encoding: chunked), Expect when expects_continue, TE: trailers when te_trailers (with Connection: TE),
- * Connection: close only when !upstream_keep_alive. A request with FRAMING_LENGTH carries its Content-Length, also 0.
+ * Connection: close only when !upstream_keep_alive; Connection: Upgrade and Upgrade where forwarding->upgrade names a protocol. A request with FRAMING_LENGTH carries its Content-Length, also 0.
  * Untrusted clients' X-Forwarded-*, Forwarded, X-Real-IP and X-Client-Verify, -Subject, -Fingerprint are dropped and replaced.
  */
 void h1_write_request(struct h1_writer *w, const struct request *request, const struct forwarding *forwarding);
@@ -57,6 +57,7 @@ struct h1_response_plan {
     bool stored;              /* the response comes from a store: Age and, with FRAMING_LENGTH, Content-Length are written */
     uint32_t age_s;
     struct slice cache_status; /* a further Cache-Status (RFC 9211); empty: none */
+    struct slice upgrade;     /* 101: the protocol that follows, with Connection: Upgrade; empty: none */
     bool varies;              /* Vary names Accept-Encoding, also where the origin's does not */
 };
 

@@ -11,6 +11,7 @@
 
 #include "cache/rule.h"
 #include "engine/policy/compress.h"
+#include "engine/policy/upgrade.h"
 #include "proto/message.h"
 
 enum host_pattern_kind { HOST_EXACT, HOST_SUFFIX };
@@ -66,6 +67,7 @@ struct route {
     struct field_edits response_edits;
     struct compress_rule compress;
     struct cache_rule cache;
+    struct upgrade_rule upgrade;
 };
 
 /* The first of routes that matches, or NULL. */
