@@ -82,6 +82,12 @@ static void cache_line(const struct stats_view *view, struct text *text)
         text_format(text, "cache disk      %llu objects, %s of %s\n", (unsigned long long)view->disk.objects, disk_used, disk_most);
 }
 
+static void tunnels_line(const struct worker_stats *total, struct text *text)
+{
+    if (counter_get(&total->tunnels_opened))
+        text_format(text, "tunnels         %llu open, %llu opened\n", get(&total->tunnels), get(&total->tunnels_opened));
+}
+
 void report_status(const struct stats_view *view, struct text *text, struct text *json)
 {
     const struct worker_stats *total = &view->total;
@@ -100,6 +106,7 @@ void report_status(const struct stats_view *view, struct text *text, struct text
                 (unsigned long long)latency_quantile(total->latency, 0.5), (unsigned long long)latency_quantile(total->latency, 0.99),
                 up, view->server_count, get(&total->retries), get(&total->blocks), get(&total->allocations));
     cache_line(view, text);
+    tunnels_line(total, text);
     text_add(json, SLICE("{"));
     put_string(json, "version", slice_of_text(view->version));
     put_string(json, "config", view->config_file);
