@@ -204,8 +204,10 @@ void decode_texts(struct decoder *decoder, const struct row *row, const struct n
 {
     uint32_t count = node_items(node), taken = 0;
     if (node->kind == NODE_MAP || count < row->least || count > row->most) {
-        problem_error(decoder->reporter, node->place, "'%s' is a list of 1 to %u %s", row->word, (unsigned)row->most,
-                      row_type_noun(row->type));
+        struct config_problem *problem = problem_error(decoder->reporter, node->place, "'%s' is a list of 1 to %u %s", row->word,
+                                                       (unsigned)row->most, row_type_noun(row->type));
+        if (row->zero)
+            problem_help(problem, "or %s", row->zero);
         return;
     }
     struct slice *texts = decode_take(decoder, count, sizeof *texts);

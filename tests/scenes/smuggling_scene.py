@@ -124,6 +124,11 @@ def corpus():
     yield "an upgrade to h2c with settings", get(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"), [(b"GET", b"/g", b"")]
     yield "an upgrade with content", post(b"Connection: Upgrade", b"Upgrade: h2c", length(SMUGGLED), body=SMUGGLED), [(b"POST", b"/p", SMUGGLED)]
     yield "a websocket that hides a request", get(b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 777", body=SMUGGLED), REFUSED
+    websocket = [b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+    yield "a websocket with content that hides a request", get(*websocket, length(SMUGGLED), body=SMUGGLED), REFUSED
+    yield "a websocket in chunks that hides a request", get(*websocket, te, body=b"%x\r\n" % len(SMUGGLED) + SMUGGLED + b"\r\n0\r\n\r\n"), REFUSED
+    yield "a websocket with two keys", get(*websocket, websocket[-1], body=SMUGGLED), REFUSED
+    yield "a websocket with another version beside its own", get(*websocket, b"Sec-WebSocket-Version: 8", body=SMUGGLED), REFUSED
     yield "CONNECT that hides a request", b"CONNECT scene:80 HTTP/1.1\r\nHost: scene:80\r\n\r\n" + SMUGGLED, REFUSED
     yield "CONNECT in small letters", b"connect scene:80 HTTP/1.1\r\nHost: scene:80\r\n\r\n" + SMUGGLED, REFUSED
     yield "another port in the target", b"GET http://scene:81/g HTTP/1.1\r\nHost: scene:82\r\n\r\n", REFUSED

@@ -90,6 +90,21 @@ Test(h1_write, trailers_are_asked_for_anew)
     forwards("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: te\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n");
 }
 
+Test(h1_write, an_upgrade_is_asked_for_and_granted_in_our_spelling)
+{
+    forwarding.upgrade = SLICE("websocket");
+    forwards("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c, WebSocket\r\nConnection: Upgrade, X\r\nX: 1\r\nSec-WebSocket-Key: k\r\n\r\n",
+             "GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: k\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    forwards("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, Upgrade\r\nUpgrade: websocket\r\n\r\n",
+             "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    struct h1_writer w = h1_writer_of(out, sizeof out);
+    struct h1_response_plan plan = { .upgrade = SLICE("websocket"), .client_minor = 1 };
+    read_response("HTTP/1.1 101 x\r\nUPGRADE: websocket\r\nConnection: upgrade, Y\r\nY: 1\r\nSec-WebSocket-Accept: a\r\n\r\n");
+    response.interim = false; /* the last that HTTP says */
+    h1_write_response(&w, &response, &request, &forwarding, &plan);
+    wrote(&w, "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+}
+
 #define CLAIMS "X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 1\r\nX-Real-IP: 6.6.6.6\r\n"
 
 Test(h1_write, claims_of_a_client_that_is_not_trusted_are_replaced)
