@@ -124,6 +124,17 @@ static bool answer(struct reader *r, size_t head)
     return !chunked || send_all(r->fd, "0\r\n\r\n", 5);
 }
 
+/* Whatever comes goes back, until its end. */
+static void echo(struct reader *r, size_t head)
+{
+    drop(r, head);
+    bool well = send_all(r->fd, "HTTP/1.1 101 Echo\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", 57);
+    do {
+        well = well && send_all(r->fd, r->bytes, r->length);
+        drop(r, r->length);
+    } while (well && fill(r));
+}
+
 static void *serve(void *argument)
 {
     struct reader *r = calloc(1, sizeof *r);
@@ -133,6 +144,10 @@ static void *serve(void *argument)
         while ((end = find_end(r)) < 0)
             if (!fill(r))
                 goto out;
+        if (strstr(r->bytes, "\r\nUpgrade: echo\r\n")) {
+            echo(r, (size_t)end);
+            break;
+        }
         if (!answer(r, (size_t)end))
             break;
     }
@@ -189,9 +204,9 @@ static void setup(void)
     weir_port = port_of(probe);
     close(probe);
     snprintf(yaml, sizeof yaml,
-             "workers: 1\npin: false\nlisteners: [ { address: 127.0.0.1:%u } ]\nroutes: [ { pool: app } ]\nlog: { level: error }\n"
+             "workers: 1\npin: false\nlisteners: [ { address: 127.0.0.1:%u } ]\nroutes: [ { pool: app, upgrade: echo } ]\nlog: { level: error }\n"
              "pools: { app: { servers: [ 127.0.0.1:%u ], timeouts: { first-byte: 20m, between: 20m, connect: 5m } } }\n"
-             "timeouts: { body: 20m, send: 20m, head: 10s, idle: 20m }\ncontrol: { socket: off }\n",
+             "timeouts: { body: 20m, send: 20m, head: 10s, idle: 20m, tunnel: 7d }\ncontrol: { socket: off }\n",
              weir_port, origin_port);
     struct config *config = config_parse(slice_of_text(yaml), "sim", &problems);
     cr_assert_not_null(config, "%s", problems.list[0].message);
@@ -320,6 +335,72 @@ Test(sim, clients_that_leave_at_any_moment_hurt_nobody)
     for (unsigned i = 0; i < 4; i++)
         pthread_join(deserters[i], NULL);
     pthread_join(client, NULL);
+}
+
+struct speaker {
+    int fd;
+    size_t bytes;
+    unsigned salt;
+};
+
+/* Says all that it has to say, in runs of any size, and that this was all. */
+static void *speak(void *argument)
+{
+    const struct speaker *speaker = argument;
+    char run[5000];
+    for (size_t at = 0; at < speaker->bytes;) {
+        size_t n = size_min(speaker->bytes - at, 1 + mix64(sim_seed + at) % sizeof run);
+        for (size_t i = 0; i < n; i++)
+            run[i] = byte_at(at + i, speaker->salt);
+        cr_assert(send_all(speaker->fd, run, n));
+        at += n;
+    }
+    shutdown(speaker->fd, SHUT_WR);
+    return NULL;
+}
+
+static void read_echo(struct reader *r, const struct speaker *speaker)
+{
+    ssize_t end;
+    while ((end = find_end(r)) < 0)
+        cr_assert(fill(r));
+    cr_assert_eq(strncmp(r->bytes, "HTTP/1.1 101 ", 13), 0, "%.60s", r->bytes);
+    drop(r, (size_t)end);
+    size_t at = 0;
+    do {
+        for (size_t i = 0; i < r->length; i++, at++)
+            cr_assert_eq(r->bytes[i], byte_at(at, speaker->salt), "the tunnel differs at %zu", at);
+        drop(r, r->length);
+    } while (fill(r));
+    cr_assert_eq(at, speaker->bytes);
+}
+
+static void *run_tunnel(void *argument)
+{
+    static const char head[] = "GET / HTTP/1.1\r\nHost: sim\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+    unsigned number = (unsigned)(intptr_t)argument;
+    struct reader *r = calloc(1, sizeof *r);
+    for (unsigned n = 0; n < 4; n++) {
+        pthread_t thread;
+        r->fd = connect_to_weir();
+        struct speaker speaker = { r->fd, some_size(number * 10 + n) * 2, number + n };
+        cr_assert(send_all(r->fd, head, sizeof head - 1));
+        pthread_create(&thread, NULL, speak, &speaker);
+        read_echo(r, &speaker);
+        pthread_join(thread, NULL);
+        close(r->fd);
+    }
+    free(r);
+    return NULL;
+}
+
+Test(sim, tunnels_pass_every_byte_and_both_ends)
+{
+    pthread_t tunnels[CLIENTS];
+    for (intptr_t i = 0; i < CLIENTS; i++)
+        pthread_create(&tunnels[i], NULL, run_tunnel, (void *)i);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        pthread_join(tunnels[i], NULL);
 }
 
 Test(sim, time_passes_for_a_slow_head)
