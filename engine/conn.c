@@ -264,7 +264,8 @@ void conn_end_sending(struct conn *conn)
 
 bool conn_is_spent(const struct conn *conn)
 {
-    return conn->ended && queue_empty(&conn->in) && !conn->waiter.waiting;
+    bool sealed_waits = conn->tls && conn->waiter.waiting; /* for a block to be opened into */
+    return conn->ended && queue_empty(&conn->in) && !sealed_waits;
 }
 
 static void send_done(struct op *op, int32_t result, uint32_t flags)

@@ -124,15 +124,19 @@ static bool answer(struct reader *r, size_t head)
     return !chunked || send_all(r->fd, "0\r\n\r\n", 5);
 }
 
+static _Atomic int echoes; /* under way */
+
 /* Whatever comes goes back, until its end. */
 static void echo(struct reader *r, size_t head)
 {
+    echoes++;
     drop(r, head);
     bool well = send_all(r->fd, "HTTP/1.1 101 Echo\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", 57);
     do {
         well = well && send_all(r->fd, r->bytes, r->length);
         drop(r, r->length);
     } while (well && fill(r));
+    echoes--;
 }
 
 static void *serve(void *argument)
@@ -375,16 +379,17 @@ static void read_echo(struct reader *r, const struct speaker *speaker)
     cr_assert_eq(at, speaker->bytes);
 }
 
+static const char upgrade[] = "GET / HTTP/1.1\r\nHost: sim\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+
 static void *run_tunnel(void *argument)
 {
-    static const char head[] = "GET / HTTP/1.1\r\nHost: sim\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
     unsigned number = (unsigned)(intptr_t)argument;
     struct reader *r = calloc(1, sizeof *r);
     for (unsigned n = 0; n < 4; n++) {
         pthread_t thread;
         r->fd = connect_to_weir();
         struct speaker speaker = { r->fd, some_size(number * 10 + n) * 2, number + n };
-        cr_assert(send_all(r->fd, head, sizeof head - 1));
+        cr_assert(send_all(r->fd, upgrade, sizeof upgrade - 1));
         pthread_create(&thread, NULL, speak, &speaker);
         read_echo(r, &speaker);
         pthread_join(thread, NULL);
@@ -401,6 +406,36 @@ Test(sim, tunnels_pass_every_byte_and_both_ends)
         pthread_create(&tunnels[i], NULL, run_tunnel, (void *)i);
     for (unsigned i = 0; i < CLIENTS; i++)
         pthread_join(tunnels[i], NULL);
+}
+
+static void *run_tunnel_deserter(void *argument)
+{
+    unsigned number = (unsigned)(intptr_t)argument;
+    struct linger now = { .l_onoff = 1 };
+    char bytes[60000] = "";
+    for (unsigned n = 0; n < 12; n++) {
+        int fd = connect_to_weir();
+        send_all(fd, upgrade, sizeof upgrade - 1);
+        usleep((useconds_t)(mix64(sim_seed + number) % 20000));
+        send_all(fd, bytes, mix64(sim_seed ^ n) % sizeof bytes);
+        usleep((useconds_t)(mix64(sim_seed + n) % 20000));
+        if (n % 3)
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+        close(fd);
+    }
+    return NULL;
+}
+
+Test(sim, the_other_side_is_told_of_clients_that_leave_tunnels)
+{
+    pthread_t deserters[CLIENTS];
+    for (intptr_t i = 0; i < CLIENTS; i++)
+        pthread_create(&deserters[i], NULL, run_tunnel_deserter, (void *)i);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        pthread_join(deserters[i], NULL);
+    for (unsigned i = 0; echoes > 0 && i < 3000; i++)
+        usleep(10000);
+    cr_assert_eq(echoes, 0);
 }
 
 Test(sim, time_passes_for_a_slow_head)
