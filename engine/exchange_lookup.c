@@ -348,9 +348,9 @@ static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct fo
         admit(x, found->object);
     if (use == CACHE_USE_FRESH || use == CACHE_USE_STALE)
         return use == CACHE_USE_FRESH ? PLAN_SERVE : PLAN_STALE;
-    c->forward = !found->object               ? (others ? "vary-miss" : "uri-miss")
+    c->forward = !found->object                       ? (others ? "vary-miss" : "uri-miss")
                  : caching_is_fresh(x, found->object) ? "request"
-                                              : "stale";
+                                                      : "stale";
     if (!x->response_begun && cache_only_if_cached(c->rule, &x->request))
         return !found->object && !c->slices && caching_may_read(x) ? PLAN_READ : PLAN_ONLY;
     if (use == CACHE_USE_REVALIDATE) {

@@ -87,8 +87,7 @@ static bool plan_parts(struct exchange *x, const struct object *object, struct a
     if (ranges->count == 1) {
         answer->kind = STORED_PART;
         answer->length = range_bytes(&ranges->list[0]);
-        answer->range =
-            slice_of(answer->range_text, content_range_write(answer->range_text, &ranges->list[0], length));
+        answer->range = slice_of(answer->range_text, content_range_write(answer->range_text, &ranges->list[0], length));
         return true;
     }
     answer->kind = STORED_PARTS;

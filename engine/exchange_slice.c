@@ -8,7 +8,7 @@
  *
  * The first slice that is needed says how long the whole is, and what the head says. Where a part is asked for by its distance from the end, slice 0 is asked first.
  * Once the head was written all slices must be of the same version: the same strong ETag, or without one the same Last-Modified; and the same length. Otherwise the client
- * is cut, and all that is stored for the URL goes. Before the head the newest slice counts, and the answer is planned anew from it.
+ * is cut, and all that is stored for the URL goes; if that happens again soon, the whole is asked for. Before the head the newest slice counts, and the answer is planned anew from it.
  *
  * An origin that answers the whole, or anything but a 206, is taken at its word: that is stored as the whole (the flight goes over to the whole's key), and who waits
  * is served from it. What cannot be in slices (no strong validator, other parts than were asked for, no lifetime) is remembered for a while, and goes the way it would without them.
@@ -183,10 +183,22 @@ enum cache_use caching_slice_use(const struct caching *c, struct object *object,
     return stands_in ? CACHE_USE_STALE : use;
 }
 
+/* A second time within a while: servers that do not agree on their validators, say. Then one answer must come from one of them. */
+static void remember_change(struct exchange *x)
+{
+    struct hot_pass *whole = whole_of(x);
+    uint64_t now_ms = x->worker->loop.now_ms;
+    if (whole->url_hash == x->caching->key.url_hash && whole->until_ms + WHOLE_MS > now_ms)
+        remember_whole(x);
+    else
+        *whole = (struct hot_pass){ x->caching->key.url_hash, now_ms };
+}
+
 /* It does not fit to what was sent: whoever asks next gets all of the new version. */
 static enum step_verdict changed(struct exchange *x)
 {
     const struct caching *c = x->caching;
+    remember_change(x);
     struct purge purge = { .kind = PURGE_URL, .text = slice_of(c->key.text.at, c->key.url_length) };
     struct purge_count count;
     homes_purge_url(x->worker->shared->homes, &purge, &count);
@@ -262,6 +274,7 @@ bool caching_slice_plan(struct exchange *x)
     if (slices->forward && !c->forward)
         c->forward = slices->forward;
     c->hit = c->hit && !c->forward;
+    c->stored = c->forward != NULL;
     return read_content_range(object, &range, &slices->length) &&
            (!object->etag.length || arena_copy(&x->arena, object->etag, &slices->etag) == ERR_OK);
 }

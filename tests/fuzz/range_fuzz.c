@@ -101,6 +101,7 @@ static void has_what_is_stored(void)
         return;
     request.method = METHOD_GET;
     request.fields.count = 0;
+    request.fields.present = 0;
     MUST(fields_add(&request.fields, SLICE("If-None-Match"), stored.etag) == ERR_OK);
     MUST(condition_of(&request, &stored, 200) == CONDITION_NOT_MODIFIED);
     MUST(fields_add(&request.fields, SLICE("If-Match"), stored.etag) == ERR_OK);
