@@ -331,6 +331,7 @@ void caching_content(void *exchange, struct slice data)
         char *at = c->filling->body ? room_for(c, &room) : NULL;
         if (!at) {
             COUNT(x->worker, cache_refused);
+            caching_remember_pass(x); /* those who read it are cut: not the next ones, too */
             caching_break(x);
             c->reason = CACHE_REASON_FULL;
             return;

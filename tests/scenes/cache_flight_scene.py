@@ -1,11 +1,14 @@
 """Several want at once what is not stored: one request to the origin, its answer for all as it comes, and what happens when one of them fails."""
+import re
+import signal
 import threading
 import time
 import unittest
 
-from cache_props import Answer, CacheScene, Gate, Reader, caching, is_hit, status_of
+from cache_props import GATE_HEAD, Answer, CacheScene, Gate, Reader, caching, is_hit, status_of
 from props import content
-from stage import SLOW, wait_for
+from proxy_props import ProxyOrigin
+from stage import SLOW, Client, Origin, wait_for
 
 class Flights(CacheScene):
     MEMORY = "128MiB"
@@ -232,6 +235,202 @@ class Flights(CacheScene):
         go.set()
         wait_for("the new one", lambda: self.engine.get("/swr").body == b"new")
         self.assertEqual(self.shelf.count("/swr"), 2)
+
+
+class Resumed(CacheScene):
+    """Whoever has a part of what broke off gets the rest from the origin, if that has the same."""
+
+    MEMORY = "128MiB"
+    BODY = content(40000)
+    HEAD = GATE_HEAD + b'ETag: "s"\r\n'
+
+    def half_read(self, path, framing="length"):
+        """A reader that has half of what then breaks off: the one who asked first, too."""
+        gate = Gate(self.BODY[:20000], self.BODY[20000:], head=self.HEAD, framing=framing)
+        self.shelf.put(path, gate)
+        self.addCleanup(gate.go, 100)
+        first = self.engine.connect()
+        self.addCleanup(first.close)
+        first.send_request(path)
+        first.head()
+        gate.go()
+        first.exactly(20000)
+        late = self.engine.connect()
+        self.addCleanup(late.close)
+        late.send_request(path)
+        self.assertEqual(late.head()[0], 200)
+        got = b""
+        while len(got) < 20000:
+            got += late.exactly(int(late.until(b"\r\n"), 16) + 2)[:-2] if framing == "chunked" else late.exactly(20000)
+        self.assertEqual(got, self.BODY[:20000])
+        gate.cut = True
+        return gate, late
+
+    def rest(self, client):
+        got = client.buffer
+        client.socket.settimeout(2)
+        try:
+            while client.fill():
+                got, client.buffer = got + client.buffer, b""
+        except OSError:
+            pass
+        return got
+
+    def test_the_rest_comes_from_the_origin(self):
+        self.play()
+        gate, late = self.half_read("/rest")
+        self.shelf.put("/rest", caching(600, 'ETag: "s"', body=self.BODY))
+        gate.go()
+        self.assertEqual(late.exactly(20000), self.BODY[20000:])
+        self.assertEqual(self.shelf.count("/rest"), 2)
+
+    def test_what_the_origin_says_before_its_answer_does_not_get_into_the_content(self):
+        self.play()
+        gate, late = self.half_read("/early")
+        self.shelf.put("/early", caching(600, 'ETag: "s"', body=self.BODY, early=True))
+        gate.go()
+        self.assertEqual(late.exactly(20000), self.BODY[20000:])
+        self.assertEqual(self.rest(late), b"")
+
+    def test_no_more_than_was_said_comes_from_an_origin_that_says_no_length_now(self):
+        self.play()
+        gate, late = self.half_read("/more")
+        self.shelf.put("/more", caching(600, 'ETag: "s"', body=self.BODY + b"HTTP/1.1 200 OK\r\n\r\n", framing="chunked"))
+        gate.go()
+        self.assertLessEqual(len(self.rest(late)), 20000)
+
+    def test_less_than_was_said_is_no_whole_answer(self):
+        self.play()
+        gate, late = self.half_read("/less")
+        self.shelf.put("/less", caching(600, 'ETag: "s"', body=self.BODY[:30000], framing="chunked"))
+        gate.go()
+        self.assertLess(len(self.rest(late)), 20000)
+        self.assertTrue(late.closed())
+
+    def test_less_than_was_sent_is_no_whole_answer(self):
+        self.play()
+        gate, late = self.half_read("/short", framing="chunked")
+        self.shelf.put("/short", caching(600, 'ETag: "s"', body=self.BODY[:10000], framing="chunked"))
+        gate.go()
+        try:
+            self.assertIsNone(late.chunks())
+        except ConnectionError:
+            pass
+
+    def test_of_the_server_it_says_how_long_it_took(self):
+        self.play()
+        gate, late = self.half_read("/took")
+        self.shelf.put("/took", caching(600, 'ETag: "s"', body=self.BODY))
+        gate.go()
+        self.assertEqual(late.exactly(20000), self.BODY[20000:])
+        with Client(self.engine.admin) as client:
+            client.send_request("/metrics")
+            seconds = re.findall(r"^weir_server_first_byte_seconds_sum\{.*\} (.*)$", client.response().body.decode(), re.M)
+        self.assertEqual(len(seconds), 1)
+        self.assertLess(float(seconds[0]), 60)
+
+    def test_what_was_to_be_validated_is_not_asked_for_again(self):
+        """Its conditions were of what has gone since."""
+        origin = Origin(lambda exchange: self.shelf(exchange))
+        self.addCleanup(origin.stop)
+        self.play(routes='  - { match: { path: "/again/**" }, pool: again, cache: {} }', pools=f"  again: {{ retries: 2, servers: [ {origin.address} ] }}")
+        self.shelf.put("/again/a", caching(1, "Age: 100", 'ETag: "old"', body=b"old"))
+        self.miss("/again/a")
+        body = content(15 << 20)
+        gate = Gate(body[:14 << 20], body[14 << 20:], head=self.HEAD, framing="length")
+        self.addCleanup(gate.go, 100)
+        self.shelf.put("/again/a", gate)
+        slow = self.engine.connect()
+        self.addCleanup(slow.close)
+        slow.send_request("/again/a")
+        slow.head()
+        gate.go()
+        time.sleep(SLOW / 10)  # it has taken what it will, and another goes on for it
+        self.assertEqual(self.shelf.last("/again/a").field("If-None-Match"), '"old"')
+        self.assertEqual(self.engine.command("purge", self.url("/again/a"))[0], 0)
+        self.shelf.put("/again/a", caching(600, 'ETag: "s"', body=body))
+        gate.cut = True
+        gate.go()
+        self.assertTrue(slow.exactly(len(body)) == body)
+        self.assertEqual(self.shelf.count("/again/a"), 3)
+        self.assertIsNone(self.shelf.last("/again/a").field("If-None-Match"))
+
+
+class Bounds(CacheScene):
+    """What is fetched without a client, or for several, has ends too."""
+
+    def test_a_stop_does_not_wait_for_what_is_fetched(self):
+        self.play(top="timeouts: { drain: 300ms }")
+        gates = [Gate(b"a" * 5000, b"b" * 5000) for _ in range(8)]
+        before = [self.engine.connect() for _ in range(32)]
+        for number, gate in enumerate(gates):
+            self.addCleanup(gate.go, 100)
+            self.shelf.put(f"/stop/{number}", gate)
+            gate.go()
+            client = self.engine.connect()
+            self.addCleanup(client.close)
+            client.send_request(f"/stop/{number}")
+            client.head()
+        for client in before:
+            client.close()
+        wait_for("them to go", lambda: self.engine.counter("clients") <= len(gates))
+        self.engine.process.send_signal(signal.SIGTERM)
+        wait_for("the end", self.engine.ended)
+        self.assertEqual(self.engine.process.returncode, 0, self.engine.log())
+        self.assertNotIn("internal error", self.engine.log())
+
+    def test_the_time_for_all_attempts_holds_for_who_waits(self):
+        origin = Origin(lambda exchange: self.shelf(exchange))
+        self.addCleanup(origin.stop)
+        self.play(routes='  - { match: { path: "/timed/**" }, pool: timed, cache: {} }',
+                  pools=f"  timed: {{ timeouts: {{ total: 1s, first-byte: 60s }}, retries: 0, servers: [ {origin.address} ] }}")
+        gate = Gate(b"text", first=False)
+        self.addCleanup(gate.go, 100)
+        self.shelf.keep("/timed/a", gate)
+        readers = [Reader(self, "/timed/a", ["Range: bytes=0-1"])]
+        self.assertTrue(gate.arrived.acquire(timeout=SLOW))
+        readers += [Reader(self, "/timed/a"), Reader(self, "/timed/a", ["Range: bytes=0-1"])]
+        for reader in readers:
+            reader.thread.join(SLOW / 2)
+            self.assertEqual(reader.response and reader.response.status, 504)
+        wait_for("the fetch to end", lambda: self.engine.server(origin.address)["busy"] == 0)
+
+    def test_what_turns_out_to_be_too_large_is_not_shared_again(self):
+        self.play(rule="{ max-object: 64KiB }", top="workers: 1")
+        body = content(200000)
+        gates = [Gate(body[:50000], body[50000:], first=False) for _ in range(4)]
+        for gate in gates:
+            self.addCleanup(gate.go, 100)
+        self.shelf.put("/large", *gates)
+        first = [Reader(self, "/large")]
+        self.assertTrue(gates[0].arrived.acquire(timeout=SLOW))
+        first += [Reader(self, "/large")]
+        wait_for("it to wait", lambda: self.engine.json("cache", "status")["collapsed"] == 1)
+        for gate in gates[:2]:
+            gate.go(4)
+        for reader in first:
+            response = reader.done()
+            self.assertTrue(response is None or not response.complete or response.body == body)
+        self.assertEqual(self.shelf.count("/large"), 2)
+        again = [Reader(self, "/large") for _ in range(2)]
+        for gate in gates[2:]:
+            gate.go(4)
+        for reader in again:
+            self.assertTrue(reader.done().body == body)
+
+    def test_kept_connections_that_begin_with_a_header_go_with_the_one_who_fetched(self):
+        origin = ProxyOrigin(lambda exchange: self.shelf(exchange))
+        self.addCleanup(origin.stop)
+        self.play(routes='  - { match: { path: "/proxied/**" }, pool: proxied, cache: {} }',
+                  pools=f"  proxied: {{ servers: [ {origin.address} ], proxy-protocol: v2 }}")
+        self.shelf.keep("/proxied/a", caching(600, body=content(1000)))
+        with self.engine.connect() as client:
+            client.send_request("/proxied/a", headers=["Range: bytes=0-9"])
+            response = client.response()
+            self.assertEqual((response.status, response.body), (206, content(10)))
+            self.assertEqual(self.shelf.last("/proxied/a").field("X-Forwarded-For"), "127.0.0.1")
+            wait_for("the connection to be closed", lambda: self.engine.server(origin.address)["open"] == 0)
+            self.assertEqual(self.engine.server(origin.address)["idle"], 0)
 
 
 if __name__ == "__main__":
