@@ -203,6 +203,12 @@ static inline bool caching_may_read(const struct exchange *x)
 }
 /* READING, with the flight. False: the disk has it not, or no time. */
 bool caching_read(struct exchange *x, struct flight *flight);
+/* These three under the home's lock. Found for a second use: it is worth a place on the disk, if it has none. */
+void caching_admit(const struct exchange *x, struct object *object);
+/* Stored, or known not to hold: what the disk has of it is not to come back. */
+void caching_replaced(const struct exchange *x, const struct object *object);
+/* Stored with what a 304 said: both, since it is used, and may go on from a front table without being found again. */
+void caching_freshened(const struct exchange *x, struct object *object);
 /* All that is stored for a URL part of a key, in memory and on the disk; answers how many objects that were, of the two the larger number. */
 uint64_t caching_forget(struct exchange *x, struct slice url);
 /* The same for a PURGE, which is answered once the disk has it. */

@@ -222,8 +222,7 @@ static void drop_all(struct disk_volume *volume)
 static bool is_filling(struct disk_volume *volume)
 {
     pthread_mutex_lock(&volume->lock);
-    bool filling =
-        volume->queue_count >= DISK_QUEUE / 8 || volume->queue_bytes >= volume->disk->queue_bytes_max / 8;
+    bool filling = volume->queue_count >= DISK_QUEUE / 8 || volume->queue_bytes >= volume->disk->queue_bytes_max / 8;
     pthread_mutex_unlock(&volume->lock);
     return filling;
 }

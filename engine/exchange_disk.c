@@ -1,6 +1,6 @@
 /*
- * What an exchange has to do with the disk behind the store: before it goes to the origin for what memory has not, it looks there; and what it
- * purges is purged there too.
+ * What an exchange has to do with the disk behind the store: before it goes to the origin for what memory has not, it looks there; what is used a
+ * second time is written there; and what it purges is purged there too.
  *
  * Who reads from the disk may lead a flight meanwhile: those who want the same wait for it as for an origin, and look again when it is in memory. The disk
  * answers within a time of its own (DISK_WAIT_MS), so no timer is needed here.
@@ -31,6 +31,28 @@ bool caching_read(struct exchange *x, struct flight *flight)
     return true;
 }
 
+/* Writing ------------------------------------------------------------------------------------------------------ */
+
+void caching_admit(const struct exchange *x, struct object *object)
+{
+    struct disk *disk = caching_disk(x);
+    if (disk)
+        disk_admit(disk, x->caching->home, object);
+}
+
+void caching_replaced(const struct exchange *x, const struct object *object)
+{
+    struct disk *disk = caching_disk(x);
+    if (unlikely(disk != NULL))
+        disk_replaced(disk, object);
+}
+
+void caching_freshened(const struct exchange *x, struct object *object)
+{
+    caching_replaced(x, object);
+    caching_admit(x, object);
+}
+
 /* Purging ------------------------------------------------------------------------------------------------------ */
 
 /* A PURGE on its way to the disk; it outlives an exchange that leaves. */
@@ -51,7 +73,8 @@ static uint64_t purge_url(struct exchange *x, struct slice url, void (*done)(voi
     homes_purge_url(x->worker->shared->homes, &purge, &in_memory);
     if (unlikely(disk != NULL))
         disk_purge_finish(disk, &x->worker->loop, &purge, &again, done, argument);
-    return u64_max(in_memory.objects, on_disk.objects); /* most of what is in memory is on the disk, too, or the other way round */
+    return u64_max(in_memory.objects,
+                   on_disk.objects); /* most of what is in memory is on the disk, too, or the other way round */
 }
 
 uint64_t caching_forget(struct exchange *x, struct slice url)

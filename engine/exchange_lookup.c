@@ -328,14 +328,6 @@ bool caching_is_fresh(const struct exchange *x, const struct object *object)
            policy->lifetime_s > cache_age(policy, loop_unix_seconds(&x->worker->loop));
 }
 
-/* A second use: it is worth a place on the disk, if it has none. */
-static void admit(const struct exchange *x, struct object *object)
-{
-    struct disk *disk = caching_disk(x);
-    if (disk)
-        disk_admit(disk, x->caching->home, object);
-}
-
 static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct found *found)
 {
     struct caching *c = x->caching;
@@ -345,7 +337,7 @@ static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct fo
     if (unlikely(c->slices != NULL) && found->object)
         use = caching_slice_use(c, found->object, use);
     else if (unlikely(x->worker->disk != NULL) && use == CACHE_USE_FRESH)
-        admit(x, found->object);
+        caching_admit(x, found->object);
     if (use == CACHE_USE_FRESH || use == CACHE_USE_STALE)
         return use == CACHE_USE_FRESH ? PLAN_SERVE : PLAN_STALE;
     c->forward = !found->object                       ? (others ? "vary-miss" : "uri-miss")

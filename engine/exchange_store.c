@@ -239,24 +239,6 @@ void caching_begin(struct exchange *x, const struct response *response, const st
 
 /* Filling ------------------------------------------------------------------------------------------------------ */
 
-/* Under the home's lock: what the disk has of this is not to come back. */
-static void old_on_disk(const struct exchange *x, const struct object *object)
-{
-    struct disk *disk = caching_disk(x);
-    if (unlikely(disk != NULL))
-        disk_replaced(disk, object);
-}
-
-/* Likewise; what is validated is used, and may go on from a front table without coming by again. */
-static void freshened_on_disk(const struct exchange *x, struct object *object)
-{
-    struct disk *disk = caching_disk(x);
-    if (likely(!disk))
-        return;
-    disk_replaced(disk, object);
-    disk_admit(disk, x->caching->home, object);
-}
-
 static void end_filling(struct exchange *x, bool complete)
 {
     struct caching *c = x->caching;
@@ -268,7 +250,7 @@ static void end_filling(struct exchange *x, bool complete)
         cache_break(cache, object);
     else if (cache_complete(cache, object)) {
         COUNT(x->worker, cache_stored);
-        old_on_disk(x, object);
+        caching_replaced(x, object);
     }
     home_leave(c->home);
     caching_end_flight(x, NEWS_AGAIN);
@@ -401,7 +383,7 @@ static void not_modified(struct exchange *x, const struct response *response)
         struct cache *cache = home_enter(c->home);
         object = cache_freshen(cache, hot->object, &what);
         if (object)
-            freshened_on_disk(x, object);
+            caching_freshened(x, object);
         home_leave(c->home);
     }
     struct hot *fresh = object ? hot_take(x->worker, c->home, object, purges) : NULL;
@@ -498,7 +480,7 @@ static void head_came(struct exchange *x, const struct response *response)
     if (same)
         fresh = cache_freshen(cache, object, &what);
     if (fresh || !same)
-        old_on_disk(x, object);
+        caching_replaced(x, object);
     if (fresh)
         cache_unref(cache, fresh);
     cache_unref(cache, object);

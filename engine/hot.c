@@ -8,7 +8,7 @@
 #define HOTS_MAX 131072u
 #define HOT_KEEP_MS 10000u
 #define HOT_LOOK_MS 60000u /* what is used is looked up again after that, so that the disk keeps what it has of it */
-#define HOT_SHARE 8u /* the tables of all workers hold this part of the memory at most */
+#define HOT_SHARE 8u       /* the tables of all workers hold this part of the memory at most */
 
 struct hot_table *hot_table_new(const struct homes *homes, uint32_t workers)
 {
@@ -108,9 +108,12 @@ static struct hot *make(struct worker *worker, struct home *home, struct object 
         home_leave(home);
         return NULL;
     }
-    *hot = (struct hot){
-        .object = object, .home = home, .worker = worker, .purges = purges, .used_ms = worker->loop.now_ms, .taken_ms = worker->loop.now_ms
-    };
+    *hot = (struct hot){ .object = object,
+                         .home = home,
+                         .worker = worker,
+                         .purges = purges,
+                         .used_ms = worker->loop.now_ms,
+                         .taken_ms = worker->loop.now_ms };
     lent_block_init(&hot->memory, cache_base(home->cache), gone);
     hot->wake.woken = run_readers;
     return hot;
