@@ -2,6 +2,7 @@
 import gzip
 import json
 import random
+import re
 import threading
 import unittest
 
@@ -368,6 +369,22 @@ class Served(CacheScene):
     @classmethod
     def setUpClass(cls):
         cls.play_for_all()
+
+    def test_both_workers_serve_it_and_its_bytes_are_there_once(self):
+        self.shelf.keep("/hot", caching(body=content(1 << 20)))
+        before = self.engine.json("cache", "status")
+        clients = [self.engine.connect() for _ in range(32)]  # the kernel spreads them
+        for _ in range(3):
+            for client in clients:
+                client.send(b"GET /hot HTTP/1.1\r\nHost: hot\r\n\r\n")
+                self.assertEqual(client.response().body == content(1 << 20), True)
+        for client in clients:
+            client.close()
+        after = self.engine.json("cache", "status")
+        self.assertEqual((self.shelf.count("/hot"), after["objects"] - before["objects"]), (1, 1))
+        self.assertLess(after["bytes"] - before["bytes"], 1.1 * (1 << 20))
+        hits = [int(number) for number in re.findall(r'^weir_cache_hits_total\{worker="\d+"\} (\d+)', self.engine.command("metrics")[1], re.MULTILINE)]
+        self.assertEqual([number > 0 for number in hits], [True, True], hits)
 
     def test_http_1_0_gets_what_came_in_chunks(self):
         for framing in ("chunked", "length", "close"):
