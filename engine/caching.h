@@ -245,7 +245,7 @@ enum step_verdict caching_slice_whole(struct exchange *x);
 bool caching_slice_plan(struct exchange *x);
 /* c->hot has the content at that position. */
 bool caching_slice_has(const struct caching *c, uint64_t position);
-/* To LOOKUP: for the slice at that position before the head was written; for the next one; for the same once more, since its fetch broke off. */
+/* To LOOKUP: for the slice at that position before the head was written; for the next one, once the client has taken most of what there was; for the same once more, since its fetch broke off. */
 enum step_verdict caching_slice_first(struct exchange *x, uint64_t position);
 enum step_verdict caching_slice_next(struct exchange *x);
 enum step_verdict caching_slice_again(struct exchange *x);

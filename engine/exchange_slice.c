@@ -21,6 +21,7 @@
 #define FAR (1ull << 60) /* no content is so long: a distance from an end that is not known yet */
 #define WHOLE_MS 60000u
 #define RANGE_TEXT_BYTES 48u
+#define QUEUED_MOST (256u * 1024u) /* of earlier slices, when the next one is taken */
 
 /* Which slice ------------------------------------------------------------------------------------------------- */
 
@@ -304,8 +305,14 @@ enum step_verdict caching_slice_first(struct exchange *x, uint64_t position)
     return look_at(x, position);
 }
 
+/* What is queued is held: a slow client must not hold slice after slice in a full home. */
 enum step_verdict caching_slice_next(struct exchange *x)
 {
+    if (x->client->out.bytes > QUEUED_MOST) {
+        conn_flush(x->client);
+        exchange_await_client(x);
+        return STEP_WAIT;
+    }
     x->caching->rounds = 0;
     return look_at(x, x->caching->position);
 }

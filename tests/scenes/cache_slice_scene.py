@@ -578,6 +578,7 @@ class SliceFlights(SliceScene):
         for _ in range(2):
             self.stream(path, file)
         self.assertEqual(self.engine.counter("response_cuts"), before)
+        self.assertEqual(set(file.slices()), set(range(200)), "none was fetched for its client alone")
 
 
 class Purges(SliceScene):
