@@ -532,7 +532,10 @@ class Ends(Tunnels):
         def descriptors():
             return len(os.listdir(f"/proc/{self.engine.process.pid}/fd"))
 
+        serving = set()
+
         async def serve(reader, writer):
+            serving.add(writer)
             head = await reader.readuntil(b"\r\n\r\n")
             key = head.lower().split(b"sec-websocket-key: ")[1].split(b"\r\n")[0]
             key = head[head.lower().index(b"sec-websocket-key: ") + 19:][:len(key)].decode()
@@ -543,6 +546,7 @@ class Ends(Tunnels):
             except ConnectionError:
                 pass
             writer.close()
+            serving.remove(writer)
 
         async def one(number):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.engine.port)
@@ -566,6 +570,10 @@ class Ends(Tunnels):
                 for number in numbers:
                     await one(number)
             await asyncio.gather(*(row() for _ in range(40)))
+            end = time.monotonic() + SLOW
+            while serving and time.monotonic() < end:
+                await asyncio.sleep(0.05)
+            self.assertEqual(len(serving), 0, "the origin was not told of the end of all")
             server.close()
         self.port = free_port()
         self.engine = self.weir(f"routes: [ {{ pool: app }} ]\npools: {{ app: {{ servers: [ 127.0.0.1:{self.port} ] }} }}\n")
