@@ -110,12 +110,12 @@ static enum err spell(struct server_process *process, struct slice url, char *ro
     static const struct cache_rule path_alone = { .on = true };
     struct explain_question question = { .method = SLICE("GET"), .url = url };
     char problem[128];
-    struct explanation *found = explanation_new(process->generation, &question, process->loop.now_ms, 0, e, problem);
+    enum err e;
+    struct explanation *found = explanation_new(process->generation, &question, process->loop.now_ms, 0, &e, problem);
     if (!found) {
         snprintf(why, 256, "%s", problem);
         return asked_wrongly(e);
     }
-    *e = ERR_RANGE;
     struct cache_key_context context = { .scheme = found->forwarding.scheme };
     bool well = found->request.path.length && found->request.query.at == NULL && found->request.authority.length &&
                 cache_key_make(&path_alone, &found->request, &context, room, CACHE_KEY_BYTES_MAX, key) == ERR_OK;
