@@ -508,6 +508,12 @@ static struct slice opaque_tag(struct slice etag, bool *weak)
     return *weak ? slice_of(etag.at + 2, etag.length - 2) : etag;
 }
 
+static bool same_but_for_weakness(struct slice etag, struct slice other)
+{
+    bool weak;
+    return slice_equal(opaque_tag(etag, &weak), opaque_tag(other, &weak));
+}
+
 /* The validator is strong unless it says W/: then a weak one of the same tag is another (RFC 9110 8.8.3.2). */
 static bool same_tag(struct slice validator, struct slice etag)
 {
@@ -525,6 +531,8 @@ static bool same_date(const struct cache_policy *policy, const struct fields *fi
 bool cache_freshens(const struct cache_policy *policy, struct slice etag, const struct response *response)
 {
     const struct field *validator = fields_find(&response->fields, FIELD_ETAG);
+    if (validator && policy->coded)
+        return same_but_for_weakness(field_value(validator), etag);
     return validator ? same_tag(field_value(validator), etag) : same_date(policy, &response->fields);
 }
 
@@ -532,9 +540,12 @@ bool cache_head_agrees(const struct cache_policy *policy, struct slice etag, uin
                        const struct response *response)
 {
     const struct field *validator = fields_find(&response->fields, FIELD_ETAG);
+    struct slice theirs = validator ? field_value(validator) : SLICE_NONE;
+    if (policy->coded)
+        return same_but_for_weakness(theirs, etag) && same_date(policy, &response->fields);
     if (response->has_content_length && response->content_length != content_length)
         return false;
-    return slice_equal(validator ? field_value(validator) : SLICE_NONE, etag) && same_date(policy, &response->fields);
+    return slice_equal(theirs, etag) && same_date(policy, &response->fields);
 }
 
 /* 4.4 */

@@ -31,6 +31,7 @@ struct cache_policy {
     bool must_revalidate;  /* must-revalidate, proxy-revalidate or s-maxage: never stale (5.2.2.2, 5.2.2.8, 5.2.2.10) */
     bool validate_always;  /* no-cache without names (5.2.2.4): never used without asking the origin */
     bool immutable;        /* RFC 8246 */
+    bool coded;            /* its content was coded here, and its ETag made weak for that; whoever stores it says so */
 };
 
 /* Why something was not stored, or not used: words for Cache-Status details, `weir cache show` and explain. X(id, word) */
@@ -122,13 +123,13 @@ bool cache_field_updates(const struct cache_rule *rule, const struct response *r
 
 /*
  * The 304 came for the stored response with that policy and ETag (its value, empty: none): is it this one that it says is still good (RFC 9111 4.3.4)? By its ETag if
- * it has one, strong to strong or weak to either; else by its Last-Modified. A 304 without either speaks of the one that was asked about: it was asked
+ * it has one, strong to strong or weak to either (of one coded here, whatever they are: the origin speaks of its own bytes); else by its Last-Modified. A 304 without either speaks of the one that was asked about: it was asked
  * about one only, and origins that leave them out are many. False: its fields are not to be put in, and the origin is to be asked without condition.
  */
 bool cache_freshens(const struct cache_policy *policy, struct slice etag, const struct response *response);
 /*
  * A HEAD was answered 200: does it agree with what is stored (RFC 9111 4.3.5)? Then its fields may be put in; else the stored one is to be taken as stale. Content of
- * content_length bytes is stored. What the answer leaves out agrees, but for an ETag that the stored one has.
+ * content_length bytes is stored (not looked at of one coded here). What the answer leaves out agrees, but for an ETag that the stored one has.
  */
 bool cache_head_agrees(const struct cache_policy *policy, struct slice etag, uint64_t content_length, const struct response *response);
 

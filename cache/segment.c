@@ -94,7 +94,8 @@ enum {
     POLICY_MUST_REVALIDATE = 2,
     POLICY_VALIDATE_ALWAYS = 4,
     POLICY_IMMUTABLE = 8,
-    POLICY_ALL = 15
+    POLICY_CODED = 16,
+    POLICY_ALL = 31
 };
 enum { RECORD_HAS_BODY = 1, RECORD_STALE = 2, RECORD_ALL = 3 };
 
@@ -109,7 +110,8 @@ static void write_policy(const struct cache_policy *policy, char *out)
     put_u32(out + 76, policy->stale_if_error_s);
     out[80] =
         (char)((policy->heuristic ? POLICY_HEURISTIC : 0) | (policy->must_revalidate ? POLICY_MUST_REVALIDATE : 0) |
-               (policy->validate_always ? POLICY_VALIDATE_ALWAYS : 0) | (policy->immutable ? POLICY_IMMUTABLE : 0));
+               (policy->validate_always ? POLICY_VALIDATE_ALWAYS : 0) | (policy->immutable ? POLICY_IMMUTABLE : 0) |
+               (policy->coded ? POLICY_CODED : 0));
 }
 
 static bool read_policy(struct cache_policy *policy, const char *bytes)
@@ -127,6 +129,7 @@ static bool read_policy(struct cache_policy *policy, const char *bytes)
         .must_revalidate = flags & POLICY_MUST_REVALIDATE,
         .validate_always = flags & POLICY_VALIDATE_ALWAYS,
         .immutable = flags & POLICY_IMMUTABLE,
+        .coded = flags & POLICY_CODED,
     };
     return flags <= POLICY_ALL;
 }

@@ -417,5 +417,8 @@ struct object *cache_freshen(struct cache *cache, struct object *old, const stru
         cache_unref(cache, object);
         return NULL;
     }
+    if (old->indexed &&
+        !slice_equal(old->vary, object->vary)) /* it would go on answering those whom it is not for any more */
+        cache_take_out(cache, old);
     return object;
 }

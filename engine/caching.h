@@ -208,7 +208,7 @@ void caching_admit(const struct exchange *x, struct object *object);
 /* Stored, or known not to hold: what the disk has of it is not to come back. */
 void caching_replaced(const struct exchange *x, const struct object *object);
 /* Stored with what a 304 said: both, since it is used, and may go on from a front table without being found again. */
-void caching_freshened(const struct exchange *x, struct object *object);
+void caching_freshened(const struct exchange *x, const struct object *old, struct object *object);
 /* All that is stored for a URL part of a key, in memory and on the disk; answers how many objects that were, of the two the larger number. */
 uint64_t caching_forget(struct exchange *x, struct slice url);
 /* The same for a PURGE, which is answered once the disk has it. */

@@ -36,7 +36,7 @@ bool caching_read(struct exchange *x, struct flight *flight)
 void caching_admit(const struct exchange *x, struct object *object)
 {
     struct disk *disk = caching_disk(x);
-    if (disk)
+    if (disk && !x->caching->of_slice) /* slices are kept in memory only */
         disk_admit(disk, x->caching->home, object);
 }
 
@@ -47,9 +47,12 @@ void caching_replaced(const struct exchange *x, const struct object *object)
         disk_replaced(disk, object);
 }
 
-void caching_freshened(const struct exchange *x, struct object *object)
+/* What is validated is used, and may go on from a front table without coming by again. */
+void caching_freshened(const struct exchange *x, const struct object *old, struct object *object)
 {
-    caching_replaced(x, object);
+    caching_replaced(x, old);
+    if (!slice_equal(old->vary, object->vary))
+        caching_replaced(x, object); /* what was for others too */
     caching_admit(x, object);
 }
 

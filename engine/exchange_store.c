@@ -18,21 +18,23 @@ static void begin_scratch(struct response *scratch, const struct response *respo
     scratch->fields.end = NULL;
 }
 
-static void put(struct response *scratch, const struct field *field)
+/* False: there is no room. A head that lacks a line may say the opposite of what it said, and is not to be stored. */
+static bool put(struct response *scratch, const struct field *field)
 {
     if (scratch->fields.count == FIELDS_CAP)
-        return;
+        return false;
     scratch->fields.list[scratch->fields.count++] = *field;
     scratch->fields.present |= 1ull << field->id;
+    return true;
 }
 
-static void put_text(struct response *scratch, enum field_id id, struct slice name, struct slice value)
+static bool put_text(struct response *scratch, enum field_id id, struct slice name, struct slice value)
 {
-    put(scratch, &(struct field){ .name = name.at,
-                                  .name_length = (uint16_t)name.length,
-                                  .value = value.at,
-                                  .value_length = (uint32_t)value.length,
-                                  .id = (uint8_t)id });
+    return put(scratch, &(struct field){ .name = name.at,
+                                         .name_length = (uint16_t)name.length,
+                                         .value = value.at,
+                                         .value_length = (uint32_t)value.length,
+                                         .id = (uint8_t)id });
 }
 
 /* The coded content's ETag is a weak one. */
@@ -46,66 +48,65 @@ static struct slice weak(struct exchange *x, struct slice etag)
     return slice_of(room, etag.length + 2);
 }
 
-/* The response as compress makes it: see h1_write.h's plan. */
-static const struct response *as_sent(struct exchange *x, const struct response *response, enum coding coding,
-                                      bool varies)
+/* A field of the origin's head, as it goes with content that was coded here or was not. */
+static bool put_coded(struct exchange *x, struct response *scratch, const struct field *field, bool coded)
+{
+    if (!coded || !(H1_CODED_AWAY >> field->id & 1))
+        return put(scratch, field);
+    return field->id != FIELD_ETAG || put_text(scratch, FIELD_ETAG, SLICE("ETag"), weak(x, field_value(field)));
+}
+
+/* The response as compress makes it: see h1_write.h's plan. NULL: it has too many fields. */
+static const struct response *as_sent(struct exchange *x, const struct response *response,
+                                      const struct h1_response_plan *plan)
 {
     struct response *scratch = x->worker->hot->scratch;
-    bool coded = coding != CODING_IDENTITY;
-    if (likely(!varies && !coded))
+    bool coded = plan->coding != CODING_IDENTITY, fits = true;
+    if (likely(!plan->varies && !coded))
         return response;
     begin_scratch(scratch, response);
-    for (unsigned i = 0; i < response->fields.count; i++) {
-        const struct field *field = &response->fields.list[i];
-        if (!coded || !(H1_CODED_AWAY >> field->id & 1))
-            put(scratch, field);
-        else if (field->id == FIELD_ETAG)
-            put_text(scratch, FIELD_ETAG, SLICE("ETag"), weak(x, field_value(field)));
-    }
+    for (unsigned i = 0; i < response->fields.count; i++)
+        fits &= put_coded(x, scratch, &response->fields.list[i], coded);
     if (coded)
-        put_text(scratch, FIELD_CONTENT_ENCODING, SLICE("Content-Encoding"), coding_word(coding));
-    put_text(scratch, FIELD_VARY, SLICE("Vary"), SLICE("Accept-Encoding"));
-    return scratch;
+        fits &= put_text(scratch, FIELD_CONTENT_ENCODING, SLICE("Content-Encoding"), coding_word(plan->coding));
+    fits &= put_text(scratch, FIELD_VARY, SLICE("Vary"), SLICE("Accept-Encoding"));
+    return fits ? scratch : NULL;
+}
+
+static bool varies_by_coding(const struct fields *fields)
+{
+    for (unsigned i = 0; fields_have(fields, FIELD_VARY) && i < fields->count; i++) {
+        struct slice rest = field_value(&fields->list[i]), name;
+        while (fields->list[i].id == FIELD_VARY && slice_next_element(&rest, &name))
+            if (slice_equal_nocase(name, SLICE("accept-encoding")))
+                return true;
+    }
+    return false;
 }
 
 /*
- * What the origin says of its response by a 304 or to HEAD, as it holds for what is stored of it. If that is coded, it has the weak ETag, and no longer the
- * length, that coding made of the origin's.
+ * RFC 9111 4.3.4: the stored fields, those that the 304 has replaced. Its Vary is the origin's: what compress added to the stored one stays. Without a
+ * Date it is of now (RFC 9110 6.6.1): the stored one's would make it old at once. NULL: too many fields.
  */
-static const struct response *as_stored(struct exchange *x, const struct object *object,
-                                        const struct response *response)
-{
-    struct response *scratch = x->worker->hot->scratch;
-    if (likely(!x->route->compress.codings.count))
-        return response;
-    struct compress_choice choice =
-        compress_choose(&x->route->compress, &x->request, response, &x->route->response_edits);
-    bool coded = false;
-    for (unsigned i = 0; choice.coding != CODING_IDENTITY && i < object->field_count; i++)
-        coded |= object->fields[i].id == FIELD_CONTENT_ENCODING &&
-                 slice_equal(field_value(&object->fields[i]), coding_word(choice.coding));
-    const struct response *sent = as_sent(x, response, coded ? choice.coding : CODING_IDENTITY, choice.varies);
-    if (coded)
-        scratch->has_content_length = false;
-    return sent;
-}
-
-/* RFC 9111 4.3.4: the stored fields, those that the 304 has replaced. */
 static const struct response *freshened(struct exchange *x, const struct object *object,
                                         const struct response *response)
 {
     const struct cache_rule *rule = x->caching->rule;
     struct response *scratch = x->worker->hot->scratch;
     struct response update;
+    bool fits = true;
     begin_scratch(&update, response);
     for (unsigned i = 0; i < response->fields.count; i++)
         if (cache_field_updates(rule, response, &response->fields.list[i]))
-            put(&update, &response->fields.list[i]);
+            fits &= put_coded(x, &update, &response->fields.list[i], object->policy.coded);
     object_response(object, scratch);
+    if (fields_have(&update.fields, FIELD_VARY) && varies_by_coding(&scratch->fields) &&
+        !varies_by_coding(&update.fields))
+        fits &= put_text(&update, FIELD_VARY, SLICE("Vary"), SLICE("Accept-Encoding"));
     unsigned kept = 0;
     for (unsigned i = 0; i < scratch->fields.count; i++) {
         struct field *field = &scratch->fields.list[i];
-        bool replaced = false;
+        bool replaced = field->id == FIELD_DATE;
         for (unsigned k = 0; k < update.fields.count && !replaced; k++)
             replaced = slice_equal_nocase(field_name(&update.fields.list[k]), field_name(field));
         if (!replaced)
@@ -113,12 +114,12 @@ static const struct response *freshened(struct exchange *x, const struct object 
     }
     scratch->fields.count = (uint16_t)kept;
     for (unsigned k = 0; k < update.fields.count; k++)
-        put(scratch, &update.fields.list[k]);
+        fits &= put(scratch, &update.fields.list[k]);
     scratch->fields.present = 0;
     for (unsigned i = 0; i < scratch->fields.count; i++)
         scratch->fields.present |= 1ull << scratch->fields.list[i].id;
     scratch->fields.end = NULL;
-    return scratch;
+    return fits ? scratch : NULL;
 }
 
 /* Judging ------------------------------------------------------------------------------------------------------ */
@@ -159,14 +160,14 @@ static void tell_object(struct exchange *x, struct cache *cache)
     caching_tell(x->worker, first, NEWS_OBJECT, c->filling);
 }
 
-/* A slice is judged as what it is a part of. */
+/* A slice is judged as what it is a part of. A HEAD was not sent for the store: it has no time. */
 static enum cache_reason judge(struct exchange *x, const struct response *response, struct cache_policy *policy)
 {
     const struct caching *c = x->caching;
-    int64_t now_s = loop_unix_seconds(&x->worker->loop);
+    int64_t now_s = loop_unix_seconds(&x->worker->loop), sent_s = c->sent_s ? c->sent_s : now_s;
     if (unlikely(c->of_slice))
-        return cache_store_reason_of_part(c->rule, &x->request, response, c->sent_s, now_s, policy);
-    return cache_store_reason(c->rule, &x->request, response, c->sent_s, now_s, policy);
+        return cache_store_reason_of_part(c->rule, &x->request, response, sent_s, now_s, policy);
+    return cache_store_reason(c->rule, &x->request, response, sent_s, now_s, policy);
 }
 
 void caching_not_stored(struct exchange *x, enum cache_reason reason)
@@ -195,7 +196,11 @@ void caching_begin(struct exchange *x, const struct response *response, const st
     uint64_t slice_bytes = BODY_LENGTH_UNKNOWN;
     if (unlikely(c->of_slice) && !caching_slice_came(x, response, &slice_bytes))
         return;
-    const struct response *sent = as_sent(x, response, plan->coding, plan->varies);
+    const struct response *sent = as_sent(x, response, plan);
+    if (unlikely(!sent)) {
+        caching_not_stored(x, CACHE_REASON_LARGE);
+        return;
+    }
     struct cache_new what = what_is_new(x, sent);
     enum cache_reason reason = judge(x, sent, &what.policy);
     if (reason == CACHE_REASON_NONE && !make_vary(x, sent, &what.vary))
@@ -208,6 +213,7 @@ void caching_begin(struct exchange *x, const struct response *response, const st
         caching_not_stored(x, reason);
         return;
     }
+    what.policy.coded = plan->coding != CODING_IDENTITY;
     if (c->of_slice)
         what.length = slice_bytes;
     else if (plan->coding == CODING_IDENTITY && response->framing == FRAMING_LENGTH)
@@ -364,26 +370,39 @@ static void ask_again(struct exchange *x, const struct response *response)
     exchange_go(x, STEP_SELECT);
 }
 
+/* The stored response with the fields of a 304, or of an answer to HEAD: may it be kept so, and for which requests? */
+static enum cache_reason judge_again(struct exchange *x, const struct object *object, const struct response *response,
+                                     struct cache_new *what)
+{
+    const struct response *merged = freshened(x, object, response);
+    *what = what_is_new(x, merged);
+    what->vary = object->vary;
+    if (!merged)
+        return CACHE_REASON_LARGE;
+    enum cache_reason reason = judge(x, merged, &what->policy);
+    what->policy.coded = object->policy.coded;
+    if (reason == CACHE_REASON_NONE && fields_have(&response->fields, FIELD_VARY) && !make_vary(x, merged, &what->vary))
+        return CACHE_REASON_VARY;
+    return reason;
+}
+
 static void not_modified(struct exchange *x, const struct response *response)
 {
     struct caching *c = x->caching;
-    const struct response *said = as_stored(x, c->hot->object, response);
-    if (!cache_freshens(&c->hot->object->policy, c->hot->object->etag, said)) {
+    if (!cache_freshens(&c->hot->object->policy, c->hot->object->etag, response)) {
         ask_again(x, response);
         return;
     }
     struct hot *hot = hot_ref(c->hot);
-    const struct response *merged = freshened(x, hot->object, said);
-    struct cache_new what = what_is_new(x, merged);
-    what.vary = hot->object->vary;
+    struct cache_new what;
     struct object *object = NULL;
-    enum cache_reason reason = judge(x, merged, &what.policy);
+    enum cache_reason reason = judge_again(x, hot->object, response, &what);
     uint64_t purges = atomic_load(&x->worker->shared->homes->purges);
     if (reason == CACHE_REASON_NONE) {
         struct cache *cache = home_enter(c->home);
         object = cache_freshen(cache, hot->object, &what);
         if (object)
-            caching_freshened(x, object);
+            caching_freshened(x, hot->object, object);
         home_leave(c->home);
     }
     struct hot *fresh = object ? hot_take(x->worker, c->home, object, purges) : NULL;
@@ -466,21 +485,19 @@ static void head_came(struct exchange *x, const struct response *response)
     home_leave(c->home);
     if (!object)
         return;
-    const struct response *said = as_stored(x, object, response);
-    bool same = cache_head_agrees(&object->policy, object->etag, length_of(object), said);
-    struct cache_new what = what_is_new(x, freshened(x, object, said));
-    what.vary = object->vary;
-    int64_t now_s = loop_unix_seconds(&x->worker->loop);
+    bool same = cache_head_agrees(&object->policy, object->etag, length_of(object), response);
+    struct cache_new what;
     if (!same)
         atomic_store(&object->stale, true);
-    else if (cache_store_reason(c->rule, &x->request, what.response, c->sent_s ? c->sent_s : now_s, now_s,
-                                &what.policy) != CACHE_REASON_NONE)
-        same = false;
+    else
+        same = judge_again(x, object, response, &what) == CACHE_REASON_NONE;
     cache = home_enter(c->home);
     if (same)
         fresh = cache_freshen(cache, object, &what);
     if (fresh || !same)
         caching_replaced(x, object);
+    if (fresh && !slice_equal(fresh->vary, object->vary))
+        caching_replaced(x, fresh);
     if (fresh)
         cache_unref(cache, fresh);
     cache_unref(cache, object);

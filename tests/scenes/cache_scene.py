@@ -461,6 +461,70 @@ class Served(CacheScene):
             self.assertEqual((plain.field("Content-Encoding"), plain.body, plain.field("ETag")), (None, content(5000), '"p"'))
 
 
+class Renewed(CacheScene):
+    """What a 304 changes of the stored response, and what not."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.play_for_all(route="    compress: {}")
+
+    def aged(self, *fields):
+        return Answer(200, ["Content-Type: text/plain", "Age: 70", "Cache-Control: max-age=60", *fields], content(50000))
+
+    def renewed(self, path, *fields, headers=(), dated=True):
+        self.shelf.put(path, Answer(304, ["Cache-Control: max-age=60", *fields], dated=dated))
+        self.assertEqual(status_of(self.miss(path, headers))["fwd-status"], 304)
+        return self.hit(path, headers)
+
+    def test_one_without_a_date_is_of_now(self):
+        self.shelf.put("/date", self.aged('ETag: "a"', "Date: " + date(-1000)))
+        self.miss("/date")
+        self.assertLessEqual(int(self.renewed("/date", 'ETag: "a"', dated=False).field("Age")), 5)
+
+    def test_what_was_coded_here_is_renewed_by_the_origins_own_etag(self):
+        gzipped = ["Accept-Encoding: gzip"]
+        self.shelf.put("/coded", self.aged('ETag: "x"', "Vary: Origin"))
+        self.assertEqual(self.miss("/coded", gzipped).field("ETag"), 'W/"x"')
+        response = self.renewed("/coded", 'ETag: "x"', "Vary: Origin", "Accept-Ranges: bytes", headers=gzipped)
+        self.assertEqual((response.field("ETag"), response.field("Content-Encoding"), response.field("Accept-Ranges")), ('W/"x"', "gzip", None))
+        self.assertEqual(gzip.decompress(response.body), content(50000))
+        self.assertEqual(sorted(value for name, value in response.fields if name == "Vary"), ["Accept-Encoding", "Origin"])
+        self.shelf.put("/coded", Answer(200, ["Cache-Control: max-age=60", 'ETag: "x"', "X-A: new"], content(50000)))
+        self.engine.get("/coded", "HEAD", headers=gzipped + ["Cache-Control: no-cache"])
+        self.assertEqual(self.hit("/coded", gzipped).field("X-A"), "new")
+
+    def test_the_etag_of_another_does_not_renew_what_was_coded_here(self):
+        gzipped = ["Accept-Encoding: gzip"]
+        self.shelf.put("/other", self.aged('ETag: "x"'), Answer(304, ['ETag: "y"']), self.aged('ETag: "y"'))
+        self.miss("/other", gzipped)
+        self.assertEqual(self.engine.get("/other", headers=gzipped).field("ETag"), 'W/"y"')
+        self.assertIsNone(self.shelf.last("/other").field("If-None-Match"))
+
+    def test_vary_that_compress_added_stays(self):
+        self.shelf.put("/added", self.aged("Last-Modified: " + date(-10000), "Vary: Origin"))
+        self.miss("/added")
+        response = self.renewed("/added", "Vary: Origin")
+        self.assertEqual(sorted(value for name, value in response.fields if name == "Vary"), ["Accept-Encoding", "Origin"])
+
+    def test_a_new_vary_counts(self):
+        self.shelf.put("/vary", self.aged('ETag: "x"'))
+        self.miss("/vary", ["X-A: 1"])
+        self.renewed("/vary", 'ETag: "x"', "Vary: X-A", headers=["X-A: 1"])
+        self.shelf.put("/vary", caching(60, "Vary: X-A", body=b"two"))
+        self.assertEqual(self.miss("/vary", ["X-A: 2"]).body, b"two")
+        self.assertEqual(self.hit("/vary", ["X-A: 1"]).body, content(50000))
+
+    def test_a_head_with_as_many_fields_as_there_may_be(self):
+        hop = [f"X-Hop-{i}: a" for i in range(4)]
+        fields = ["Cache-Control: max-age=60", "Content-Type: text/plain", "Connection: " + ", ".join(line.split(":")[0] for line in hop), *hop]
+        fields += [f"X-{i}: a" for i in range(100 - len(fields) - 2)]
+        self.shelf.keep("/many", Answer(200, fields, content(50000)))
+        for _ in range(2):
+            response = self.engine.get("/many", headers=["Accept-Encoding: gzip"])
+            self.assertEqual((response.field("Content-Encoding"), response.field("Vary")), ("gzip", "Accept-Encoding"))
+            self.assertEqual(gzip.decompress(response.body), content(50000))
+
+
 class Short(CacheScene):
     MEMORY = "4MiB"
 

@@ -307,6 +307,15 @@ Test(rules_4_3_4, a_304_is_of_the_response_with_its_validator)
     cr_expect_not(freshens("", NULL, DATE_NOW));
 }
 
+Test(rules_4_3_4, what_was_coded_here_has_the_origins_validator)
+{
+    policy = (struct cache_policy){ .modified_s = NOW - 60, .received_s = NOW, .coded = true };
+    cr_expect(freshens("W/\"a\"", "\"a\"", NULL) && freshens("W/\"a\"", "W/\"a\"", NULL));
+    cr_expect_not(freshens("W/\"a\"", "\"b\"", NULL) || freshens("", "\"a\"", NULL));
+    cr_expect(cache_head_agrees(&policy, SLICE("W/\"a\""), 10, (says_nothing(), says("ETag", "\"a\""), &response)));
+    cr_expect_not(cache_head_agrees(&policy, SLICE("W/\"b\""), 10, &response));
+}
+
 Test(rules_4_3_5, a_head_agrees_in_length_and_validators)
 {
     policy = (struct cache_policy){ .modified_s = NOW - 60, .received_s = NOW };

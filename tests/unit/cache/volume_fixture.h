@@ -70,6 +70,7 @@ static inline struct object *make_object(struct platter *platter, uint32_t numbe
         store(&platter->world,
               &(struct how){ .path = path_of(number), .tags = tags, .length = length_of(number), .salt = number });
     cr_assert_not_null(object);
+    object->policy.coded = number % 2;
     return object;
 }
 
@@ -161,6 +162,7 @@ static inline enum read read_place(struct platter *platter, const struct volume_
     cr_assert(record_response(&record, &response));
     cr_assert(fields_have(&response.fields, FIELD_CONTENT_TYPE));
     cr_assert_eq(record.policy.lifetime_s, 60);
+    cr_assert_eq(record.policy.coded, number % 2);
     enum volume_purges_verdict verdict = volume_purges_judge(&platter->purges, &record);
     return verdict == VOLUME_PURGES_GONE                   ? READ_PURGED
            : verdict == VOLUME_PURGES_STALE || place->soft ? READ_STALE
