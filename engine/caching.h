@@ -125,8 +125,6 @@ struct caching {
 bool caching_is_on(const struct exchange *x);
 /* Of the memory of x's arena, without a key; NULL: none is left. */
 struct caching *caching_new(struct exchange *x);
-/* What stands for the pool in keys: its name, and where the route changes requests, a hash of how. Empty: no memory. */
-struct slice caching_pool_name(struct slice name, const struct field_edits *edits, const struct homes *homes, struct arena *arena);
 /* The exchange has done with the store: gives everything back, and tells those who wait for it. */
 void caching_end(struct exchange *x);
 /* The time for all attempts is over. True: it waited for another's, and does not any more. */

@@ -50,29 +50,19 @@ struct caching *caching_new(struct exchange *x)
     return c;
 }
 
-/* The origin is sent what the route's edits make of the request: another route's answer is not this one's. */
-struct slice caching_pool_name(struct slice name, const struct field_edits *edits, const struct homes *homes,
-                               struct arena *arena)
-{
-    if (likely(edits->count == 0))
-        return name;
-    uint64_t hash = transform_hash(edits, homes->seed);
-    char *room = arena_take(arena, name.length + 17);
-    struct h1_writer w = h1_writer_of(room, room ? name.length + 17 : 0);
-    h1_put(&w, name);
-    h1_put_literal(&w, "/");
-    h1_put_hex(&w, hash);
-    return slice_of(room, (size_t)(w.at - room));
-}
-
 static bool make_key(struct exchange *x, struct caching *c)
 {
     struct homes *homes = x->worker->shared->homes;
+    const struct field_edits *edits = &x->route->request_edits;
+    struct slice pool = x->pool->record->name;
     size_t cap = CACHE_KEY_BYTES_MAX - (c->rule->slice_bytes ? CACHE_SLICE_LINE_BYTES : 0);
     char *room = c->key_room = arena_take(&x->arena, CACHE_KEY_BYTES_MAX);
+    char *name = edits->count ? arena_take(&x->arena, pool.length + TRANSFORM_NAME_MORE) : NULL;
+    if (edits->count && !name)
+        return false;
     struct cache_key_context context = {
         .scheme = x->forwarding.scheme,
-        .pool = caching_pool_name(x->pool->record->name, &x->route->request_edits, homes, &x->arena),
+        .pool = transform_name(pool, edits, homes->seed, name), /* another route's answer is not this one's */
         .forward_path = x->forwarding.path,
         .client_trusted = x->forwarding.client_trusted,
         .seed = { homes->seed[0], homes->seed[1] },

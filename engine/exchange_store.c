@@ -6,6 +6,7 @@
  * content, as the variant for those who accept that coding.
  */
 #include "engine/caching.h"
+#include "engine/policy/transform.h"
 #include "proto/h1_write.h"
 
 /* Heads as they are stored ------------------------------------------------------------------------------------- */
@@ -124,8 +125,31 @@ static const struct response *freshened(struct exchange *x, const struct object 
 
 /* Judging ------------------------------------------------------------------------------------------------------ */
 
+static bool vary_is_ignored(const struct cache_rule *rule, struct slice name)
+{
+    for (uint32_t i = 0; i < rule->ignore_vary_count; i++)
+        if (slice_equal_nocase(rule->ignore_vary[i], name))
+            return true;
+    return false;
+}
+
+/* The route writes one of these fields itself, for each client another. */
+static bool varies_by_our_word(const struct exchange *x, const struct response *response)
+{
+    const struct field_edits *edits = &x->route->request_edits;
+    for (unsigned i = 0; unlikely(edits->count) && i < response->fields.count; i++) {
+        struct slice rest = field_value(&response->fields.list[i]), name;
+        while (response->fields.list[i].id == FIELD_VARY && slice_next_element(&rest, &name))
+            if (transform_is_for_one(edits, name) && !vary_is_ignored(x->caching->rule, name))
+                return true;
+    }
+    return false;
+}
+
 static bool make_vary(struct exchange *x, const struct response *response, struct slice *vary)
 {
+    if (varies_by_our_word(x, response))
+        return false;
     char *room = arena_take(&x->arena, CACHE_VARY_BYTES_MAX);
     return room && cache_vary_make(x->caching->rule, &x->request, response, room, CACHE_VARY_BYTES_MAX, vary) == ERR_OK;
 }

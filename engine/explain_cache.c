@@ -7,6 +7,7 @@
 #include "engine/caching.h"
 #include "engine/disk.h"
 #include "engine/explain_report.h"
+#include "engine/policy/transform.h"
 
 /* Finding out ---------------------------------------------------------------------------------------------------- */
 
@@ -60,9 +61,10 @@ void explain_ask_cache(struct explanation *e)
 {
     struct explained_cache *cache = &e->cache;
     const struct cache_rule *rule = &e->route->cache;
-    struct cache_key_context context = { .scheme = e->forwarding.scheme,
-                                         .pool = caching_pool_name(e->pool->name, &e->route->request_edits, e->homes, &e->arena),
-                                         .forward_path = e->forwarding.path,
+    const struct field_edits *edits = &e->route->request_edits;
+    char *name = edits->count ? arena_take(&e->arena, e->pool->name.length + TRANSFORM_NAME_MORE) : NULL;
+    struct slice pool = edits->count && !name ? e->pool->name : transform_name(e->pool->name, edits, e->homes->seed, name);
+    struct cache_key_context context = { .scheme = e->forwarding.scheme, .pool = pool, .forward_path = e->forwarding.path,
                                          .client_trusted = e->forwarding.client_trusted,
                                          .seed = { e->homes->seed[0], e->homes->seed[1] } };
     cache->asked = true;

@@ -134,3 +134,31 @@ uint64_t transform_hash(const struct field_edits *edits, const uint64_t seed[2])
     }
     return hash;
 }
+
+struct slice transform_name(struct slice pool, const struct field_edits *edits, const uint64_t seed[2], char *room)
+{
+    if (likely(edits->count == 0))
+        return pool;
+    uint64_t hash = transform_hash(edits, seed);
+    if (pool.length)
+        memcpy(room, pool.at, pool.length);
+    room[pool.length] = '/';
+    for (unsigned i = 0; i < 16; i++)
+        room[pool.length + 1 + i] = "0123456789abcdef"[hash >> (4 * i) & 15];
+    return slice_of(room, pool.length + TRANSFORM_NAME_MORE);
+}
+
+bool transform_is_for_one(const struct field_edits *edits, struct slice name)
+{
+    const unsigned of_one = 1u << PLACEHOLDER_CLIENT_ADDRESS | 1u << PLACEHOLDER_CLIENT_PORT | 1u << PLACEHOLDER_QUERY |
+                            1u << PLACEHOLDER_SERVER | 1u << PLACEHOLDER_REQUEST_ID;
+    for (unsigned i = 0; i < edits->count; i++) {
+        const struct field_edit *edit = &edits->list[i];
+        if (!field_names_alike(edit->name, name))
+            continue;
+        for (unsigned p = 0; edit->parts && p < edit->part_count; p++)
+            if (of_one >> edit->parts[p].placeholder & 1)
+                return true;
+    }
+    return false;
+}

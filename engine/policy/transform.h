@@ -29,4 +29,14 @@ enum err must_use transform_compose(const struct field_value_part *parts, unsign
 /* Of what the edits say, for telling two lists apart; seed: of siphash13. */
 uint64_t transform_hash(const struct field_edits *edits, const uint64_t seed[2]);
 
+/*
+ * The pool's name as keys of the cache have it: with a hash of the edits, where there are any, since an origin is sent what they make of a request.
+ * room: of pool.length + TRANSFORM_NAME_MORE bytes; not touched without edits.
+ */
+#define TRANSFORM_NAME_MORE 17u
+struct slice transform_name(struct slice pool, const struct field_edits *edits, const uint64_t seed[2], char *room);
+
+/* Some edit gives the field of that name (any case, '_' for '-') a value that is made for one client: of its address or port, the query, the server or a number. */
+bool transform_is_for_one(const struct field_edits *edits, struct slice name);
+
 #endif

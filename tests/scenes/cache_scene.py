@@ -290,6 +290,26 @@ class Poison(CacheScene):
             self.assertEqual(client.response().status, 400)
         self.victim_is_well("/h/two")
 
+    def test_what_only_one_client_can_accept(self):
+        self.play(rule="{ ttl: { 400-499: 1m } }")
+        self.shelf.put("/a", Answer(406, body=b"evil"), caching(60))
+        self.miss("/a", ["Accept: evil/evil"])
+        self.assertEqual(self.miss("/a").status, 200)
+
+    def test_fields_that_the_route_writes_for_each_client(self):
+        def echo(asked):
+            return caching(60, "Vary: x-port, X-Fixed", body=(asked.field("X-Port") or "").encode())
+        routes = """  - { match: { path: "/fixed/**" }, pool: app, cache: {}, request-headers: { set: { X-Fixed: here, X-Port: "{host}" } } }\n"""
+        self.play(usual=echo, routes=routes, route='    request-headers: { set: { X-Port: "{client-port}" } }')
+        self.assertNotEqual(self.miss("/a").body, self.miss("/a").body)
+        self.miss("/fixed/a")
+        self.hit("/fixed/a")
+
+    def test_explain_finds_what_a_route_with_edits_has_stored(self):
+        self.play(route='    request-headers: { set: { X-Site: "{host}" } }')
+        self.miss("/a")
+        self.assertEqual(self.engine.json("explain", self.url("/a"))["cache"]["now"], "hit")
+
     def test_a_host_spelt_otherwise(self):
         self.play(usual=told, top="forwarded: both", route='    request-headers: { set: { X-Site: "{host}" } }')
         for host in ("SCENE", "scene.", "Scene.:080", "sCene:80"):
