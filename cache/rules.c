@@ -44,7 +44,7 @@ static const struct status_row statuses[] = {
     { 405, HEURISTIC | UNDERSTOOD }, { 410, HEURISTIC | UNDERSTOOD }, { 414, HEURISTIC | UNDERSTOOD },
     { 451, HEURISTIC | UNDERSTOOD }, { 500, UNDERSTOOD }, { 501, HEURISTIC | UNDERSTOOD }, { 502, UNDERSTOOD },
     { 503, UNDERSTOOD }, { 504, UNDERSTOOD },
-    { 304, NEVER }, { 400, NEVER }, { 401, NEVER }, { 407, NEVER }, { 408, NEVER }, { 411, NEVER }, { 412, NEVER },
+    { 304, NEVER }, { 400, NEVER }, { 401, NEVER }, { 406, NEVER }, { 407, NEVER }, { 408, NEVER }, { 411, NEVER }, { 412, NEVER },
     { 413, NEVER }, { 415, NEVER }, { 417, NEVER }, { 421, NEVER }, { 422, NEVER }, { 425, NEVER }, { 426, NEVER },
     { 428, NEVER }, { 429, NEVER }, { 431, NEVER }, { 505, NEVER }, { 511, NEVER },
 };

@@ -9,7 +9,7 @@
  *   are not looked at. max-stale, stale-if-error and only-if-cached ask for less, not more, and always count.
  * - Statuses understood (5.2.2.3): 200 203 204 300 301 302 303 307 308 403 404 405 410 414 451 500 501 502 503 504. Of others the answer is stored too when it
  *   says how long it is fresh, but not with must-understand. Some speak of one message, its sender or its condition, not of the resource, and are never stored,
- *   whatever they or the rule say: 1xx 206 304 400 401 407 408 411 412 413 415 416 417 421 422 425 426 428 429 431 505 511 (RFC 6585 forbids four of them).
+ *   whatever they or the rule say: 1xx 206 304 400 401 406 407 408 411 412 413 415 416 417 421 422 425 426 428 429 431 505 511 (RFC 6585 forbids four of them).
  * - Heuristic freshness (4.2.2) is for 200 203 204 300 301 308 404 405 410 414 451 501, and what says public.
  */
 #ifndef WEIR_CACHE_RULES_H
