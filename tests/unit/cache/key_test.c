@@ -746,8 +746,8 @@ Test(cache_tags, too_many_are_not_to_be_stored)
 static void slice_is(struct cache_key *key, char *room, size_t whole, uint64_t bytes, uint64_t number, const char *line)
 {
     cache_key_slice(key, room, whole, bytes, number);
-    struct slice found = slice_of(key->text.at + whole, key->text.length - whole);
-    cr_expect(slice_equal(found, slice_of_text(line)), "%.*s, wanted %s", (int)found.length, found.at, line);
+    struct slice has = slice_of(key->text.at + whole, key->text.length - whole);
+    cr_expect(slice_equal(has, slice_of_text(line)), "%.*s, wanted %s", (int)has.length, has.at, line);
 }
 
 Test(key, a_slice_has_a_line_behind_all_others_and_the_url_of_the_whole)
