@@ -34,7 +34,10 @@ static void count_out(struct conn *conn)
         origin->opening--;
 }
 
-/* Tickets come after the handshake (RFC 8446 4.6.1), so this looks when an answer has come. */
+/*
+ * Tickets come after the handshake (RFC 8446 4.6.1), so this looks when an answer has come. Before, a resumed session has the old ticket
+ * with a new secret, which nobody would take.
+ */
 static void keep_session(struct conn *conn)
 {
     struct origin *origin = conn->origin.origin;
@@ -60,7 +63,7 @@ static void close_now(struct conn *conn, bool reset)
 {
     struct origin *origin = conn->origin.origin;
     untie(conn);
-    if (conn->tls && conn->tls->open)
+    if (conn->tls && conn->tls->open && (!conn->tls->resumed || conn->tunnel))
         keep_session(conn);
     if (unlikely(conn->origin.use == ORIGIN_LENT))
         borrow_lost(conn);
@@ -209,6 +212,8 @@ static void handshake_failed(struct conn *conn, const char *why)
 {
     struct slice name = conn->origin.origin->key;
     COUNT(conn->worker, origin_tls);
+    tls_session_free(conn->origin.origin->session); /* it may be why */
+    conn->origin.origin->session = NULL;
     log_line(LOG_WARN, "server \"%.*s\": TLS: %s", (int)name.length, name.at, why);
     if (opening(conn)) {
         warming_failed(conn, 0);
