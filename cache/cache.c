@@ -201,12 +201,6 @@ uint32_t cache_list(struct cache *cache, const struct cache_key *key, struct obj
     return count;
 }
 
-bool cache_contains(const struct cache *cache, const void *address)
-{
-    const char *at = address, *base = (const char *)cache;
-    return at >= base && at < base + cache->region_bytes;
-}
-
 char *cache_base(struct cache *cache)
 {
     return (char *)cache;

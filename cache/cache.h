@@ -155,7 +155,6 @@ struct cache_numbers {
 struct cache_numbers cache_numbers(const struct cache *cache);
 /* Purges that concern them were applied. All variants under the URL part of a key, newest first, with a reference each; at most `cap`; answers how many there are. */
 uint32_t cache_list(struct cache *cache, const struct cache_key *key, struct object **objects, uint32_t cap);
-bool cache_contains(const struct cache *cache, const void *address); /* in its region */
 char *cache_base(struct cache *cache);
 
 #endif

@@ -74,17 +74,6 @@ static const struct response *as_sent(struct exchange *x, const struct response 
     return fits ? scratch : NULL;
 }
 
-static bool varies_by_coding(const struct fields *fields)
-{
-    for (unsigned i = 0; fields_have(fields, FIELD_VARY) && i < fields->count; i++) {
-        struct slice rest = field_value(&fields->list[i]), name;
-        while (fields->list[i].id == FIELD_VARY && slice_next_element(&rest, &name))
-            if (slice_equal_nocase(name, SLICE("accept-encoding")))
-                return true;
-    }
-    return false;
-}
-
 /*
  * RFC 9111 4.3.4: the stored fields, those that the 304 has replaced. Its Vary is the origin's: what compress added to the stored one stays. Without a
  * Date it is of now (RFC 9110 6.6.1): the stored one's would make it old at once. NULL: too many fields.
@@ -101,8 +90,8 @@ static const struct response *freshened(struct exchange *x, const struct object 
         if (cache_field_updates(rule, response, &response->fields.list[i]))
             fits &= put_coded(x, &update, &response->fields.list[i], object->policy.coded);
     object_response(object, scratch);
-    if (fields_have(&update.fields, FIELD_VARY) && varies_by_coding(&scratch->fields) &&
-        !varies_by_coding(&update.fields))
+    if (fields_have(&update.fields, FIELD_VARY) && fields_list_has(&scratch->fields, FIELD_VARY, SLICE("accept-encoding")) &&
+        !fields_list_has(&update.fields, FIELD_VARY, SLICE("accept-encoding")))
         fits &= put_text(&update, FIELD_VARY, SLICE("Vary"), SLICE("Accept-Encoding"));
     unsigned kept = 0;
     for (unsigned i = 0; i < scratch->fields.count; i++) {

@@ -41,6 +41,8 @@ struct homes *homes_new(uint64_t bytes, uint32_t workers, const uint64_t *seed)
     else if (getrandom(homes->seed, sizeof homes->seed, 0) != sizeof homes->seed)
         homes->seed[0] = (uint64_t)(uintptr_t)homes;
     homes->list = aligned_alloc(CACHE_LINE, count * sizeof *homes->list);
+    if (homes->list)
+        memset(homes->list, 0, count * sizeof *homes->list);
     void *memory = mmap(NULL, homes->home_bytes * count, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     homes->memory = memory == MAP_FAILED ? NULL : memory;
@@ -57,6 +59,8 @@ void homes_free(struct homes *homes)
 {
     if (!homes)
         return;
+    for (uint32_t i = 0; homes->list && i < homes->count && homes->list[i].cache; i++)
+        cache_release(homes->list[i].cache);
     if (homes->memory)
         munmap(homes->memory, homes->home_bytes * homes->count);
     free(homes->list);

@@ -146,8 +146,7 @@ static void count_use(struct worker *worker, struct hot *hot)
     struct object *object = hot->object;
     hot->hits++;
     hot->used_ms = worker->loop.now_ms;
-    if (unlikely(atomic_load_explicit(&object->uses, memory_order_relaxed) < OBJECT_USES_MAX))
-        atomic_fetch_add_explicit(&object->uses, 1, memory_order_relaxed);
+    object_used(object);
 }
 
 struct hot *hot_find(struct worker *worker, const struct cache_key *key, const struct request *request)

@@ -89,7 +89,7 @@
     X(cache_stored,        counter, "responses stored")                                                \
     X(cache_refused,       counter, "responses not stored for want of room")                           \
     X(cache_hit_bytes,     counter, "bytes of content sent from the cache")                            \
-    X(cache_background,    counter, "requests that renewed what is stored while it was served stale")  \
+    X(cache_background,    counter, "requests to origins of the cache's own: renewals, slices, wholes")  \
     X(log_drops,           counter, "access log lines dropped")                                        \
     X(blocks,              gauge,   "receive and send blocks in use")                                  \
     X(allocations,         counter, "chunks of memory mapped or allocated since the start: stands still after warm-up") \

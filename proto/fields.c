@@ -154,3 +154,16 @@ enum err fields_add(struct fields *fields, struct slice name, struct slice value
     fields->end = NULL;
     return ERR_OK;
 }
+
+bool fields_list_has(const struct fields *fields, enum field_id id, struct slice word)
+{
+    for (unsigned i = 0; fields_have(fields, id) && i < fields->count; i++) {
+        struct slice rest = field_value(&fields->list[i]), element;
+        if (fields->list[i].id != id)
+            continue;
+        while (slice_next_element(&rest, &element))
+            if (slice_equal_nocase(element, word))
+                return true;
+    }
+    return false;
+}

@@ -131,6 +131,9 @@ bool field_names_alike(struct slice a, struct slice b);
 const struct field *fields_find(const struct fields *fields, enum field_id id);
 const struct field *fields_find_name(const struct fields *fields, struct slice name);
 
+/* Is this word, in any case, an element of the list that the fields with this id make together (RFC 9110 5.3, 5.6.1)? */
+bool fields_list_has(const struct fields *fields, enum field_id id, struct slice word);
+
 /* Appends; ERR_CAP at FIELDS_CAP. The bytes stay the caller's. */
 enum err must_use fields_add(struct fields *fields, struct slice name, struct slice value);
 

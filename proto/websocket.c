@@ -23,20 +23,6 @@ static bool find_only(const struct fields *fields, struct slice name, struct sli
     return found == 1;
 }
 
-/* Whether the list in the fields with this id has this word, in any case. */
-static bool lists(const struct fields *fields, enum field_id id, struct slice word)
-{
-    for (unsigned i = 0; i < fields->count; i++) {
-        struct slice rest = field_value(&fields->list[i]), element;
-        if (fields->list[i].id != id)
-            continue;
-        while (slice_next_element(&rest, &element))
-            if (slice_equal_nocase(element, word))
-                return true;
-    }
-    return false;
-}
-
 static int base64_value(char c)
 {
     if (c >= 'A' && c <= 'Z')
@@ -63,7 +49,7 @@ enum websocket_verdict websocket_check_request(const struct request *request, co
 {
     struct slice key, version;
     *why = NULL;
-    if (!lists(&request->fields, FIELD_UPGRADE, SLICE("websocket")))
+    if (!fields_list_has(&request->fields, FIELD_UPGRADE, SLICE("websocket")))
         return WEBSOCKET_NONE;
     if (request->method != METHOD_GET)
         return bad(why, "the method of a WebSocket handshake is GET");
@@ -71,7 +57,7 @@ enum websocket_verdict websocket_check_request(const struct request *request, co
         return bad(why, "a WebSocket handshake is HTTP/1.1");
     if (request->framing != FRAMING_NONE)
         return bad(why, "a WebSocket handshake has no content");
-    if (!lists(&request->fields, FIELD_CONNECTION, SLICE("upgrade")))
+    if (!fields_list_has(&request->fields, FIELD_CONNECTION, SLICE("upgrade")))
         return bad(why, "Connection does not name Upgrade");
     if (!find_only(&request->fields, SLICE("sec-websocket-version"), &version))
         return bad(why, "there is not one Sec-WebSocket-Version");
@@ -129,7 +115,7 @@ enum websocket_verdict websocket_check_response(const struct response *response,
         return bad(why, "101 is HTTP/1.1's");
     if (!find_only(&response->fields, SLICE("upgrade"), &upgrade) || !slice_equal_nocase(upgrade, SLICE("websocket")))
         return bad(why, "Upgrade is not websocket");
-    if (!lists(&response->fields, FIELD_CONNECTION, SLICE("upgrade")))
+    if (!fields_list_has(&response->fields, FIELD_CONNECTION, SLICE("upgrade")))
         return bad(why, "Connection does not name Upgrade");
     if (websocket_accept(key, expected) != ERR_OK)
         return bad(why, "out of memory");

@@ -43,21 +43,6 @@ static bool type_is_listed(const struct compress_rule *rule, const struct fields
     return false;
 }
 
-/* One of the elements of the list that the fields with this id make. */
-static bool lists(const struct fields *fields, enum field_id id, struct slice word)
-{
-    for (unsigned i = 0; fields_have(fields, id) && i < fields->count; i++) {
-        if (fields->list[i].id != id)
-            continue;
-        struct slice rest = field_value(&fields->list[i]), element;
-        while (slice_next_element(&rest, &element)) {
-            if (slice_equal_nocase(element, word))
-                return true;
-        }
-    }
-    return false;
-}
-
 /* "identity" has no place in the field, but says nothing wrong. */
 static bool is_coded(const struct fields *fields)
 {
@@ -120,7 +105,7 @@ struct compress_choice compress_choose(const struct compress_rule *rule, const s
     bool coded;
     if (rule->codings.count == 0 || (response->status != 200 && response->status != 304) || fields_have(fields, FIELD_CONTENT_RANGE) || !is_large(rule, response) ||
         is_coded(fields) || edits_speak_of_coding(edits) || !is_of_a_type(rule, request, response, &coded) ||
-        lists(fields, FIELD_CACHE_CONTROL, SLICE("no-transform")))
+        fields_list_has(fields, FIELD_CACHE_CONTROL, SLICE("no-transform")))
         return choice;
     choice.varies = true;
     if (coded && request->version_minor > 0)

@@ -4,20 +4,6 @@
 
 #define WEBSOCKET SLICE("websocket")
 
-/* Whether the lists in the fields with this id have this word, in any case. */
-static bool lists(const struct fields *fields, enum field_id id, struct slice word)
-{
-    for (unsigned i = 0; fields_have(fields, id) && i < fields->count; i++) {
-        struct slice rest = field_value(&fields->list[i]), element;
-        if (fields->list[i].id != id)
-            continue;
-        while (slice_next_element(&rest, &element))
-            if (slice_equal_nocase(element, word))
-                return true;
-    }
-    return false;
-}
-
 /* An HTTP/1.0 client cannot mean it (RFC 9110 7.8). */
 static bool may_upgrade(const struct request *request)
 {
@@ -26,7 +12,7 @@ static bool may_upgrade(const struct request *request)
 
 bool upgrade_wants_websocket(const struct request *request)
 {
-    return may_upgrade(request) && lists(&request->fields, FIELD_UPGRADE, WEBSOCKET);
+    return may_upgrade(request) && fields_list_has(&request->fields, FIELD_UPGRADE, WEBSOCKET);
 }
 
 static bool find_allowed(const struct upgrade_rule *rule, struct slice wanted, struct slice *protocol)
@@ -89,7 +75,7 @@ static const char *complain(const struct upgrade *upgrade, const struct response
     }
     if (found == 0)
         return "there is no Upgrade";
-    return lists(&response->fields, FIELD_CONNECTION, SLICE("upgrade")) ? NULL : "Connection does not name Upgrade";
+    return fields_list_has(&response->fields, FIELD_CONNECTION, SLICE("upgrade")) ? NULL : "Connection does not name Upgrade";
 }
 
 bool upgrade_is_granted(struct upgrade *upgrade, const struct request *request, const struct response *response)
