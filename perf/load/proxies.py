@@ -234,6 +234,16 @@ def end(child, with_signal=signal.SIGTERM):
         children.remove(child)
 
 
+def build_program(name, sources, libraries=()):
+    """A program of this folder, in BUILD; its path. Built again when a source is younger."""
+    program, paths = os.path.join(BUILD, name), [os.path.join(ROOT, "perf", "load", source) for source in sources]
+    if not os.path.exists(program) or os.path.getmtime(program) < max(map(os.path.getmtime, paths)):
+        os.makedirs(BUILD, exist_ok=True)
+        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-g", "-Wall", "-Wextra", "-o", program]
+                       + [path for path in paths if path.endswith(".c")] + list(libraries), check=True)
+    return program
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -278,6 +288,8 @@ class Proxy:
     templates = {}  # flavour -> its own template, where it has one
     flavours = {"plain": {}}  # flavour -> what it puts into the template's gaps
     gaps = ("tls",)
+    cases = None  # names of those it can do; None: all of its flavours
+    on_request = False  # only where --only names it
 
     def __init__(self, folder, files, flavour="plain", workers=1):
         self.folder, self.files, self.flavour, self.workers = os.path.join(folder, f"{self.name}-{flavour}-{workers}"), files, flavour, workers
@@ -403,4 +415,23 @@ class Varnish(Proxy):
         return children_of(self.child.pid)[0]
 
 
-PROXIES = [Weir, Nginx, Haproxy, Varnish]
+class Floor(Proxy):
+    """No proxy: floor.c answers without reading. What it costs nobody can undercut."""
+
+    name = "floor"
+    flavours = {"cache": {}}
+    gaps = ()
+    cases = ("cache-1KiB",)
+    on_request = True
+
+    def find(self):
+        return build_program("floor", ["floor.c"])
+
+    def version(self):
+        return "no server: a receive and a send"
+
+    def command(self, config):
+        return [self.find(), str(self.port), "1024"]
+
+
+PROXIES = [Weir, Nginx, Haproxy, Varnish, Floor]
