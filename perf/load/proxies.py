@@ -416,22 +416,23 @@ class Varnish(Proxy):
 
 
 class Floor(Proxy):
-    """No proxy: floor.c answers without reading. What it costs nobody can undercut."""
+    """No proxy: it answers or relays without reading (floor.c, floor_relay.c). What it costs nobody can undercut."""
 
     name = "floor"
-    flavours = {"cache": {}}
+    flavours = {"cache": {}, "plain": {}}
     gaps = ()
-    cases = ("cache-1KiB",)
+    cases = ("cache-1KiB", "1MiB-8", "16MiB-4", "100MB-2")
     on_request = True
 
     def find(self):
-        return build_program("floor", ["floor.c"])
+        program = "floor" if self.flavour == "cache" else "floor_relay"
+        return build_program(program, [program + ".c"])
 
     def version(self):
-        return "no server: a receive and a send"
+        return "no server: a receive and a send, or splices"
 
     def command(self, config):
-        return [self.find(), str(self.port), "1024"]
+        return [self.find(), str(self.port), "1024" if self.flavour == "cache" else str(self.origin)]
 
 
 PROXIES = [Weir, Nginx, Haproxy, Varnish, Floor]
