@@ -151,7 +151,7 @@ class Testssl(TlsScene):
 
     def test_testssl_finds_nothing_weak(self):
         self.engine = self.secure_before(self.origin(), tls="hsts: 365d", served=[certificates().site, certificates().site_rsa])
-        found, said = self.findings(("--protocols", "--pfs", *self.VULNERABILITIES), ("--server-defaults", "--server-preference"))
+        found, said = self.findings(("--protocols", "--fs", *self.VULNERABILITIES), ("--server-defaults", "--server-preference"))
         for version, offered in (("SSLv2", False), ("SSLv3", False), ("TLS1", False), ("TLS1_1", False), ("TLS1_2", True), ("TLS1_3", True)):
             self.assertRegex(found[version][1], "^offered" if offered else "^not offered", said)
         self.assertRegex(str(found.get("PFS") or found.get("FS")), "'OK', 'offered", said)
