@@ -49,6 +49,12 @@ uint32_t purge_log_write(struct purge_log *log, const struct purge *purge, uint6
     return bytes;
 }
 
+void purge_log_renumber(const struct purge_log *log, char *entry, uint64_t at, uint64_t sequence)
+{
+    put_u64(entry + 8, sequence);
+    put_u64(entry, sum_of(log, at, entry, entry_bytes(get_u32(entry + 32))));
+}
+
 struct found {
     struct purge purge;
     uint64_t hash, sequence;

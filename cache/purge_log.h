@@ -25,6 +25,8 @@ struct purge_log {
 void purge_log_init(struct purge_log *log, uint64_t bytes, const uint64_t seed[2]);
 /* Gives the purge its place. hash: of the URL or tag. Answers bytes in `out`, to be written at *at; 0: its text is too long. */
 uint32_t purge_log_write(struct purge_log *log, const struct purge *purge, uint64_t hash, uint64_t sequence, char out[PURGE_LOG_ENTRY_MAX], uint64_t *at);
+/* The entry that was last written, and is not on the disk yet, counts for a later purge, too. */
+void purge_log_renumber(const struct purge_log *log, char *entry, uint64_t at, uint64_t sequence);
 /* Calls `each` for all that count among log->bytes bytes, in no order; false of it ends this with false. */
 bool purge_log_read(struct purge_log *log, const char *bytes, bool (*each)(void *argument, const struct purge *purge, uint64_t hash, uint64_t sequence),
                     void *argument);

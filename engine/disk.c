@@ -37,7 +37,7 @@ static bool make_volumes(struct disk *disk)
     for (uint32_t i = 0; i < disk->volume_count; i++)
         if (!make_volume(disk, i))
             return false;
-    return volume_purges_init(&disk->purges, disk->seed);
+    return disk_purges_init(disk);
 }
 
 struct disk *disk_open(const struct disk_options *options, char why[256])
@@ -87,7 +87,7 @@ void disk_close(struct disk *disk)
         pthread_mutex_destroy(&volume->lock);
     }
     disk_files_close(disk);
-    volume_purges_release(&disk->purges);
+    disk_purges_release(disk);
     pthread_mutex_destroy(&disk->purge_lock);
     free(disk->volumes);
     free(disk);
@@ -159,123 +159,6 @@ void disk_volume_failed(struct disk_volume *volume, const char *what, int error)
     if (errors == DISK_ERRORS_MAX && !atomic_exchange(&volume->off, true))
         log_line(LOG_ERROR, "cache disk \"%s\": volume %u is given up after %u errors in a row", volume->disk->path,
                  volume->number, errors);
-}
-
-/* Purging ------------------------------------------------------------------------------------------------------ */
-
-static uint64_t hash_of(const struct disk *disk, const struct purge *purge)
-{
-    bool hashed = purge->kind == PURGE_URL || purge->kind == PURGE_TAG;
-    return hashed ? siphash13(purge->text.at, purge->text.length, disk->seed[0], disk->seed[1]) : 0;
-}
-
-static void purge_volume(struct disk_volume *volume, const struct purge *purge, uint64_t hash, uint64_t sequence,
-                         struct purge_count *count)
-{
-    pthread_mutex_lock(&volume->lock);
-    volume_purge(volume->volume, purge, hash, sequence, count);
-    pthread_mutex_unlock(&volume->lock);
-}
-
-/* With the purges' lock. The numbers of volumes follow: what has the new number as a stamp was admitted after this. */
-static uint64_t apply(struct disk *disk, const struct purge *purge, uint64_t hash, struct purge_count *count)
-{
-    uint64_t sequence = atomic_fetch_add(&disk->sequence, 1) + 1;
-    if (purge->kind == PURGE_URL) {
-        purge_volume(disk_volume_of(disk, hash), purge, hash, sequence, count);
-        return sequence;
-    }
-    volume_purges_add(&disk->purges, purge, hash, sequence);
-    for (uint32_t i = 0; i < disk->volume_count; i++)
-        purge_volume(&disk->volumes[i], purge, hash, sequence, count);
-    return sequence;
-}
-
-void disk_purge_begin(struct disk *disk, const struct purge *purge, struct purge_count *count)
-{
-    uint64_t hash = hash_of(disk, purge);
-    pthread_mutex_lock(&disk->purge_lock);
-    apply(disk, purge, hash, count);
-    pthread_mutex_unlock(&disk->purge_lock);
-}
-
-/* A purge on its way into the log. */
-struct purging {
-    struct op op;
-    struct disk *disk;
-    struct loop *loop;
-    void (*done)(void *argument, bool kept);
-    void *argument;
-    uint32_t bytes;
-    char entry[PURGE_LOG_ENTRY_MAX];
-};
-
-/* A purge that is not written must not be undone by a restart: so nothing of the store may survive one. */
-static bool forget_store(struct disk *disk, const char *why)
-{
-    if (!atomic_exchange(&disk->off, true))
-        log_line(LOG_ERROR, "cache disk \"%s\": a purge cannot be written (%s): the store is given up", disk->path,
-                 why);
-    return disk_files_forget(disk);
-}
-
-static void purging_done(struct op *op, int32_t result, uint32_t flags)
-{
-    struct purging *purging = CONTAINER_OF(op, struct purging, op);
-    (void)flags;
-    if (FAULT("disk_purge"))
-        result = -EIO;
-    bool kept =
-        result == (int32_t)purging->bytes || forget_store(purging->disk, result < 0 ? strerror(-result) : "cut short");
-    atomic_fetch_sub(&purging->disk->purges_out, 1);
-    if (purging->done)
-        purging->done(purging->argument, kept);
-    free(purging);
-}
-
-static uint32_t write_entry(struct disk *disk, const struct purge *purge, uint64_t hash, uint64_t sequence, char *out,
-                            uint64_t *at)
-{
-    uint32_t bytes = purge_log_write(&disk->log, purge, hash, sequence, out, at);
-    struct purge all = { .kind = PURGE_ALL, .soft = purge->soft };
-    return bytes ? bytes
-                 : purge_log_write(&disk->log, &all, 0, sequence, out,
-                                   at); /* too long to be kept: rather more than less */
-}
-
-void disk_purge_finish(struct disk *disk, struct loop *loop, const struct purge *purge, struct purge_count *count,
-                       void (*done)(void *argument, bool kept), void *argument)
-{
-    uint64_t hash = hash_of(disk, purge), at = 0;
-    struct purging *purging = FAULT("disk_memory") ? NULL : malloc(sizeof *purging);
-    pthread_mutex_lock(&disk->purge_lock);
-    uint64_t sequence = apply(disk, purge, hash, count);
-    if (purging)
-        purging->bytes = write_entry(disk, purge, hash, sequence, purging->entry, &at);
-    pthread_mutex_unlock(&disk->purge_lock);
-    if (!purging || atomic_load(&disk->off)) {
-        bool kept = forget_store(disk, "no memory");
-        free(purging);
-        if (done)
-            done(argument, kept);
-        return;
-    }
-    purging->op = (struct op){ .done = purging_done };
-    purging->disk = disk;
-    purging->loop = loop;
-    purging->done = done;
-    purging->argument = argument;
-    atomic_fetch_add(&disk->purges_out, 1);
-    op_write(&loop->ring, &purging->op, disk->log_fd, purging->entry, purging->bytes, SEGMENT_BLOCK + at);
-}
-
-void disk_replaced(struct disk *disk, const struct object *object)
-{
-    struct disk_volume *volume = disk_volume_of(disk, object->url_hash);
-    uint32_t tags = record_tags(volume->volume->seed, object->key, object->vary);
-    pthread_mutex_lock(&volume->lock);
-    volume_replaced(volume->volume, object->url_hash, tags, atomic_fetch_add(&disk->sequence, 1) + 1);
-    pthread_mutex_unlock(&volume->lock);
 }
 
 /* Seeing ------------------------------------------------------------------------------------------------------- */

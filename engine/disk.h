@@ -36,6 +36,8 @@
 #define DISK_LOADS 32u      /* reads under way, of a worker */
 #define DISK_READ_BYTES (256u * 1024u) /* of one; a worker's buffers are 8 MiB at most, taken when first needed */
 #define DISK_ERRORS_MAX 8u
+#define DISK_PURGE_BYTES (64u * 1024u) /* of the log's entries that wait while others are written: a thousand URLs */
+#define DISK_PURGE_WAITERS 4096u       /* who want to be told of them */
 
 struct disk_item {
     struct object *object; /* with a reference */
@@ -63,6 +65,21 @@ struct disk_volume {
     uint32_t sent;
 } __attribute__((aligned(CACHE_LINE)));
 
+/* Purges on their way into the log, all in one write, or two where the log begins anew. */
+struct disk_purge_batch {
+    char *bytes;     /* DISK_PURGE_BYTES */
+    uint32_t length;
+    uint32_t part_count;
+    struct disk_purge_part {
+        uint64_t at;           /* in the log */
+        uint32_t from, length; /* in bytes */
+    } parts[2];
+    char *widened;   /* the entry that stands for what had no room; NULL: everything had */
+    uint64_t widened_at;
+    struct disk_purging *first; /* who want to be told */
+    uint32_t waiting;
+};
+
 /* Since the start, for the process; relaxed. */
 /* clang-format off */
 #define DISK_COUNT_ROWS(X)                                                                        \
@@ -75,6 +92,9 @@ struct disk_volume {
     X(dropped,     "objects not taken: too much waits to be written")                             \
     X(written,     "objects written")                                                             \
     X(write_bytes, "bytes written")                                                               \
+    X(purges,      "purges for the log")                                                          \
+    X(purge_writes, "writes that they took")                                                      \
+    X(purges_widened, "of them, kept as a purge of everything: too much waited to be written")   \
     X(corrupt,     "records that did not pass their checksum, those overwritten meanwhile too")   \
     X(failed,      "reads and writes that failed")
 /* clang-format on */
@@ -100,8 +120,14 @@ struct disk {
     pthread_mutex_t purge_lock;
     struct volume_purges purges;
     struct purge_log log;
+    struct disk_purge_batch batches[2]; /* one is gathered, the other written; these, under the lock: */
+    uint32_t gathering;           /* which; moved on by who begins a write */
+    bool writing;
+    struct op purge_op;           /* these three are the writing loop's */
+    struct loop *purge_loop;
+    uint32_t part;
     _Atomic uint64_t sequence;    /* of purges */
-    _Atomic uint32_t purges_out;  /* being written */
+    _Atomic uint32_t purges_out;  /* the write, if one is under way, and who has not been told */
     _Atomic bool off;
     struct disk_counts counts;
 };
@@ -162,7 +188,7 @@ void disk_replaced(struct disk *disk, const struct object *object);
 void disk_purge_begin(struct disk *disk, const struct purge *purge, struct purge_count *count);
 /*
  * done (may be NULL) is called on the loop once the purge would outlive a restart; kept false: it may not, since the disk failed and its files
- * cannot be removed. Called before this returns where the store is off already. The loop must not end while disk->purges_out.
+ * cannot be removed, or since more wait than can be told. Called before this returns where the store is off already. No loop may end while disk->purges_out.
  */
 void disk_purge_finish(struct disk *disk, struct loop *loop, const struct purge *purge, struct purge_count *count, void (*done)(void *argument, bool kept),
                        void *argument);
@@ -212,6 +238,10 @@ struct disk_side {
 struct disk_volume *disk_volume_of(struct disk *disk, uint64_t hash);
 void disk_volume_failed(struct disk_volume *volume, const char *what, int error); /* counts, and may switch it off */
 void *disk_block_memory(size_t bytes); /* aligned; free() */
+
+/* disk_purge.c */
+bool disk_purges_init(struct disk *disk);
+void disk_purges_release(struct disk *disk);
 
 /* disk_file.c: everything that blocks. */
 bool disk_files_open(struct disk *disk, const struct disk_options *options, char why[256]);

@@ -348,6 +348,105 @@ Test(disk, purges_hold_over_a_kill)
     stand_end(&stand);
 }
 
+/* By URL, without waiting: as requests that change something do. */
+static void begin_purges(struct stand *stand, uint32_t first, uint32_t behind, void (*done)(void *argument, bool kept), void *argument)
+{
+    char url[128];
+    for (uint32_t i = first; i < behind; i++) {
+        struct purge_count count = { 0 };
+        snprintf(url, sizeof url, "http\na.example\n%s\n\n", name_of(i));
+        struct purge what = { .kind = PURGE_URL, .text = slice_of_text(url) };
+        disk_purge_begin(stand->disk, &what, &count);
+        disk_purge_finish(stand->disk, &stand->loop, &what, &count, done, argument);
+    }
+}
+
+static void count_kept(void *argument, bool kept)
+{
+    ((uint32_t *)argument)[kept]++;
+}
+
+Test(disk, purges_that_come_while_others_are_written_are_one_write)
+{
+    struct stand stand;
+    uint32_t told[2] = { 0, 0 };
+    stand_begin(&stand);
+    cr_assert(stand_open(&stand));
+    admit(&stand, 0, 40);
+    begin_purges(&stand, 0, 1, NULL, NULL);
+    begin_purges(&stand, 10, 20, count_kept, told);
+    begin_purges(&stand, 20, 30, NULL, NULL);
+    cr_expect_eq(told[true], 0);
+    while (atomic_load(&stand.disk->purges_out))
+        turn(&stand);
+    cr_expect(told[true] == 10 && told[false] == 0);
+    cr_expect_eq(atomic_load(&stand.disk->counts.purges), 21);
+    cr_expect_eq(atomic_load(&stand.disk->counts.purge_writes), 2);
+    cr_expect_eq(atomic_load(&stand.disk->counts.purges_widened), 0);
+    stand_close(&stand, false);
+    cr_assert(stand_open(&stand));
+    for (uint32_t i = 0; i < 40; i++)
+        cr_expect_eq(load(&stand, i), i != 0 && (i < 10 || i >= 30), "object %u", i);
+    stand_end(&stand);
+}
+
+/* More than waits by name: until the restart the index knows which, then all that is older is gone, and nothing else. */
+Test(disk, more_purges_than_may_wait_lose_nothing)
+{
+    struct stand stand;
+    uint32_t many = DISK_PURGE_BYTES / PURGE_LOG_UNIT + 1000;
+    stand_begin(&stand);
+    cr_assert(stand_open(&stand));
+    admit(&stand, 0, 20);
+    begin_purges(&stand, 5000, 5000 + many, NULL, NULL);
+    begin_purges(&stand, 4, 5, NULL, NULL); /* known by the entry for all only */
+    cr_expect_gt(atomic_load(&stand.disk->counts.purges_widened), 900);
+    admit(&stand, 20, 30); /* while they are under way; younger than the most of them */
+    begin_purges(&stand, 24, 25, NULL, NULL);
+    while (atomic_load(&stand.disk->purges_out))
+        turn(&stand);
+    cr_expect_leq(atomic_load(&stand.disk->counts.purge_writes), 4);
+    admit(&stand, 30, 40);
+    begin_purges(&stand, 33, 34, NULL, NULL);
+    while (atomic_load(&stand.disk->purges_out))
+        turn(&stand);
+    new_memory(&stand);
+    for (uint32_t i = 0; i < 40; i++)
+        cr_expect_eq(load(&stand, i), i != 4 && i != 24 && i != 33, "object %u before the restart", i);
+    stand_close(&stand, false);
+    cr_assert(stand_open(&stand));
+    for (uint32_t i = 0; i < 20; i++)
+        cr_expect_not(load(&stand, i), "object %u, older than what was kept for all", i);
+    cr_expect_not(load(&stand, 24));
+    for (uint32_t i = 30; i < 40; i++)
+        cr_expect_eq(load(&stand, i), i != 33, "object %u, younger", i);
+    stand_end(&stand);
+}
+
+/* Round and round the log, in batches that its end divides. */
+Test(disk, purges_are_kept_where_the_log_begins_anew)
+{
+    struct stand stand;
+    stand_begin(&stand);
+    cr_assert(stand_open(&stand));
+    uint32_t entries = (uint32_t)(stand.disk->log.bytes / PURGE_LOG_UNIT);
+    for (uint32_t done = 0; done < entries * 2; done += 700) {
+        begin_purges(&stand, 1000 + done, 1000 + done + 700, NULL, NULL);
+        while (atomic_load(&stand.disk->purges_out))
+            turn(&stand);
+    }
+    cr_expect_eq(atomic_load(&stand.disk->counts.purges_widened), 0);
+    admit(&stand, 0, 20);
+    begin_purges(&stand, 3, 8, NULL, NULL);
+    while (atomic_load(&stand.disk->purges_out))
+        turn(&stand);
+    stand_close(&stand, false);
+    cr_assert(stand_open(&stand));
+    for (uint32_t i = 0; i < 20; i++)
+        cr_expect_eq(load(&stand, i), i < 3 || i >= 8, "object %u", i);
+    stand_end(&stand);
+}
+
 Test(disk, a_purge_or_a_newer_response_during_a_read_wins)
 {
     struct stand stand;
@@ -488,18 +587,41 @@ struct writer_thread {
     _Atomic bool stop, quiet;
 };
 
+/* Begun; heard of, each on the thread that began it. */
+static _Atomic uint32_t purges_told[2];
+static _Thread_local struct loop *own_loop;
+
+static void purge_heard(void *argument, bool kept)
+{
+    cr_assert(kept && argument == own_loop);
+    atomic_fetch_add(&purges_told[1], 1);
+}
+
+static void purge_from(struct stand *stand, struct loop *loop)
+{
+    struct purge what = { .kind = PURGE_URL, .text = SLICE("http\na.example\n/never\n\n") };
+    struct purge_count count = { 0 };
+    atomic_fetch_add(&purges_told[0], 1);
+    disk_purge_begin(stand->disk, &what, &count);
+    disk_purge_finish(stand->disk, loop, &what, &count, purge_heard, loop);
+}
+
 static void *write_on(void *argument)
 {
     struct writer_thread *thread = argument;
     struct loop loop;
+    unsigned turns = 0;
+    own_loop = &loop;
     char why[256];
     cr_assert_eq(loop_init(&loop, 0, 256, why), ERR_OK);
     struct disk_side *side = disk_side_new(thread->stand->disk, &loop, &thread->stand->homes, 0);
-    while (!atomic_load(&thread->stop) || !disk_side_quiet(side)) {
+    while (!atomic_load(&thread->stop) || !disk_side_quiet(side) || atomic_load(&thread->stand->disk->purges_out)) {
         if (atomic_load(&thread->stop))
             disk_side_stop(side);
         else
             disk_write_some(&thread->stand->disk->volumes[0]);
+        if (++turns % 64 == 0 && !atomic_load(&thread->stop))
+            purge_from(thread->stand, &loop);
         loop.again = true;
         loop_turn(&loop);
     }
@@ -548,7 +670,8 @@ static void purge_beside(struct stand *stand, uint32_t number)
     pthread_mutex_lock(&stand->home.lock);
     cache_purge(stand->world.cache, &what, &count);
     pthread_mutex_unlock(&stand->home.lock);
-    disk_purge_finish(stand->disk, &stand->loop, &what, &count, NULL, NULL);
+    atomic_fetch_add(&purges_told[0], 1);
+    disk_purge_finish(stand->disk, &stand->loop, &what, &count, purge_heard, &stand->loop);
 }
 
 Test(disk, two_workers_share_it)
@@ -556,12 +679,15 @@ Test(disk, two_workers_share_it)
     struct stand stand;
     char why[256];
     uint32_t well = 0;
+    atomic_store(&purges_told[0], 0);
+    atomic_store(&purges_told[1], 0);
     seed_take("disk, two workers");
     stand_begin(&stand);
     stand.disk = disk_open(&(struct disk_options){ .path = stand.path, .bytes = SIZE, .workers = 2 }, why);
     cr_assert(stand.disk, "%s", why);
     new_memory(&stand);
     struct writer_thread thread = { .stand = &stand };
+    own_loop = &stand.loop;
     pthread_t id;
     cr_assert_eq(pthread_create(&id, NULL, write_on, &thread), 0);
     stand.side = disk_side_new(stand.disk, &stand.loop, &stand.homes, 1);
@@ -572,13 +698,12 @@ Test(disk, two_workers_share_it)
         if (i % 20 == 0)
             purge_beside(&stand, (uint32_t)random_below(60));
     }
-    while (atomic_load(&stand.disk->purges_out))
-        turn(&stand);
-    disk_side_stop(stand.side);
-    while (!disk_side_quiet(stand.side))
-        turn(&stand);
     atomic_store(&thread.stop, true);
+    disk_side_stop(stand.side);
+    while (!disk_side_quiet(stand.side) || atomic_load(&stand.disk->purges_out))
+        turn(&stand);
     pthread_join(id, NULL);
+    cr_expect_eq(atomic_load(&purges_told[0]), atomic_load(&purges_told[1]));
     disk_side_free(stand.side);
     stand.side = NULL;
     cr_expect_gt(well, 0);
