@@ -93,6 +93,21 @@ void disk_close(struct disk *disk)
     free(disk);
 }
 
+static void *close_it(void *disk)
+{
+    disk_close(disk);
+    return NULL;
+}
+
+bool disk_close_until(struct disk *disk, const struct timespec *until)
+{
+    pthread_t thread;
+    if (disk && !FAULT("disk_thread") && pthread_create(&thread, NULL, close_it, disk) == 0)
+        return pthread_timedjoin_np(thread, NULL, until) == 0;
+    disk_close(disk);
+    return true;
+}
+
 struct disk_side *disk_side_new(struct disk *disk, struct loop *loop, struct homes *homes, uint32_t worker)
 {
     struct disk_side *side = FAULT("disk_memory") ? NULL : calloc(1, sizeof *side);

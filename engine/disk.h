@@ -146,6 +146,8 @@ struct disk *disk_open(const struct disk_options *options, char why[256]);
 void disk_set_memory(struct disk *disk, uint64_t bytes);
 /* When no loop that used it runs any more: open segments are sealed. */
 void disk_close(struct disk *disk);
+/* The same, but not for longer than that (CLOCK_REALTIME). False: it is still at it, on a thread of its own, and the process is to end without it. */
+bool disk_close_until(struct disk *disk, const struct timespec *until);
 
 /* A worker's part; on its thread. NULL: no memory. */
 struct disk_side;
@@ -242,6 +244,26 @@ void *disk_block_memory(size_t bytes); /* aligned; free() */
 /* disk_purge.c */
 bool disk_purges_init(struct disk *disk);
 void disk_purges_release(struct disk *disk);
+
+/* disk_late.c: op_read and op_write; what blocks. In builds with fault points so much later, or never, as WEIR_DISK_LATE_MS says (0: never);
+ * WEIR_DISK_LATE_WHAT=end: only what blocks. */
+#ifdef WEIR_FAULTS
+void disk_read_at(struct loop *loop, struct op *op, int fd, void *at, size_t length, uint64_t offset);
+void disk_write_at(struct loop *loop, struct op *op, int fd, const void *at, size_t length, uint64_t offset);
+void disk_late_block(void);
+#else
+static inline void disk_read_at(struct loop *loop, struct op *op, int fd, void *at, size_t length, uint64_t offset)
+{
+    op_read(&loop->ring, op, fd, at, length, offset);
+}
+static inline void disk_write_at(struct loop *loop, struct op *op, int fd, const void *at, size_t length, uint64_t offset)
+{
+    op_write(&loop->ring, op, fd, at, length, offset);
+}
+static inline void disk_late_block(void)
+{
+}
+#endif
 
 /* disk_file.c: everything that blocks. */
 bool disk_files_open(struct disk *disk, const struct disk_options *options, char why[256]);

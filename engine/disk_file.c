@@ -402,6 +402,7 @@ void disk_files_seal(struct disk_volume *volume)
     if (!writer->sealing)
         writer_seal(writer);
     while (writer->open && writer_batch(writer, &batch)) {
+        disk_late_block();
         if (!write_exactly(volume->fd, batch.bytes, batch.length, batch.at))
             return;
         writer_written(writer);

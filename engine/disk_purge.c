@@ -142,7 +142,7 @@ static void write_part(struct disk *disk)
     const struct disk_purge_part *part = &batch->parts[disk->part];
     disk->purge_op.done = written;
     DISK_COUNT(disk, purge_writes, 1);
-    op_write(&disk->purge_loop->ring, &disk->purge_op, disk->log_fd, batch->bytes + part->from, part->length, SEGMENT_BLOCK + part->at);
+    disk_write_at(disk->purge_loop, &disk->purge_op, disk->log_fd, batch->bytes + part->from, part->length, SEGMENT_BLOCK + part->at);
 }
 
 /* With the lock. What was gathered is to be written, and others can be gathered. False: it is nothing. */

@@ -98,7 +98,7 @@ static void read_window(struct disk_load *load, uint32_t from)
     uint32_t end = (uint32_t)bytes_align(place->at + place->bytes, SEGMENT_BLOCK);
     load->window_at = from & ~(SEGMENT_BLOCK - 1);
     load->window = (uint32_t)u64_min(end - load->window_at, DISK_READ_BYTES);
-    op_read(&load->side->loop->ring, &load->op, load->volume->fd, load->buffer, load->window,
+    disk_read_at(load->side->loop, &load->op, load->volume->fd, load->buffer, load->window,
             place->id.base + load->window_at);
 }
 

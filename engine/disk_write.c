@@ -161,7 +161,7 @@ void disk_write_some(struct disk_volume *volume)
         return;
     volume->op.done = written;
     volume->sent = batch.length;
-    op_write(&volume->owner->loop->ring, &volume->op, volume->fd, batch.bytes, batch.length, batch.at);
+    disk_write_at(volume->owner->loop, &volume->op, volume->fd, batch.bytes, batch.length, batch.at);
 }
 
 static void batch_stands(struct disk_volume *volume)

@@ -86,6 +86,10 @@ struct server_process {
     struct purge_job *purges; /* list; cache_commands.c: those that are still counted */
 
     struct timer deadline; /* of draining */
+    uint64_t deadline_ms;  /* when it is */
+    struct timer patience; /* with the cache's disk, at the end */
+    uint64_t disk_until_ms;
+    bool disk_hangs;       /* it was not waited for any longer */
     uint64_t started_ms;
     int64_t started_unix, loaded_unix;
 };

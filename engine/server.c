@@ -23,6 +23,7 @@
 #define CONTROL_RING_ENTRIES 256u
 #define DESCRIPTORS_SPARE 64u
 #define WORKERS_MAX 1024u
+#define DISK_END_MS 500u /* what the cache's disk has at least at the end */
 
 static const char *version = "unknown";
 static void (*on_ready)(const struct config *config);
@@ -51,13 +52,22 @@ const struct config *server_config(const struct server_process *process)
 
 static void look_for_rest(struct timer *timer, uint64_t now_ms);
 
-/* Purges of this thread may still be on their way to the disk. */
-static void all_ended(struct server_process *process)
+/* Workers wait for what they have begun on the disk, and this thread for its purges. */
+static bool disk_rests(const struct server_process *process)
 {
     struct disk *disk = process->shared.disk;
-    process->loop.stop = !disk || atomic_load(&disk->purges_out) == 0;
-    if (process->loop.stop)
+    bool rests = !disk || atomic_load(&disk->purges_out) == 0;
+    for (uint32_t i = 0; disk && i < process->worker_count; i++)
+        rests &= atomic_load(&process->workers[i]->over);
+    return rests;
+}
+
+static void all_ended(struct server_process *process)
+{
+    if (disk_rests(process)) {
+        process->loop.stop = true;
         return;
+    }
     process->deadline.fire = look_for_rest;
     timer_set(&process->loop.wheel, &process->deadline, process->loop.now_ms + 2);
 }
@@ -76,6 +86,43 @@ static void ended(struct letter *letter, struct loop *here)
         all_ended(process);
 }
 
+/* The disk has as long as clients had, and at least the time that a worker may take for its end. */
+static uint64_t patience_with_disk(const struct server_process *process, uint64_t now_ms)
+{
+    return u64_max(process->deadline_ms, now_ms + WORKER_END_MS + DISK_END_MS);
+}
+
+/* What the kernel has of our memory for the disk cannot be taken back: so the process ends with all that it has. */
+static void give_disk_up(struct server_process *process, const char *what)
+{
+    log_line(LOG_WARN, "stopping: the cache's disk is not waited for any longer: %s", what);
+    process->disk_hangs = true;
+    process->loop.stop = true;
+}
+
+static void disk_hangs(struct timer *timer, uint64_t now_ms)
+{
+    (void)now_ms;
+    struct server_process *process = CONTAINER_OF(timer, struct server_process, patience);
+    bool purges = atomic_load(&((struct disk *)process->shared.disk)->purges_out) > 0;
+    give_disk_up(process, purges ? "purges are not written" : "reads or writes are under way");
+}
+
+static void be_patient_with_disk(struct server_process *process)
+{
+    if (!process->shared.disk)
+        return;
+    process->disk_until_ms = patience_with_disk(process, process->loop.now_ms);
+    process->patience.fire = disk_hangs;
+    timer_set(&process->loop.wheel, &process->patience, process->disk_until_ms);
+}
+
+static struct timespec real_time_at(const struct server_process *process, uint64_t at_ms)
+{
+    uint64_t us = loop_unix_us(&process->loop) + (at_ms > process->loop.now_ms ? at_ms - process->loop.now_ms : 0) * 1000;
+    return (struct timespec){ (time_t)(us / 1000000), (long)(us % 1000000) * 1000 };
+}
+
 /* On a worker. Its loop runs on until everything is closed; the answer says that it needs no more letters. */
 static void end_worker(struct letter *letter, struct loop *here)
 {
@@ -92,6 +139,7 @@ static void end_workers(struct server_process *process)
     process->state = PROCESS_CUTTING;
     atomic_store(&process->shared.draining, true); /* before any worker ends: borrow.c counts on it */
     timer_cancel(&process->loop.wheel, &process->deadline);
+    be_patient_with_disk(process);
     for (uint32_t i = 0; i < process->worker_count; i++) {
         process->end_letters[i].letter.deliver = end_worker;
         mailbox_send(&process->loop, &process->workers[i]->loop, &process->end_letters[i].letter);
@@ -126,8 +174,11 @@ static void drain_worker(struct letter *letter, struct loop *here)
 
 void server_stop(struct server_process *process, uint64_t deadline_ms)
 {
-    if (process->state == PROCESS_DRAINING && deadline_ms == 0)
+    if (process->state != PROCESS_RUNNING && deadline_ms == 0 && process->deadline_ms > process->loop.now_ms) {
+        process->deadline_ms = process->loop.now_ms;
+        be_patient_with_disk(process);
         end_workers(process);
+    }
     if (process->state != PROCESS_RUNNING)
         return;
     process->state = PROCESS_DRAINING;
@@ -141,7 +192,8 @@ void server_stop(struct server_process *process, uint64_t deadline_ms)
         mailbox_send(&process->loop, &process->workers[i]->loop, &process->drain_letters[i].letter);
     }
     process->deadline.fire = deadline_passed;
-    timer_set(&process->loop.wheel, &process->deadline, process->loop.now_ms + deadline_ms);
+    process->deadline_ms = process->loop.now_ms + deadline_ms;
+    timer_set(&process->loop.wheel, &process->deadline, process->deadline_ms);
 }
 
 /* Signals ------------------------------------------------------------------------------------------------------ */
@@ -481,6 +533,15 @@ static void free_generations(struct server_process *process)
         generation_free(process->generation);
 }
 
+/* Threads and the kernel may still use what they have: nothing is given back, but for what others see. */
+static _Noreturn void leave_as_it_is(struct server_process *process)
+{
+    purges_end(process);
+    if (process->control)
+        control_close(process->control);
+    _exit(0);
+}
+
 /* Workers that did start, when a later one did not. */
 static void stop_started(struct server_process *process)
 {
@@ -507,7 +568,11 @@ static void release(struct server_process *process)
     servers_forget_state(process);
     tickets_end(process);
     registry_release(&process->registry);
-    disk_close(process->shared.disk);
+    struct timespec until = real_time_at(process, process->disk_until_ms);
+    if (!disk_close_until(process->shared.disk, &until)) {
+        give_disk_up(process, "its last segments are not finished");
+        _exit(0);
+    }
     text_release(&process->disk_path);
     if (process->shared.homes)
         homes_free(process->shared.homes);
@@ -545,6 +610,8 @@ int server_run(struct config *config, const char *path)
         loop_run(&process->loop);
         servers_save_at_end(process);
         log_line(LOG_NOTICE, "stopped");
+        if (process->disk_hangs)
+            leave_as_it_is(process);
     } else {
         log_line(LOG_ERROR, "cannot start: %s", why[0] ? why : err_text(e));
         stop_started(process);

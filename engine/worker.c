@@ -248,6 +248,7 @@ static void *worker_main(void *argument)
     sem_post(&setup->done);
     if (well)
         loop_run(&worker->loop);
+    atomic_store(&worker->over, true);
     ring_detach(&worker->loop.ring); /* worker_join releases it, from another thread */
     return NULL;
 }

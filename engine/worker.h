@@ -109,6 +109,7 @@ struct worker {
     bool draining;
     int core; /* pinned to; -1: not */
     pthread_t thread;
+    _Atomic bool over;      /* its loop has ended */
     struct letter drained_letter; /* to the control thread: draining, and the last client left; prepared by server.c */
     bool drained_told;
     struct worker_setup *setup; /* while starting */

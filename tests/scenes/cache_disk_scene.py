@@ -564,6 +564,88 @@ class Failing(DiskScene):
         self.miss("/b")
 
 
+@unittest.skipUnless(has_fault_points(), "this binary has no fault points (make asan)")
+class Late(DiskScene):
+    """A disk that takes its time, or never answers: requests go on, and so does a stop."""
+
+    PATHS = [f"/l{i}-{i * 3001}" for i in range(12)]
+
+    def late(self, ms, **more):
+        return self.start(environment={"WEIR_DISK_LATE_MS": str(ms)}, **more)
+
+    def fetched(self):
+        for path in self.PATHS * 3:
+            self.fetch(path)
+
+    def ends(self, said, signals=1):
+        """Within the deadline and the second and a half that are its own."""
+        begin = time.monotonic()
+        for _ in range(signals):
+            self.engine.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+        self.assertEqual(self.engine.process.wait(15), 0)
+        self.assertLess(time.monotonic() - begin, 12)
+        log = self.engine.log()
+        self.assertRegex(log, f"the cache's disk is not waited for any longer: .*{said}")
+        self.assertIn(" stopped\n", log)
+        self.assertFalse(os.path.exists(self.engine.socket))
+
+    def test_a_stop_does_not_wait_for_writes_that_hang(self):
+        self.late(0, top="timeouts: { drain: 2s }")
+        self.fetched()
+        time.sleep(0.5)
+        self.ends("reads or writes are under way")
+
+    def test_nor_for_reads_and_purges(self):
+        self.start()
+        self.keep(*self.PATHS)
+        self.engine.stop()
+        self.late(0, top="timeouts: { drain: 2s }")
+        with self.engine.connect() as client:
+            self.fetch(self.PATHS[0])
+            client.send_request(self.PATHS[1], "PURGE")
+            self.shelf.put(self.PATHS[2], Answer(200, body=b"changed"))
+            self.assertEqual(self.engine.get(self.PATHS[2], "POST", body=b"x").body, b"changed")
+            command = threading.Thread(target=self.engine.command, args=("purge", self.url(self.PATHS[3])))
+            command.start()
+            wait_for("the purge", lambda: self.disk()["purges"] == 3)
+            self.ends("purges are not written")
+            command.join()
+
+    def test_a_second_signal_cuts_the_time_short(self):
+        self.late(0, top="timeouts: { drain: 5m }")
+        self.fetched()
+        time.sleep(0.5)
+        self.ends("reads or writes", signals=2)
+
+    def test_what_it_has_to_finish_may_hang(self):
+        self.start(top="timeouts: { drain: 2s }", environment={"WEIR_DISK_LATE_MS": "0", "WEIR_DISK_LATE_WHAT": "end"})
+        self.keep(*self.PATHS)
+        self.ends("its last segments are not finished")
+        self.start()
+        self.assertEqual(self.disk()["restored"], len(self.PATHS))
+
+    def test_requests_do_not_wait_for_a_slow_one(self):
+        self.start()
+        self.keep(*self.PATHS)
+        self.engine.stop()
+        self.late(700)
+        self.fetched()
+        disk = self.disk()
+        self.assertGreater(disk["slow"], 0)
+        self.assertGreater(disk["busy"], 0)
+        self.assertEqual((disk["failed"], disk["corrupt"]), (0, 0))
+        self.assertEqual(self.engine.get(self.PATHS[0], "PURGE").status, 200)
+        self.miss(self.PATHS[0])
+        for number in range(50):
+            self.shelf.put(self.PATHS[1], Answer(200, body=b"changed"))
+            self.assertEqual(self.engine.get(self.PATHS[1], "POST", body=b"x").status, 200)
+        wait_for("the purges", lambda: self.disk()["purges"] == 51)
+        self.assertLess(self.disk()["purge_writes"], 30)
+        self.restart()
+        self.miss(self.PATHS[1])
+
+
 class Seeing(DiskScene):
     def test_status_show_explain_and_metrics(self):
         self.start()
