@@ -41,6 +41,8 @@ enum flight_news {
     NEWS_OBJECT, /* it is being stored */
     NEWS_AGAIN,  /* nobody leads any more: look again */
     NEWS_ALONE,  /* it is not to be shared: each goes to the origin */
+    NEWS_REFUSED,    /* it was for the leader's request alone: look again, but not often */
+    NEWS_AUTHORIZED, /* the leader's was a request with Authorization: as ALONE for those with, as REFUSED for those without */
     NEWS_PAST,   /* the slice lies behind the end of the content */
     NEWS_WHOLE,  /* there are no slices to be had: look for the whole */
     NEWS_STALE   /* of a slice: the origin failed, what is stored may stand in: look again */
@@ -74,7 +76,8 @@ struct caching {
     uint8_t role;        /* enum cache_role */
     uint8_t reason;      /* enum cache_reason: why it is not stored, or passes */
     uint16_t own_fields; /* of the request: behind them stand the cache's conditions */
-    uint8_t rounds; /* how often it waited */
+    uint8_t rounds;      /* how often it waited */
+    uint8_t refusals;    /* of these, for what was another's alone */
     bool validating;     /* the origin is asked whether `hot` still holds */
     bool validated;      /* and it said so */
     bool collapsed;      /* waited for another's request */
@@ -133,8 +136,9 @@ bool caching_out_of_time(struct exchange *x);
 void caching_end_flight(struct exchange *x, enum flight_news news);
 /* To those who waited, a list that nobody else has any more; under the home's lock. object: a reference for each is taken; may be NULL. */
 void caching_tell(struct worker *worker, struct flight_waiter *first, enum flight_news news, struct object *object);
-/* It is not to be stored: for a while nobody waits for what has this key. */
+/* It is not to be stored: for a while nobody waits for what has this key, of those who have Authorization, or have not, as x. */
 void caching_remember_pass(struct exchange *x);
+bool caching_is_authorized(const struct exchange *x); /* the request says who asks */
 /* The store is asked by c->key. */
 enum step_verdict caching_look(struct exchange *x);
 /* By its own words, whatever the request asks for. */

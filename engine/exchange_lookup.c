@@ -11,6 +11,7 @@
 #include "proto/condition.h"
 
 #define ROUNDS_MAX 4u  /* so often it waits for others before it goes alone */
+#define REFUSALS_MAX 2u /* and so often for an answer that was another's alone */
 #define PASS_MS 10000u /* so long nobody waits for a response that was not to be stored */
 
 /* Beginnings and ends ------------------------------------------------------------------------------------------ */
@@ -249,20 +250,33 @@ static bool is_for_part(const struct request *request)
     return fields_have(&request->fields, FIELD_RANGE) || fields_have(&request->fields, FIELD_IF_RANGE);
 }
 
-static struct hot_pass *pass_of(const struct exchange *x)
+bool caching_is_authorized(const struct exchange *x)
 {
-    return &x->worker->hot->passes[(x->caching->key.url_hash >> 8) % HOT_PASSES];
+    return fields_have(&x->request.fields, FIELD_AUTHORIZATION);
+}
+
+/* What is told to one who says who asks is nothing that others could not share. */
+static uint64_t pass_hash(const struct exchange *x)
+{
+    return x->caching->key.url_hash ^ (caching_is_authorized(x) ? 0x417574686f72ull : 0);
+}
+
+static struct hot_pass *pass_at(const struct exchange *x, uint64_t hash)
+{
+    return &x->worker->hot->passes[(hash >> 8) % HOT_PASSES];
 }
 
 static bool passes_lately(const struct exchange *x)
 {
-    const struct hot_pass *pass = pass_of(x);
-    return unlikely(pass->url_hash == x->caching->key.url_hash && pass->until_ms > x->worker->loop.now_ms);
+    uint64_t hash = pass_hash(x);
+    const struct hot_pass *pass = pass_at(x, hash);
+    return unlikely(pass->url_hash == hash && pass->until_ms > x->worker->loop.now_ms);
 }
 
 void caching_remember_pass(struct exchange *x)
 {
-    *pass_of(x) = (struct hot_pass){ x->caching->key.url_hash, x->worker->loop.now_ms + PASS_MS };
+    uint64_t hash = pass_hash(x);
+    *pass_at(x, hash) = (struct hot_pass){ hash, x->worker->loop.now_ms + PASS_MS };
 }
 
 static enum step_verdict only_if_cached(struct exchange *x)
@@ -284,7 +298,7 @@ struct found {
 static enum plan plan_miss(struct exchange *x, struct cache *cache, struct found *found)
 {
     struct caching *c = x->caching;
-    bool alone = !c->rule->collapse || c->rounds >= ROUNDS_MAX || passes_lately(x);
+    bool alone = !c->rule->collapse || c->rounds >= ROUNDS_MAX || c->refusals >= REFUSALS_MAX || passes_lately(x);
     struct flight *flight = alone || found->flight ? NULL : flight_find(cache, &c->key, &x->request);
     c->sequence = cache_sequence(cache);
     if (flight && flight->object) {
@@ -589,6 +603,11 @@ static enum step_verdict take_news(struct exchange *x)
             c->slices->failed = true;
         return caching_look(x);
     case NEWS_AGAIN: return caching_look(x);
+    case NEWS_AUTHORIZED:
+        if (caching_is_authorized(x))
+            break;
+        /* fallthrough */
+    case NEWS_REFUSED: c->refusals++; return caching_look(x);
     case NEWS_PAST: return caching_slice_past(x);
     case NEWS_WHOLE: return caching_slice_whole(x);
     default: break;

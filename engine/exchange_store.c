@@ -183,15 +183,28 @@ static enum cache_reason judge(struct exchange *x, const struct response *respon
     return cache_store_reason(c->rule, &x->request, response, sent_s, now_s, policy);
 }
 
+/*
+ * A response that says something of the URL holds for all who wait, and for a while: but what one with Authorization gets says nothing of what others would. One that
+ * speaks of the request alone (400, 429, 431 and their like; 403 may) is no reason for others not to ask together; an error of the origin's is no reason for long.
+ * Otherwise a client could see to it that everybody goes alone.
+ */
+static enum flight_news news_of_refusal(struct exchange *x, enum cache_reason reason)
+{
+    unsigned status = x->caching->forward_status;
+    if (reason == CACHE_REASON_STATUS || status == 403)
+        return NEWS_REFUSED;
+    if (status < 500)
+        caching_remember_pass(x);
+    return caching_is_authorized(x) ? NEWS_AUTHORIZED : NEWS_ALONE;
+}
+
 void caching_not_stored(struct exchange *x, enum cache_reason reason)
 {
     struct caching *c = x->caching;
     c->role = CACHE_PASS;
     c->reason = (uint8_t)reason;
-    if (c->flight) {
-        caching_remember_pass(x);
-        caching_end_flight(x, NEWS_ALONE);
-    }
+    if (c->flight)
+        caching_end_flight(x, news_of_refusal(x, reason));
     caching_count_pass(x);
 }
 
@@ -247,7 +260,7 @@ void caching_begin(struct exchange *x, const struct response *response, const st
         return;
     }
     if (c->flight && !may_be_shared(&what.policy))
-        caching_end_flight(x, NEWS_ALONE);
+        caching_end_flight(x, caching_is_authorized(x) ? NEWS_AUTHORIZED : NEWS_ALONE);
     c->role = CACHE_FILLING;
     c->stored = true;
     caching_restore(x); /* its conditions stand in what c->hot holds */
@@ -522,7 +535,7 @@ static bool speaks_of_stored(const struct exchange *x)
 {
     const struct caching *c = x->caching;
     return c->key.text.length && c->reason == CACHE_REASON_NONE &&
-           !fields_have(&x->request.fields, FIELD_AUTHORIZATION);
+           !caching_is_authorized(x);
 }
 
 bool caching_head(struct exchange *x, const struct response *response)

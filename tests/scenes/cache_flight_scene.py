@@ -161,6 +161,73 @@ class Flights(CacheScene):
         self.assertEqual([reader.done().status for reader in readers], [200] * 6)
         self.assertEqual(self.shelf.count("/private"), 6)
 
+    def refused(self, path, refusal, headers=()):
+        """Somebody with these fields leads and is refused while others wait; then a crowd comes. How often the origin was asked, and all the statuses."""
+        led, go = threading.Event(), threading.Event()
+
+        def first(exchange, asked):
+            led.set()
+            go.wait(SLOW)
+            return refusal.send(exchange)
+
+        def well(exchange, asked):
+            time.sleep(0.3)  # so that a crowd meets
+            return caching(600, body=b"well").send(exchange)
+        self.shelf.put(path, first)
+        self.shelf.keep(path, well)
+        leader = Reader(self, path, headers)
+        self.assertTrue(led.wait(SLOW))
+        readers = [Reader(self, path) for _ in range(20)]
+        time.sleep(0.2)
+        go.set()
+        self.assertEqual(leader.done().status, refusal.status)
+        self.assertEqual({reader.done().body for reader in readers}, {b"well"})
+        return self.shelf.count(path)
+
+    def test_an_answer_for_one_who_says_who_he_is_does_not_send_the_others_alone(self):
+        for number, fields in enumerate((["Cache-Control: max-age=600"], ["Cache-Control: private"], ["Cache-Control: no-store"], ["Cache-Control: max-age=600", "Set-Cookie: a=b"])):
+            with self.subTest(fields):
+                self.assertLessEqual(self.refused(f"/who/{number}", Answer(200, fields, body=b"mine"), ["Authorization: Basic eA=="]), 3)
+
+    def test_a_refusal_of_one_request_does_not_send_the_others_alone(self):
+        for status in (400, 401, 403, 406, 412, 421, 425, 428, 429, 431):
+            with self.subTest(status):
+                self.assertLessEqual(self.refused(f"/refused/{status}", Answer(status, body=b"no")), 3)
+
+    def test_nor_those_who_come_later(self):
+        """What was refused is not remembered against the URL: a crowd right after it is one request, on all workers."""
+        for number, (answer, headers) in enumerate(((Answer(429, body=b"no"), []), (Answer(200, ["Cache-Control: private"], body=b"mine"), ["Authorization: Basic eA=="]))):
+            path = f"/later/{number}"
+            self.shelf.put(path, *[answer] * 8)
+            for _ in range(8):
+                self.engine.get(path, headers=headers)
+            gate = self.gate(path, b"well", first=False)
+            readers = [Reader(self, path) for _ in range(20)]
+            self.assertTrue(gate.arrived.acquire(timeout=SLOW))
+            time.sleep(0.2)
+            gate.go(3)
+            self.assertEqual({reader.done().body for reader in readers}, {b"well"})
+            self.assertEqual(self.shelf.count(path), 9)
+
+    def test_a_row_of_refusals_does_not_make_the_others_wait_in_line(self):
+        """Everybody is refused: after two of them all the others are at the origin at once, or the barrier breaks."""
+        together = threading.Barrier(8)
+
+        def refuse(exchange, asked):
+            if self.shelf.count("/row") > 3:
+                together.wait(2 * SLOW)
+            else:
+                first.wait(SLOW)
+            return Answer(429, body=b"no").send(exchange)
+        first = threading.Event()
+        self.shelf.keep("/row", refuse)
+        readers = [Reader(self, "/row")]
+        wait_for("the first request", lambda: self.shelf.count("/row") == 1)
+        readers += [Reader(self, "/row") for _ in range(10)]
+        time.sleep(0.2)
+        first.set()
+        self.assertEqual([reader.done().status for reader in readers], [429] * 11)
+
     def test_each_goes_on_its_own_where_the_route_says_so(self):
         together = threading.Barrier(3)
 
