@@ -1,7 +1,7 @@
 /*
  * What a request changes is taken out of the store (RFC 9111 4.4): when an unsafe method was answered without error, all that is stored for its
- * URI, and for what Location and Content-Location name, if that is of the same origin. And PURGE, from addresses that may: the engine answers
- * it, and no origin sees it.
+ * URI, and for what Location and Content-Location name, if that is of the same origin; also where the request's own route has no cache, but another's
+ * GET has. And PURGE, from addresses that may: the engine answers it, and no origin sees it.
  */
 #include <stdlib.h>
 
@@ -70,11 +70,12 @@ static bool join_path(const struct exchange *x, struct slice path, struct h1_wri
 }
 
 #define ROOM_BYTES (CACHE_KEY_BYTES_MAX * 4u)
+#define URLS_KNOWN 8u
 
 /* Where the texts of a reference are put together. */
 struct reference {
     struct request named;
-    char joined[ROOM_BYTES], path[ROOM_BYTES], query[ROOM_BYTES], key[CACHE_KEY_BYTES_MAX];
+    char joined[ROOM_BYTES], path[ROOM_BYTES], query[ROOM_BYTES];
 };
 
 static bool name_target(const struct exchange *x, struct slice value, struct reference *reference)
@@ -102,34 +103,86 @@ static bool name_target(const struct exchange *x, struct slice value, struct ref
     return !query.at || uri_query_canonicalise(query, reference->query, ROOM_BYTES, &named->query) == ERR_OK;
 }
 
-static void forget_reference(struct exchange *x, struct slice value, struct reference *reference)
+static bool is_known(const uint64_t hashes[URLS_KNOWN], uint32_t count, uint64_t hash)
 {
-    const struct caching *c = x->caching;
-    const struct homes *homes = x->worker->shared->homes;
-    struct cache_key_context context = { .scheme = x->forwarding.scheme,
-                                         .pool = x->pool->record->name,
-                                         .seed = { homes->seed[0], homes->seed[1] } };
-    struct cache_key key;
-    if (!name_target(x, value, reference) ||
-        cache_key_make(c->rule, &reference->named, &context, reference->key, sizeof reference->key, &key) != ERR_OK ||
-        !slice_equal(key.authority, c->key.authority))
-        return;
-    caching_forget(x, slice_of(key.text.at, key.url_length));
+    for (uint32_t i = 0; i < count && i < URLS_KNOWN; i++)
+        if (hashes[i] == hash)
+            return true;
+    return false;
 }
 
-void caching_invalidate(struct exchange *x, const struct response *response)
+/* A GET for that, with whatever fields, may come to this route and be stored there. */
+static bool may_store(const struct route *route, const struct request *request)
 {
-    const struct caching *c = x->caching;
-    if (c->key.text.length == 0)
-        return;
-    caching_forget(x, slice_of(c->key.text.at, c->key.url_length));
-    if (!fields_have(&response->fields, FIELD_LOCATION) && !fields_have(&response->fields, FIELD_CONTENT_LOCATION))
-        return;
+    const struct field_condition *condition;
+    if (!route->cache.on)
+        return false;
+    enum route_verdict verdict = route_verdict_of(route, request, &condition);
+    return verdict == ROUTE_TAKES || verdict == ROUTE_FIELD;
+}
+
+/*
+ * The URL of a request whose method is GET, as the keys of all routes have it that may have stored something for it: they differ in what they make of the query.
+ * origin: only if it is that one's; none: any.
+ */
+static void forget_url(struct exchange *x, const struct request *request, struct slice origin, char room[CACHE_KEY_BYTES_MAX])
+{
+    const struct config *config = x->view->config;
+    const struct homes *homes = x->worker->shared->homes;
+    struct cache_key_context context = { .scheme = x->forwarding.scheme, .seed = { homes->seed[0], homes->seed[1] } };
+    struct cache_key key;
+    uint64_t hashes[URLS_KNOWN];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < config->route_count; i++) {
+        const struct route *route = &config->routes[i];
+        if (!may_store(route, request) || cache_key_make(&route->cache, request, &context, room, CACHE_KEY_BYTES_MAX, &key) != ERR_OK ||
+            (origin.length && !slice_equal(key.authority, origin)) || is_known(hashes, count, key.url_hash))
+            continue;
+        hashes[count++ % URLS_KNOWN] = key.url_hash;
+        caching_forget(x, slice_of(key.text.at, key.url_length));
+    }
+}
+
+/* What the key of the request says of its origin. */
+static bool own_origin(struct exchange *x, char room[CACHE_KEY_BYTES_MAX], struct slice *origin)
+{
+    static const struct cache_rule any = { .on = true };
+    struct cache_key_context context = { .scheme = x->forwarding.scheme };
+    struct cache_key key;
+    if (cache_key_make(&any, &x->request, &context, room, CACHE_KEY_BYTES_MAX, &key) != ERR_OK)
+        return false;
+    *origin = key.authority;
+    return true;
+}
+
+static void forget_references(struct exchange *x, const struct response *response, char room[CACHE_KEY_BYTES_MAX])
+{
+    char own[CACHE_KEY_BYTES_MAX];
+    struct slice origin;
     struct reference *reference = FAULT("reference") ? NULL : malloc(sizeof *reference);
-    for (unsigned i = 0; reference && i < response->fields.count; i++) {
+    bool known = reference && own_origin(x, own, &origin);
+    for (unsigned i = 0; known && i < response->fields.count; i++) {
         const struct field *field = &response->fields.list[i];
-        if (field->id == FIELD_LOCATION || field->id == FIELD_CONTENT_LOCATION)
-            forget_reference(x, field_value(field), reference);
+        if ((field->id == FIELD_LOCATION || field->id == FIELD_CONTENT_LOCATION) && name_target(x, field_value(field), reference))
+            forget_url(x, &reference->named, origin, room);
     }
     free(reference);
+}
+
+/* Routes are looked at as a GET would find them: the request is one meanwhile. */
+void caching_invalidate(struct exchange *x, const struct response *response)
+{
+    struct request *request = &x->request;
+    enum method method = request->method;
+    struct slice token = request->method_token;
+    char room[CACHE_KEY_BYTES_MAX];
+    if (!x->worker->shared->homes)
+        return;
+    request->method = METHOD_GET;
+    request->method_token = SLICE("GET");
+    forget_url(x, request, SLICE_NONE, room);
+    if (fields_have(&response->fields, FIELD_LOCATION) || fields_have(&response->fields, FIELD_CONTENT_LOCATION))
+        forget_references(x, response, room);
+    request->method = method;
+    request->method_token = token;
 }

@@ -654,8 +654,7 @@ enum step_verdict exchange_lookup(struct exchange *x)
     }
     enum cache_reason reason = cache_request_reason(c->rule, &x->request);
     if (unlikely(reason != CACHE_REASON_NONE)) {
-        bool keyed = make_key(x, c); /* an unsafe method's answer makes what is stored invalid */
-        if (keyed && caching_may_purge(x)) {
+        if (unlikely(caching_may_purge(x)) && make_key(x, c)) {
             c->role = CACHE_PASS;
             return caching_purge(x);
         }

@@ -254,6 +254,8 @@ static enum step_verdict begin_response(struct exchange *x, const struct respons
         return STEP_NEXT;
     if (unlikely(x->caching != NULL) && caching_head(x, response))
         return STEP_NEXT;
+    if (unlikely(!method_is_safe(x->request.method)) && cache_invalidates(&x->request, response->status))
+        caching_invalidate(x, response);
     plan_response(x, response, &plan);
     if (unlikely(x->route->compress.codings.count))
         plan_coding(x, response, &plan);

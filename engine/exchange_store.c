@@ -557,8 +557,6 @@ bool caching_head(struct exchange *x, const struct response *response)
     }
     if (x->request.method == METHOD_HEAD && response->status == 200 && speaks_of_stored(x))
         head_came(x, response);
-    if (cache_invalidates(&x->request, response->status))
-        caching_invalidate(x, response);
     return false;
 }
 

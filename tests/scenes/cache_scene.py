@@ -226,6 +226,74 @@ class Rules(CacheScene):
             self.assertEqual(self.shelf.count("/post"), count)
 
 
+class Changing(CacheScene):
+    """What a request changes is not to be had from the store, whichever route took the request (RFC 9111 4.4)."""
+
+    ROUTES = '''
+  - { name: read, match: { method: [ GET, HEAD ], path: "/split/**" }, pool: app, cache: {} }
+  - { name: write, match: { path: "/split/**" }, pool: app }
+  - { name: beta, match: { path: "/both/**", header: { X-Beta: "*" } }, pool: app, cache: { ignore-query: [ "utm_*" ] } }
+  - { name: all, match: { path: "/both/**" }, pool: app, cache: { key: [ "param:id" ] } }
+  - { name: moved, match: { method: [ GET ], path: "/moved/**" }, pool: app, rewrite: { strip-prefix: /moved }, request-headers: { set: { X-Set: "1" } }, cache: {} }
+'''
+
+    def setUp(self):
+        self.play(routes=self.ROUTES)
+
+    def change(self, path, method="POST", status=200, headers=(), fields=()):
+        """A request that changes something, answered so."""
+        self.shelf.put(path.removeprefix("/moved"), Answer(status, list(fields), body=b"changed"))
+        self.assertEqual(self.engine.get(path, method, headers, body=b"x").status, status)
+
+    def stored(self, *paths, headers=()):
+        for path in paths:
+            self.engine.get(path, headers=headers)
+            self.hit(path, headers)
+
+    def test_by_a_route_without_a_cache(self):
+        for method in ("POST", "PUT", "DELETE", "PATCH", "STRANGE"):
+            with self.subTest(method):
+                self.stored("/split/a", "/split/a?q", "/split/b")
+                self.change("/split/a", method)
+                self.miss("/split/a")
+                self.hit("/split/a?q")
+                self.hit("/split/b")
+                self.engine.command("purge", "--all")
+
+    def test_not_by_one_that_failed_or_is_safe(self):
+        self.stored("/split/a")
+        self.change("/split/a", status=404)
+        self.change("/split/a", status=500)
+        self.change("/split/a", "OPTIONS")
+        self.hit("/split/a")
+
+    def test_what_it_names(self):
+        self.stored("/split/a", "/split/b", "/moved/c", "/split/d")
+        self.change("/split/a", status=201, fields=["Location: /split/b", "Content-Location: http://scene/moved/c"])
+        for path in ("/split/a", "/split/b", "/moved/c"):
+            self.miss(path)
+        self.change("/split/a", status=201, fields=["Location: http://other/split/d"])
+        self.hit("/split/d")
+
+    def test_where_the_path_is_rewritten_and_fields_are_set(self):
+        self.stored("/moved/a")
+        self.change("/moved/a")
+        self.miss("/moved/a")
+
+    def test_of_all_routes_that_may_have_it(self):
+        """Their keys differ in what they make of the query."""
+        self.stored("/both/a?utm_x=1&id=2", headers=["X-Beta: 1"])
+        self.stored("/both/a?id=2")
+        self.change("/both/a?id=2&utm_x=3")
+        self.miss("/both/a?utm_x=1&id=2", ["X-Beta: 1"])
+        self.miss("/both/a?id=2")
+
+    def test_without_any_cache_nothing_is_to_be_done(self):
+        engine = self.weir(f"routes: [ {{ pool: app }} ]\npools: {{ app: {{ servers: [ {self.source.address} ] }} }}")
+        self.shelf.put("/plain", Answer(200, ["Location: /other"]))
+        self.assertEqual(engine.get("/plain", "POST", body=b"x").status, 200)
+
+
 class Poison(CacheScene):
     """What one client sends must not reach another."""
 
