@@ -90,6 +90,8 @@ struct caching {
     bool disk_asked;     /* whether it has what memory has not: once is enough */
     bool disk_found;     /* and it had, and put it into memory */
     bool of_slice;       /* of ours, for one slice */
+    bool broke;          /* what it was served from, `hot`, broke off: the rest may be had from another's fetch */
+    uint8_t breaks;      /* and how often */
     uint32_t whole_length;  /* of the key's text, without the slice's line; 0: there are no slices */
     struct slices *slices;  /* what the client gets is made of slices; in the arena; NULL: it is not */
     uint64_t slice;         /* the number of the one that is wanted, served, or (of_slice) fetched */
@@ -225,6 +227,10 @@ void caching_leave_disk(struct exchange *x);
 void caching_go_on(struct exchange *x, struct hot *hot, uint64_t position);
 /* The rest of what was begun is asked of the origin for this client alone. */
 enum step_verdict caching_resume(struct exchange *x);
+/* c->broke, and this was found, or is being fetched: the rest comes from there, if it is the same. Takes the hold over. */
+enum step_verdict caching_serve_rest(struct exchange *x, struct hot *hot);
+/* RFC 9110 8.8.1: strong validators name exactly these bytes. length: of the other's content; BODY_LENGTH_UNKNOWN. */
+bool caching_is_same(const struct object *object, unsigned status, struct slice etag, uint64_t length);
 
 /* exchange_fetch.c -------------------------------------------------------------------------------------------- */
 

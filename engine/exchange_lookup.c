@@ -86,6 +86,8 @@ enum step_verdict caching_pass(struct exchange *x, enum cache_reason reason)
     struct caching *c = x->caching;
     if (unlikely(c->slices != NULL))
         return caching_slice_pass(x, reason);
+    if (unlikely(c->broke))
+        return caching_resume(x);
     c->role = CACHE_PASS;
     c->reason = (uint8_t)reason;
     if (!c->forward)
@@ -214,6 +216,8 @@ enum cache_use caching_use(const struct caching *c, const struct object *object)
 enum step_verdict caching_serve(struct exchange *x, struct hot *hot)
 {
     struct caching *c = x->caching;
+    if (unlikely(c->broke))
+        return caching_serve_rest(x, hot);
     if (c->hot)
         hot_unref(c->hot);
     c->hot = hot;
@@ -221,11 +225,11 @@ enum step_verdict caching_serve(struct exchange *x, struct hot *hot)
     return unlikely(c->slices != NULL) ? caching_slice_serve(x) : exchange_go(x, STEP_SERVE);
 }
 
-/* An answer is counted once, by its first slice. */
+/* An answer is counted once: by its first slice, and not for its rest. */
 static bool is_counted(const struct exchange *x)
 {
     const struct slices *slices = x->caching->slices;
-    return unlikely(slices != NULL) && (x->response_begun || slices->turns);
+    return unlikely(x->response_begun) || (unlikely(slices != NULL) && slices->turns);
 }
 
 void caching_count_hit(struct exchange *x)
@@ -316,7 +320,7 @@ static enum plan plan_miss(struct exchange *x, struct cache *cache, struct found
         found->flight = flight_begin(cache, &c->key);
     if (!found->object && !c->slices && caching_may_read(x))
         return PLAN_READ;
-    if (!is_for_part(&x->request) && !c->slices)
+    if (!is_for_part(&x->request) && !c->slices && !c->broke)
         return PLAN_LEAD;
     if (!found->flight)
         return PLAN_ALONE;
@@ -340,6 +344,8 @@ static enum plan plan_in_home(struct exchange *x, struct cache *cache, struct fo
     enum cache_use use = found->object ? caching_use(c, found->object) : CACHE_USE_VALIDATE;
     if (unlikely(c->slices != NULL) && found->object)
         use = caching_slice_use(c, found->object, use);
+    else if (unlikely(c->broke) && found->object && caching_is_fresh(x, found->object))
+        use = CACHE_USE_FRESH; /* whatever the request says: its answer has begun */
     else if (unlikely(x->worker->disk != NULL) && use == CACHE_USE_FRESH)
         caching_admit(x, found->object);
     if (use == CACHE_USE_FRESH || use == CACHE_USE_STALE)
@@ -643,7 +649,7 @@ enum step_verdict exchange_lookup(struct exchange *x)
         return c->disk.load ? STEP_WAIT : take_read(x);
     if (unlikely(c && c->role == CACHE_PURGING))
         return caching_forgotten(x);
-    if (c && c->slices)
+    if (c && (c->slices || c->broke))
         return caching_look(x);
     if (!c) {
         c = begin(x);

@@ -315,18 +315,48 @@ static void ask_for_all(struct exchange *x)
     }
 }
 
-/* The one who filled it has given up. */
+static enum step_verdict cut(struct exchange *x)
+{
+    COUNT(x->worker, response_cuts);
+    return exchange_abort(x, "response_cuts", true);
+}
+
+bool caching_is_same(const struct object *object, unsigned status, struct slice etag, uint64_t length)
+{
+    uint64_t told = object->body->length; /* where it is known the client was told */
+    return status == object->status && etags_match_strong(etag, object->etag) && (told == BODY_LENGTH_UNKNOWN || length == told);
+}
+
+/*
+ * The one who filled it has given up. All who read it look for the rest as they looked for the whole: one fetch of ours leads, and the others go on
+ * reading what it brings, each from where it stands. What has no strong ETag cannot be gone on with, so nobody is asked.
+ */
 static enum step_verdict broken(struct exchange *x)
 {
     struct caching *c = x->caching;
+    const struct object *object = c->hot->object;
     if (unlikely(c->slices != NULL))
         return caching_slice_again(x);
-    if (c->parts || x->attempts > x->pool->config->retries) {
-        COUNT(x->worker, response_cuts);
-        return exchange_abort(x, "response_cuts", true);
-    }
+    if (c->parts || x->attempts + c->breaks > x->pool->config->retries || !etags_match_strong(object->etag, object->etag))
+        return cut(x);
     ask_for_all(x);
-    return caching_resume(x);
+    conn_flush(x->client);
+    c->broke = true;
+    c->breaks++;
+    c->rounds = 0;
+    return exchange_go(x, STEP_LOOKUP);
+}
+
+enum step_verdict caching_serve_rest(struct exchange *x, struct hot *hot)
+{
+    struct caching *c = x->caching;
+    const struct object *object = hot->object;
+    bool same = object->body && caching_is_same(c->hot->object, object->status, object->etag, object->body->length);
+    hot_unref(c->hot);
+    c->hot = hot;
+    c->role = CACHE_SERVING;
+    c->piece = NULL;
+    return same ? exchange_go(x, STEP_SERVE) : cut(x);
 }
 
 static enum step_verdict await_more(struct exchange *x, bool *again)
@@ -369,7 +399,9 @@ static enum step_verdict pump(struct exchange *x)
             x->response_content += bytes;
             if (unlikely(c->slices != NULL))
                 caching_slice_ahead(x);
-        } else if (state == BODY_COMPLETE)
+        } else if (state == BODY_COMPLETE && there < c->position) /* of what was gone on with: it is not the same */
+            return cut(x);
+        else if (state == BODY_COMPLETE)
             c->end = c->position;
         else if (state == BODY_BROKEN)
             return broken(x);

@@ -466,18 +466,13 @@ bool caching_saves(struct exchange *x, unsigned status)
 
 /* The head ----------------------------------------------------------------------------------------------------- */
 
-/* What is sent already is not sent again, if it is the same (RFC 9110 8.8.1: strong validators name exactly these bytes). */
+/* What is sent already is not sent again, if it is the same. */
 static bool goes_on_with(const struct exchange *x, const struct response *response)
 {
-    const struct object *object = x->caching->hot->object;
-    uint64_t length = object->body->length; /* where it is known the client was told */
     const struct field *etag = fields_find(&response->fields, FIELD_ETAG);
-    bool strong = object->etag.length && !slice_starts(object->etag, SLICE("W/"));
-    bool whole = response->framing == FRAMING_LENGTH || response->framing == FRAMING_CHUNKED;
-    return response->status == object->status && strong && etag && slice_equal(field_value(etag), object->etag) &&
-           whole &&
-           (length == BODY_LENGTH_UNKNOWN ||
-            (response->framing == FRAMING_LENGTH && response->content_length == length));
+    bool counted = response->framing == FRAMING_LENGTH;
+    return etag && (counted || response->framing == FRAMING_CHUNKED) &&
+           caching_is_same(x->caching->hot->object, response->status, field_value(etag), counted ? response->content_length : BODY_LENGTH_UNKNOWN);
 }
 
 static void resume(struct exchange *x, const struct response *response)

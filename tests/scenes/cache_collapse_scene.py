@@ -273,7 +273,34 @@ class Collapse(Scene):
         more.set()
         for client in clients:
             self.assertEqual(client.exactly(len(whole) - half) == whole[half:], True)
-        self.assertLessEqual(len(origin.requests), 9)
+        self.assertEqual(len(origin.requests), 2, "one asks for the rest that all want")
+
+    def test_a_crowd_that_read_what_broke_off_asks_for_the_rest_together(self):
+        for chunked in (False, True):
+            with self.subTest(chunked=chunked):
+                gate = Gate('Cache-Control: max-age=60\r\nETag: "same"', chunked=chunked)
+                gate.breaks = True
+                origin, engine, waiters = self.stage(gate, FEW)
+                self.led(origin, waiters)
+                self.halves(waiters)
+                gate.breaks = False
+                gate.open.set()
+                counts = waiters.ended()
+                self.assertEqual((counts["short"], counts["wrong"]), (0, 0), counts)
+                self.assertGreaterEqual(counts["complete"], FEW - 1, counts)
+                self.assertLessEqual(len(origin.requests), 3)
+                self.stored(engine, origin, len(origin.requests))
+
+    def test_nobody_asks_for_the_rest_of_what_cannot_be_gone_on_with(self):
+        gate = Gate()
+        gate.breaks = True
+        origin, _, waiters = self.stage(gate, FEW)
+        self.led(origin, waiters)
+        self.halves(waiters)
+        gate.open.set()
+        counts = waiters.ended()
+        self.assertEqual((counts["complete"], counts["short"], counts["wrong"]), (0, 0, 0), counts)
+        self.assertEqual(len(origin.requests), 1)
 
     def test_an_origin_that_hangs_up_before_its_answer_is_asked_again_by_few(self):
         whole = content(100_000)

@@ -465,7 +465,7 @@ class Bounds(CacheScene):
     def test_what_turns_out_to_be_too_large_is_not_shared_again(self):
         self.play(rule="{ max-object: 64KiB }", top="workers: 1")
         body = content(200000)
-        gates = [Gate(body[:50000], body[50000:], first=False) for _ in range(4)]
+        gates = [Gate(body[:50000], body[50000:], first=False) for _ in range(3)]
         for gate in gates:
             self.addCleanup(gate.go, 100)
         self.shelf.put("/large", *gates)
@@ -473,14 +473,13 @@ class Bounds(CacheScene):
         self.assertTrue(gates[0].arrived.acquire(timeout=SLOW))
         first += [Reader(self, "/large")]
         wait_for("it to wait", lambda: self.engine.json("cache", "status")["collapsed"] == 1)
-        for gate in gates[:2]:
-            gate.go(4)
+        gates[0].go(4)
         for reader in first:
             response = reader.done()
             self.assertTrue(response is None or not response.complete or response.body == body)
-        self.assertEqual(self.shelf.count("/large"), 2)
+        self.assertEqual(self.shelf.count("/large"), 1)  # without a strong ETag there is no rest to be asked for
         again = [Reader(self, "/large") for _ in range(2)]
-        for gate in gates[2:]:
+        for gate in gates[1:]:
             gate.go(4)
         for reader in again:
             self.assertTrue(reader.done().body == body)
