@@ -53,7 +53,8 @@ struct cache_policy {
     X(CACHE_REASON_FULL,        "full")          \
     X(CACHE_REASON_INCOMPLETE,  "incomplete")    \
     X(CACHE_REASON_UNDERSTAND,  "must-understand") \
-    X(CACHE_REASON_TTL,         "ttl")
+    X(CACHE_REASON_TTL,         "ttl")           \
+    X(CACHE_REASON_ONLY,        "only-if-cached")
 /* clang-format on */
 #define CACHE_REASON_AS_ENUM(id, word) id,
 enum cache_reason { CACHE_REASON_ROWS(CACHE_REASON_AS_ENUM) CACHE_REASONS };

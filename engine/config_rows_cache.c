@@ -46,10 +46,10 @@ static const struct row rule_rows[] = {
     { .word = "stale-while-revalidate", .type = TYPE_SECONDS, MEMBER(cache_rule, stale_while_revalidate_s), .most = YEAR_S, .usual = "none",
       .zero = "none",
       .doc = "For so long after it went stale a response still answers, while the origin is asked beside it (RFC 5861). Holds where the "
-             "response does not say." },
+             "response does not say, and not where it has s-maxage (RFC 9111 5.2.2.10)." },
     { .word = "stale-if-error", .type = TYPE_SECONDS, MEMBER(cache_rule, stale_if_error_s), .most = YEAR_S, .usual = "none", .zero = "none",
       .doc = "For so long after it went stale a response still answers if the origin fails, or answers 500, 502, 503 or 504 (RFC 5861). Holds where "
-             "the response does not say." },
+             "the response does not say, and not where it has s-maxage." },
     { .word = "bypass", .type = TYPE_SECTION, .section = &section_bypass },
     { .word = "ignore-vary", .type = TYPE_FIELD_NAMES, MEMBER(cache_rule, ignore_vary), LENGTH_AT(cache_rule, ignore_vary_count),
       .check = value_check_field_name, .least = 1, .most = 64,

@@ -288,6 +288,7 @@ static enum step_verdict only_if_cached(struct exchange *x)
     struct caching *c = x->caching;
     c->role = CACHE_PASS;
     c->forward = NULL;
+    c->reason = CACHE_REASON_ONLY;
     return exchange_answer(x, 504, "only_if_cached", SLICE("Nothing stored answers this request\n"));
 }
 

@@ -3,6 +3,7 @@
 A store (class Store) is a folder that several engines use one after the other. Only the counts of `weir cache status` say where an answer came from; the origin
 says whether it was asked.
 """
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -472,6 +474,70 @@ class Broken(DiskScene):
         self.assertEqual(self.engine.command("purge", "--all")[0], 0)
         self.works()
 
+
+
+class Full(DiskScene):
+    """A file system of its own, which is full."""
+
+    SIZE = "16MiB"
+    PATHS = [f"/u{i}-{i * 2003}" for i in range(40)]
+
+    def setUp(self):
+        super().setUp()
+        self.place = os.path.join(self.folder, "small")
+        self.path = os.path.join(self.place, "store")
+        os.mkdir(self.place)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "weir-scene", self.place], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            self.skipTest(f"no file system can be mounted here: {done.stdout.strip()}")
+        self.addCleanup(subprocess.run, ["umount", self.place], check=True)
+
+    def fill(self):
+        """By somebody else, to the last byte."""
+        with open(os.path.join(self.place, "other"), "wb", 0) as file:
+            for size in (1 << 20, 4096, 1):
+                try:
+                    while file.write(b"x" * size) == size:
+                        pass
+                except OSError as full:
+                    self.assertEqual(full.errno, errno.ENOSPC)
+        left = os.statvfs(self.place)
+        self.assertEqual(left.f_bavail, 0)
+
+    def fetched(self):
+        for path in self.PATHS * 3:
+            self.fetch(path)
+
+    def test_one_that_is_too_small_is_told_and_done_without(self):
+        self.start(size="32MiB")
+        self.told("the cache is without its disk: cannot reserve the space of .*No space left on device")
+        self.assertIsNone(self.disk())
+        self.fetched()
+        self.hit(self.PATHS[0])
+        self.assertEqual(self.engine.command("purge", "--all")[0], 0)
+        self.miss(self.PATHS[0])
+
+    def test_one_that_is_full_at_the_start(self):
+        self.fill()
+        self.start()
+        self.told("the cache is without its disk: cannot .*No space left on device")
+        self.fetched()
+        self.engine.stop()
+        os.unlink(os.path.join(self.place, "other"))
+        self.start()
+        self.keep(*self.PATHS)
+
+    def test_one_that_others_fill_later_has_what_was_reserved(self):
+        self.start()
+        self.keep(*self.PATHS[:20])
+        self.fill()
+        self.keep(*self.PATHS[20:])
+        self.assertEqual(self.engine.get(self.PATHS[0], "PURGE").status, 200)
+        self.restart()
+        self.fetched()
+        disk = self.disk()
+        self.assertEqual((disk["restored"], disk["failed"], disk["volumes_off"]), (len(self.PATHS) - 1, 0, 0))
+        self.assertGreater(disk["loaded"], 10)
 
 
 @unittest.skipUnless(has_fault_points(), "this binary has no fault points (make asan)")

@@ -312,7 +312,9 @@ class Conditions(SliceScene):
 
     def test_only_if_cached(self):
         path, file = self.file(5 * MIB)
-        self.assertEqual(self.engine.get(path, headers=["Cache-Control: only-if-cached"]).status, 504)
+        for method, fields in (("GET", []), ("GET", [f"Range: bytes={2 * MIB}-"]), ("HEAD", [])):
+            refused = self.engine.get(path, method, ["Cache-Control: only-if-cached", *fields])
+            self.assertEqual((refused.status, status_of(refused)), (504, {"detail": "only-if-cached"}))
         self.part(path, file, 0, 9)
         self.settled()
         self.part(path, file, 10, 19, ["Cache-Control: only-if-cached"])

@@ -131,7 +131,14 @@ class CacheLog(CacheScene):
         said = status_of(self.ask("/broken", "miss", 502))
         self.assertEqual(said, {"fwd": "uri-miss"})
         said = status_of(self.ask("/nothing", "miss", 504, ["Cache-Control: only-if-cached"]))
-        self.assertEqual(said, {})
+        self.assertEqual(said, {"detail": "only-if-cached"})
+        self.shelf.keep("/varied", caching(600, "Vary: X-A"))
+        self.shelf.keep("/old", caching(60, "Age: 100", 'ETag: "a"'))
+        for path, headers in (("/varied", ["X-A: 2"]), ("/old", []), ("/varied", ["Range: bytes=0-0", "X-A: 2"]), ("/old", ["If-Match: x"])):
+            self.ask(path, "miss", 200)
+            said = status_of(self.ask(path, "miss", 504, ["Cache-Control: only-if-cached", *headers]))
+            self.assertEqual(said, {"detail": "only-if-cached"}, (path, headers))
+            self.engine.command("purge", "--all")
         self.assertNotIn("cache-status", [name.lower() for name, _ in self.ask("/plain/x", None).fields])
         self.check()
 

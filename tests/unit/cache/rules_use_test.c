@@ -54,6 +54,28 @@ Test(rules_4_2_4, must_revalidate_and_its_like_are_never_used_stale)
     }
 }
 
+/* What the page says of s-maxage: the route cannot overrule it, the origin can say it in another way. */
+Test(rules_5_2_2_10, s_maxage_is_got_round_by_a_targeted_field_alone)
+{
+    static const struct cache_ttl all = { 200, 599, 60 };
+    const char *cdn[] = { "CDN-Cache-Control", "Surrogate-Control" };
+    rule.stale_while_revalidate_s = 1000;
+    rule.ttls = &all;
+    rule.ttl_count = 1;
+    EXPECT_REASON(stored_as(200, "s-maxage=30, stale-while-revalidate=99", true), CACHE_REASON_NONE);
+    cr_expect_eq(used(59), CACHE_USE_FRESH);
+    cr_expect_eq(used(60), CACHE_USE_VALIDATE);
+    rule.ttl_count = 0;
+    for (size_t i = 0; i < ARRAY_LENGTH(cdn); i++) {
+        stored_as(200, "s-maxage=30", true);
+        says(cdn[i], "max-age=60, stale-while-revalidate=10");
+        EXPECT_REASON(stored(), CACHE_REASON_NONE);
+        cr_expect_eq(used(59), CACHE_USE_FRESH, "%s", cdn[i]);
+        cr_expect_eq(used(69), CACHE_USE_REVALIDATE, "%s", cdn[i]);
+        cr_expect_eq(used(70), CACHE_USE_VALIDATE, "%s", cdn[i]);
+    }
+}
+
 Test(rules_5861_3, stale_while_revalidate_is_of_the_response_or_else_of_the_rule)
 {
     stored_as(200, "max-age=60, stale-while-revalidate=10", true);
