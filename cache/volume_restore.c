@@ -8,18 +8,26 @@
 /* Behind the last whole record lies one batch at most whose records may be there in parts. */
 #define SCAN_GAP_MAX (WRITER_BATCH_BYTES + RECORD_HEAD_MAX)
 
+/* The list with room for one more; NULL: there is no memory, and it stays as it is. */
+static void *with_room(void *list, uint32_t count, uint32_t *room, size_t bytes)
+{
+    if (count < *room)
+        return list;
+    uint32_t more = *room ? *room * 2 : 64;
+    void *larger = FAULT("disk_list") ? NULL : realloc(list, more * bytes);
+    if (larger)
+        *room = more;
+    return larger;
+}
+
 /* Purges by URL ------------------------------------------------------------------------------------------------ */
 
 bool past_add(struct past *past, const struct past_purge *purge)
 {
-    if (past->count == past->room) {
-        uint32_t room = past->room ? past->room * 2 : 64;
-        struct past_purge *list = FAULT("disk_past") ? NULL : realloc(past->list, room * sizeof *list);
-        if (!list)
-            return false;
-        past->list = list;
-        past->room = room;
-    }
+    struct past_purge *list = with_room(past->list, past->count, &past->room, sizeof *list);
+    if (!list)
+        return false;
+    past->list = list;
     past->list[past->count++] = *purge;
     return true;
 }
@@ -122,14 +130,10 @@ static bool content_holds(const struct scan *scan, const struct record *record, 
 
 static bool keep(struct scan *scan, const struct record *record)
 {
-    if (scan->count == scan->room) {
-        uint32_t room = scan->room ? scan->room * 2 : 256;
-        struct segment_entry *entries = FAULT("disk_scan") ? NULL : realloc(scan->entries, room * sizeof *entries);
-        if (!entries)
-            return false;
-        scan->entries = entries;
-        scan->room = room;
-    }
+    struct segment_entry *entries = with_room(scan->entries, scan->count, &scan->room, sizeof *entries);
+    if (!entries)
+        return false;
+    scan->entries = entries;
     struct segment_entry *entry = &scan->entries[scan->count++];
     *entry = (struct segment_entry){
         .hash = record->hash,

@@ -82,21 +82,28 @@ static bool is_whole(struct exchange *x)
     return whole;
 }
 
-/* What is stored under the key and may be used now: a reference, which is no use yet. */
-static struct object *peek(struct exchange *x)
+/* Under the home's lock: what is stored under the key, with a reference, and whether it may be used now; looking is no use of it. */
+static struct object *glance(struct exchange *x, struct cache *cache, bool *usable)
 {
     struct caching *c = x->caching;
     bool others;
-    struct cache *cache = home_enter(c->home);
     struct object *object = cache_find(cache, &c->key, &x->request, &others);
     if (object)
         object_unused(object);
-    if (object && caching_use(c, object) == CACHE_USE_VALIDATE) {
-        cache_unref(cache, object);
-        object = NULL;
-    }
-    home_leave(c->home);
+    *usable = object && caching_use(c, object) != CACHE_USE_VALIDATE;
     return object;
+}
+
+/* What is there and may be used: a reference. */
+static struct object *peek(struct exchange *x)
+{
+    bool usable;
+    struct cache *cache = home_enter(x->caching->home);
+    struct object *object = glance(x, cache, &usable);
+    if (object && !usable)
+        cache_unref(cache, object);
+    home_leave(x->caching->home);
+    return usable ? object : NULL;
 }
 
 static bool read_content_range(const struct object *object, struct range *range, uint64_t *length)
@@ -327,12 +334,9 @@ enum step_verdict caching_slice_again(struct exchange *x)
 static void ask_ahead(struct exchange *x)
 {
     struct caching *c = x->caching;
-    bool others;
+    bool there;
     struct cache *cache = home_enter(c->home);
-    struct object *object = cache_find(cache, &c->key, &x->request, &others);
-    if (object)
-        object_unused(object);
-    bool there = object && caching_use(c, object) != CACHE_USE_VALIDATE;
+    struct object *object = glance(x, cache, &there);
     uint64_t sequence = cache_sequence(cache);
     struct flight *flight = there || flight_find(cache, &c->key, &x->request) ? NULL : flight_begin(cache, &c->key);
     if (object && !flight)
