@@ -206,7 +206,7 @@ static void conclude(struct purge_job *job)
         put_count(job, answer);
     job_free(job);
     if (lost) {
-        refuse(answer, ERR_SYSTEM, "it is purged, but a restart may undo that: the cache's disk failed, and its files cannot be removed");
+        refuse(answer, ERR_SYSTEM, "it is purged, but a restart may undo that: the cache's disk failed and its files cannot be removed, or too much waits for it");
         return;
     }
     answer->result = ERR_OK;

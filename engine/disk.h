@@ -14,6 +14,10 @@
  *
  * Purges. Those who purge call disk_purge_begin, then homes_purge, then disk_purge_finish, and acknowledge when that says so: what was read before
  * the beginning does not get into memory any more (cache_complete sees the purge), what was admitted before the end does not get into the index.
+ * The log is written by one at a time; what comes meanwhile waits for the next write, and that is bounded (disk_purge.c).
+ *
+ * The end. A disk that hangs keeps reads and writes, and the memory for them, with the kernel: the process waits for the deadline of draining and a little
+ * more, says so, and ends without giving anything back (server.c). A disk that the kernel itself waits for when a process ends is beyond this.
  */
 #ifndef WEIR_DISK_H
 #define WEIR_DISK_H

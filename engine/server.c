@@ -117,10 +117,19 @@ static void be_patient_with_disk(struct server_process *process)
     timer_set(&process->loop.wheel, &process->patience, process->disk_until_ms);
 }
 
-static struct timespec real_time_at(const struct server_process *process, uint64_t at_ms)
+/* For what blocks: the rest of that time, and half a second at least. */
+static struct timespec disk_until(const struct server_process *process)
 {
-    uint64_t us = loop_unix_us(&process->loop) + (at_ms > process->loop.now_ms ? at_ms - process->loop.now_ms : 0) * 1000;
-    return (struct timespec){ (time_t)(us / 1000000), (long)(us % 1000000) * 1000 };
+    struct timespec now, real;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_REALTIME, &real);
+    uint64_t now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    uint64_t left_ms = u64_max(process->disk_until_ms, now_ms + DISK_END_MS) - now_ms;
+    real.tv_sec += (time_t)(left_ms / 1000);
+    real.tv_nsec += (long)(left_ms % 1000) * 1000000;
+    real.tv_sec += real.tv_nsec / 1000000000;
+    real.tv_nsec %= 1000000000;
+    return real;
 }
 
 /* On a worker. Its loop runs on until everything is closed; the answer says that it needs no more letters. */
@@ -552,7 +561,15 @@ static void stop_started(struct server_process *process)
     loop_run(&process->loop);
 }
 
-static void release(struct server_process *process)
+static int exit_code(enum err e)
+{
+    if (e == ERR_OK)
+        return 0;
+    return e == ERR_PERMISSION ? 5 : 1;
+}
+
+/* With the exit code, in case that it ends here. */
+static void release(struct server_process *process, int code)
 {
     if (process->prober)
         prober_free(process->prober);
@@ -568,10 +585,10 @@ static void release(struct server_process *process)
     servers_forget_state(process);
     tickets_end(process);
     registry_release(&process->registry);
-    struct timespec until = real_time_at(process, process->disk_until_ms);
+    struct timespec until = disk_until(process);
     if (!disk_close_until(process->shared.disk, &until)) {
         give_disk_up(process, "its last segments are not finished");
-        _exit(0);
+        _exit(code);
     }
     text_release(&process->disk_path);
     if (process->shared.homes)
@@ -586,13 +603,6 @@ static void release(struct server_process *process)
     free(process->drain_letters);
     free(process->end_letters);
     free(process);
-}
-
-static int exit_code(enum err e)
-{
-    if (e == ERR_OK)
-        return 0;
-    return e == ERR_PERMISSION ? 5 : 1;
 }
 
 int server_run(struct config *config, const char *path)
@@ -615,9 +625,11 @@ int server_run(struct config *config, const char *path)
     } else {
         log_line(LOG_ERROR, "cannot start: %s", why[0] ? why : err_text(e));
         stop_started(process);
+        if (process->disk_hangs)
+            _exit(exit_code(e));
         if (!process->generation)
             config_free(config);
     }
-    release(process);
+    release(process, exit_code(e));
     return exit_code(e);
 }

@@ -423,6 +423,28 @@ Test(disk, more_purges_than_may_wait_lose_nothing)
     stand_end(&stand);
 }
 
+/* Who cannot be told later is told at once that it is not known; it is kept all the same. */
+Test(disk, more_may_ask_to_be_told_than_can_be)
+{
+    struct stand stand;
+    uint32_t told[2] = { 0, 0 };
+    stand_begin(&stand);
+    cr_assert(stand_open(&stand));
+    admit(&stand, 0, 10);
+    begin_purges(&stand, 1000, 1001 + DISK_PURGE_WAITERS, count_kept, told);
+    cr_expect_eq(told[false], 0);
+    begin_purges(&stand, 3, 6, count_kept, told);
+    cr_expect_eq(told[false], 3);
+    while (atomic_load(&stand.disk->purges_out))
+        turn(&stand);
+    cr_expect(told[true] == 1 + DISK_PURGE_WAITERS && told[false] == 3);
+    stand_close(&stand, false);
+    cr_assert(stand_open(&stand));
+    for (uint32_t i = 3; i < 6; i++)
+        cr_expect_not(load(&stand, i));
+    stand_end(&stand);
+}
+
 /* Round and round the log, in batches that its end divides. */
 Test(disk, purges_are_kept_where_the_log_begins_anew)
 {
