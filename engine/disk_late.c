@@ -102,8 +102,13 @@ void disk_read_at(struct loop *loop, struct op *op, int fd, void *at, size_t len
 
 void disk_write_at(struct loop *loop, struct op *op, int fd, const void *at, size_t length, uint64_t offset)
 {
-    if (!is_late((struct late){
-            .op = op, .loop = loop, .write = true, .fd = fd, .at = (void *)(uintptr_t)at, .length = length, .offset = offset }))
+    if (!is_late((struct late){ .op = op,
+                                .loop = loop,
+                                .write = true,
+                                .fd = fd,
+                                .at = (void *)(uintptr_t)at,
+                                .length = length,
+                                .offset = offset }))
         op_write(&loop->ring, op, fd, at, length, offset);
 }
 

@@ -106,7 +106,8 @@ static char *place(struct disk_purge_batch *batch, uint64_t at, uint32_t bytes)
     return entry;
 }
 
-static char *put_entry(struct disk *disk, struct disk_purge_batch *batch, const struct purge *purge, uint64_t hash, uint64_t sequence, uint64_t *at)
+static char *put_entry(struct disk *disk, struct disk_purge_batch *batch, const struct purge *purge, uint64_t hash,
+                       uint64_t sequence, uint64_t *at)
 {
     uint32_t bytes = purge_log_write(&disk->log, purge, hash, sequence, batch->bytes + batch->length, at);
     return bytes ? place(batch, *at, bytes) : NULL;
@@ -142,7 +143,8 @@ static void write_part(struct disk *disk)
     const struct disk_purge_part *part = &batch->parts[disk->part];
     disk->purge_op.done = written;
     DISK_COUNT(disk, purge_writes, 1);
-    disk_write_at(disk->purge_loop, &disk->purge_op, disk->log_fd, batch->bytes + part->from, part->length, SEGMENT_BLOCK + part->at);
+    disk_write_at(disk->purge_loop, &disk->purge_op, disk->log_fd, batch->bytes + part->from, part->length,
+                  SEGMENT_BLOCK + part->at);
 }
 
 /* With the lock. What was gathered is to be written, and others can be gathered. False: it is nothing. */
@@ -238,7 +240,8 @@ static bool will_be_told(struct disk *disk, struct loop *loop, void (*done)(void
         purging = FAULT("disk_memory") ? NULL : malloc(sizeof *purging);
     if (!purging)
         return false;
-    *purging = (struct disk_purging){ .disk = disk, .loop = loop, .done = done, .argument = argument, .next = batch->first };
+    *purging =
+        (struct disk_purging){ .disk = disk, .loop = loop, .done = done, .argument = argument, .next = batch->first };
     batch->first = purging;
     batch->waiting++;
     atomic_fetch_add(&disk->purges_out, 1);

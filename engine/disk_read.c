@@ -99,7 +99,7 @@ static void read_window(struct disk_load *load, uint32_t from)
     load->window_at = from & ~(SEGMENT_BLOCK - 1);
     load->window = (uint32_t)u64_min(end - load->window_at, DISK_READ_BYTES);
     disk_read_at(load->side->loop, &load->op, load->volume->fd, load->buffer, load->window,
-            place->id.base + load->window_at);
+                 place->id.base + load->window_at);
 }
 
 static void begin_place(struct disk_load *load)

@@ -91,7 +91,9 @@ static enum step_verdict answer(struct exchange *x, uint64_t objects, bool kept)
     char *room = arena_take(&x->arena, cap);
     x->caching->role = CACHE_PASS;
     if (!kept)
-        return exchange_answer(x, 500, "purge", SLICE("It is purged, but a restart may undo that: the disk failed, or too much waits for it\n"));
+        return exchange_answer(
+            x, 500, "purge",
+            SLICE("It is purged, but a restart may undo that: the disk failed, or too much waits for it\n"));
     if (!room)
         return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
     int length = snprintf(room, cap, "purged %llu objects\n", (unsigned long long)objects);

@@ -125,7 +125,8 @@ static bool may_store(const struct route *route, const struct request *request)
  * The URL of a request whose method is GET, as the keys of all routes have it that may have stored something for it: they differ in what they make of the query.
  * origin: only if it is that one's; none: any.
  */
-static void forget_url(struct exchange *x, const struct request *request, struct slice origin, char room[CACHE_KEY_BYTES_MAX])
+static void forget_url(struct exchange *x, const struct request *request, struct slice origin,
+                       char room[CACHE_KEY_BYTES_MAX])
 {
     const struct config *config = x->view->config;
     const struct homes *homes = x->worker->shared->homes;
@@ -135,7 +136,8 @@ static void forget_url(struct exchange *x, const struct request *request, struct
     uint32_t count = 0;
     for (uint32_t i = 0; i < config->route_count; i++) {
         const struct route *route = &config->routes[i];
-        if (!may_store(route, request) || cache_key_make(&route->cache, request, &context, room, CACHE_KEY_BYTES_MAX, &key) != ERR_OK ||
+        if (!may_store(route, request) ||
+            cache_key_make(&route->cache, request, &context, room, CACHE_KEY_BYTES_MAX, &key) != ERR_OK ||
             (origin.length && !slice_equal(key.authority, origin)) || is_known(hashes, count, key.url_hash))
             continue;
         hashes[count++ % URLS_KNOWN] = key.url_hash;
@@ -163,7 +165,8 @@ static void forget_references(struct exchange *x, const struct response *respons
     bool known = reference && own_origin(x, own, &origin);
     for (unsigned i = 0; known && i < response->fields.count; i++) {
         const struct field *field = &response->fields.list[i];
-        if ((field->id == FIELD_LOCATION || field->id == FIELD_CONTENT_LOCATION) && name_target(x, field_value(field), reference))
+        if ((field->id == FIELD_LOCATION || field->id == FIELD_CONTENT_LOCATION) &&
+            name_target(x, field_value(field), reference))
             forget_url(x, &reference->named, origin, room);
     }
     free(reference);

@@ -324,7 +324,8 @@ static enum step_verdict cut(struct exchange *x)
 bool caching_is_same(const struct object *object, unsigned status, struct slice etag, uint64_t length)
 {
     uint64_t told = object->body->length; /* where it is known the client was told */
-    return status == object->status && etags_match_strong(etag, object->etag) && (told == BODY_LENGTH_UNKNOWN || length == told);
+    return status == object->status && etags_match_strong(etag, object->etag) &&
+           (told == BODY_LENGTH_UNKNOWN || length == told);
 }
 
 /*
@@ -337,7 +338,8 @@ static enum step_verdict broken(struct exchange *x)
     const struct object *object = c->hot->object;
     if (unlikely(c->slices != NULL))
         return caching_slice_again(x);
-    if (c->parts || x->attempts + c->breaks > x->pool->config->retries || !etags_match_strong(object->etag, object->etag))
+    if (c->parts || x->attempts + c->breaks > x->pool->config->retries ||
+        !etags_match_strong(object->etag, object->etag))
         return cut(x);
     ask_for_all(x);
     conn_flush(x->client);

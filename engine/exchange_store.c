@@ -472,7 +472,8 @@ static bool goes_on_with(const struct exchange *x, const struct response *respon
     const struct field *etag = fields_find(&response->fields, FIELD_ETAG);
     bool counted = response->framing == FRAMING_LENGTH;
     return etag && (counted || response->framing == FRAMING_CHUNKED) &&
-           caching_is_same(x->caching->hot->object, response->status, field_value(etag), counted ? response->content_length : BODY_LENGTH_UNKNOWN);
+           caching_is_same(x->caching->hot->object, response->status, field_value(etag),
+                           counted ? response->content_length : BODY_LENGTH_UNKNOWN);
 }
 
 static void resume(struct exchange *x, const struct response *response)
@@ -529,8 +530,7 @@ static void head_came(struct exchange *x, const struct response *response)
 static bool speaks_of_stored(const struct exchange *x)
 {
     const struct caching *c = x->caching;
-    return c->key.text.length && c->reason == CACHE_REASON_NONE &&
-           !caching_is_authorized(x);
+    return c->key.text.length && c->reason == CACHE_REASON_NONE && !caching_is_authorized(x);
 }
 
 bool caching_head(struct exchange *x, const struct response *response)

@@ -349,7 +349,8 @@ Test(disk, purges_hold_over_a_kill)
 }
 
 /* By URL, without waiting: as requests that change something do. */
-static void begin_purges(struct stand *stand, uint32_t first, uint32_t behind, void (*done)(void *argument, bool kept), void *argument)
+static void begin_purges(struct stand *stand, uint32_t first, uint32_t behind, void (*done)(void *argument, bool kept),
+                         void *argument)
 {
     char url[128];
     for (uint32_t i = first; i < behind; i++) {
