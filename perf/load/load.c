@@ -268,7 +268,7 @@ static void measure(void)
     if (options.tls)
         print_tls(&tls_before);
     if (options.rate > 0)
-        printf(", \"behind_us\": %.1f", run.now_ns > run.due_ns ? (double)(run.now_ns - run.due_ns) / 1e3 : 0.0);
+        printf(", \"late_p99_us\": %.1f", histogram_quantile(&run.late, 0.99) / 1e3);
     drain();
     printf(", ");
     print_errors();

@@ -79,7 +79,8 @@ struct run {
     int content_file;
     uint64_t requests, bytes, wrong, shortened, failed, stuck, reopened, closed_idle;
     uint64_t back_connections, back_requests, back_window; /* back_window: requests that came within the window */
-    struct histogram latency;
+    struct histogram latency,
+        late; /* late: with a rate, how much after its time a request was sent, but for want of clients */
 };
 
 extern struct options options;

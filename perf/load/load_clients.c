@@ -2,8 +2,9 @@
  * load_clients: what is asked of the proxy, and whether its answers are right; see load.h.
  *
  * A *client* is one connection slot towards the proxy. In a closed loop it sends the next request when it was answered; with a rate
- * requests are due at fixed times, whoever is free sends them, and latency counts from when they were due: a proxy that stalls is
- * charged for the requests that waited behind the stall.
+ * requests are due at fixed times and whoever is free sends them. Where nobody was free latency counts from when they were due: a
+ * proxy that stalls is charged for the requests that waited behind the stall. Where it was us who woke late it counts from the
+ * sending, and the lateness is told apart.
  *
  * Sockets are edge-triggered: a read shorter than asked ends the turn (no second recv for EAGAIN) unless the event said
  * that the peer has closed.
@@ -408,6 +409,7 @@ void clients_send(void)
 void clients_pace(void)
 {
     static unsigned turn;
+    static bool starved; /* the last time somebody was missing, not time */
     uint64_t step_ns = (uint64_t)(1e9 / options.rate);
 
     for (unsigned tries = 0; run.due_ns <= run.now_ns && tries < run.client_count; tries++) {
@@ -416,10 +418,14 @@ void clients_pace(void)
         if (client->state != CLIENT_IDLE)
             continue;
         client_request(client);
-        client->sent_ns = run.due_ns;
+        if (starved)
+            client->sent_ns = run.due_ns;
+        else if (run.counting)
+            histogram_add(&run.late, run.now_ns - run.due_ns);
         run.due_ns += step_ns;
         tries = 0;
     }
+    starved = run.due_ns <= run.now_ns;
 }
 
 void clients_close(void)
