@@ -58,7 +58,7 @@ static bool broke(const struct conn *side, const struct conn *other)
 
 static bool ended_well(const struct conn *side)
 {
-    return conn_is_spent(side) && !side->cut;
+    return conn_is_spent(side) && !side->cut && !side->deaf;
 }
 
 static enum tunnel_end look_for_end(const struct tunnel *tunnel)
