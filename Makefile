@@ -325,7 +325,7 @@ tidy: ## the tree's own rules
 
 # ---- Running and measuring --------------------------------------------------------------------------------------------
 
-.PHONY: run bench micro soak flamegraph
+.PHONY: run bench micro soak bytes flamegraph
 run: ## build and run the demonstration
 	@.ci/deps build >/dev/null
 	+@$(MAKE) --no-print-directory $(BUILD)/weir
@@ -343,6 +343,11 @@ soak: ## ten minutes of the cache under load, purges, reloads and failures (perf
 	@.ci/deps build >/dev/null
 	+@$(MAKE) --no-print-directory $(BUILD)/asan/weir
 	@perf/soak/run $(ARGS)
+
+bytes: ## 10 GB and 100,000 tunnels through Weir, every byte checked (perf/bytes/run; ARGS='--bytes 300M --tunnels 2000')
+	@.ci/deps build >/dev/null
+	+@$(MAKE) --no-print-directory $(BUILD)/asan/weir
+	@perf/bytes/run $(ARGS)
 
 flamegraph: ## where the time goes, as a picture (perf/flamegraph)
 	@.ci/deps build perf >/dev/null
