@@ -12,6 +12,7 @@ from stage import ROOT, WEIR
 
 SOAK = os.environ.get("WEIR_SOAK") == "1"
 BYTES, TUNNELS, SECONDS = ("10G", 100000, 1800) if SOAK else ("300M", 2000, 90)
+SLOTS = 48 if SOAK else 16  # few, so that few pipes that are never given back are too many
 FEATURES = ()  # of perf/bytes/run's: what the binary must be able to play
 MODES = () if SOAK else ("ring", "poll", "off")  # besides the default
 
@@ -22,7 +23,7 @@ class Bytes(unittest.TestCase):
         more = [f"--zero-copy={mode}"] if mode else []
         more += [f"--seed={os.environ['WEIR_SEED']}"] if os.environ.get("WEIR_SEED") else []
         done = subprocess.run([sys.executable, os.path.join(ROOT, "perf", "bytes", "run"), "--json", "--weir", WEIR, "--bytes", BYTES, "--tunnels", str(TUNNELS),
-                               "--seconds", str(SECONDS), *more],
+                               "--seconds", str(SECONDS), "--slots", str(SLOTS), *more],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=SECONDS + 240)
         self.assertTrue(done.stdout, done.stderr[-4000:])
         counts = json.loads(done.stdout)
