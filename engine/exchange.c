@@ -72,7 +72,7 @@ static void total_timeout(struct timer *timer, uint64_t now_ms)
     (void)now_ms;
     struct exchange *x = CONTAINER_OF(timer, struct exchange, timer);
     MUST_BE(x, EXCHANGE_MAGIC);
-    if (x->waiting) {
+    if (x->waiter.waiting) {
         COUNT(x->worker, queue_timeouts);
         exchange_answer(x, 503, "queue_timeouts", SLICE("No server of the pool became free in time\n"));
     } else if (x->leased)

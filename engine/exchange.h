@@ -9,7 +9,7 @@
  *   RECEIVE  the request's head is there and well-formed          exchange_request.c
  *   ROUTE    the first matching route decides                     exchange_request.c
  *   LOOKUP   is it in the store                                   exchange_lookup.c
- *   SELECT   a server of the pool, or a place in its queue        exchange_origin.c, exchange_line.c
+ *   SELECT   a server of the pool, or a place in its queue        exchange_origin.c, exchange_line.c, wait_line.c
  *   ATTACH   a kept connection to it, or a new one                exchange_origin.c
  *   FORWARD  the head goes to the origin                          exchange_origin.c
  *   AWAIT    content goes on to the origin; the response's head   exchange_response.c, exchange_hedge.c
@@ -29,6 +29,7 @@
 #define WEIR_EXCHANGE_H
 
 #include "engine/base/arena.h"
+#include "engine/wait_line.h"
 #include "engine/worker.h"
 #include "proto/h1_body.h"
 #include "proto/h1_write.h"
@@ -84,7 +85,6 @@ struct exchange {
     uint8_t attempts;      /* servers asked */
     uint8_t failure;       /* enum server_outcome of the last one that failed */
     bool running;          /* exchange_run is on the stack */
-    bool waiting;          /* stands in its pool's wait line */
     bool runnable;         /* on the worker's list for the next turn */
     bool selecting;        /* SELECT has looked at the request */
     bool leased;           /* holds `member`: upstream_done is due */
@@ -94,7 +94,6 @@ struct exchange {
     bool retrying;         /* holds one of its limits.retries */
     bool hedged;           /* once is enough */
     bool last_try;         /* per-try has passed, and nobody else can be asked */
-    uint8_t line_client;   /* exchange_line.c */
     bool request_done;     /* the request's content was put into the origin's queue */
     bool response_begun;   /* the final head was queued for the client */
     bool response_done;    /* all of the response was */
@@ -112,7 +111,7 @@ struct exchange {
     struct view *view;
     struct conn *client; /* never NULL until FINISH */
     struct conn *origin; /* NULL: none attached */
-    struct exchange *next; /* wait line */
+    struct waiter waiter; /* in its pool's wait line */
     struct exchange *next_runnable;
     struct borrow *borrow; /* ATTACH waits for another worker's connection (borrow.h) */
     struct timer timer; /* the pool's total timeout, or the place in the queue */
@@ -128,7 +127,6 @@ struct exchange {
     uint64_t begun_ns, forwarded_ns, first_byte_ns;
     uint64_t forwarded_turn;  /* the loop's turn in which the head was queued: it leaves at that turn's end */
     uint64_t attempt_ms;      /* when this server was picked */
-    uint64_t line_due_ms;     /* until when it may wait in line; 0: it never did */
     uint64_t hedge_due_ms;    /* 0: no hedge is planned */
     uint64_t client_moved_ms; /* when the client last sent or took something */
     uint64_t client_taken, origin_taken; /* socket_taken when a deadline last passed */
@@ -250,10 +248,8 @@ void exchange_drop_coder(struct exchange *x);
 /* Ends without an answer: the client left, or was cut. */
 enum step_verdict exchange_abort(struct exchange *x, const char *why, bool reset);
 
-/* A place in its pool's wait line, or the answer that there is none; leaves it; and wakes the first of a line. */
+/* A place in its pool's wait line, or the answer that there is none; and leaves it. */
 enum step_verdict exchange_wait_in_line(struct exchange *x);
 void exchange_leave_line(struct exchange *x);
-void exchange_wake_line(struct wait_line *line);
-bool exchange_stands_behind(const struct exchange *x); /* another of the same view does, or would, stand in line before it */
 
 #endif

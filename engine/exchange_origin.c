@@ -64,7 +64,7 @@ void exchange_release_places(struct exchange *x)
     if (x->placed)
         place_return(&x->pool->record->requests);
     x->placed = x->retrying = false;
-    exchange_wake_line(x->pool->line);
+    wait_line_wake(x->pool->line);
 }
 
 enum step_verdict exchange_select(struct exchange *x)
@@ -74,7 +74,7 @@ enum step_verdict exchange_select(struct exchange *x)
     x->pick.random = loop_random(&x->worker->loop);
     x->pick.now_ms = x->worker->loop.now_ms;
     struct wait_line *line = x->pool->line;
-    if (unlikely(line->first && line->first != x && !x->placed && exchange_stands_behind(x)))
+    if (unlikely(line->first && line->first != &x->waiter && !x->placed && wait_line_stands_behind(&x->waiter, x->pool)))
         return exchange_wait_in_line(x); /* who came first is served first */
     if (unlikely(!request_is_placed(x)))
         return exchange_wait_in_line(x);
@@ -111,7 +111,7 @@ void exchange_member_done(struct exchange *x, struct member *member, enum server
         log_line(LOG_WARN, "server \"%.*s\" is marked as dead: %s", (int)name.length, name.at, server_outcome_word(outcome));
     }
     if (unlikely(x->pool->line->first != NULL))
-        exchange_wake_line(x->pool->line);
+        wait_line_wake(x->pool->line);
 }
 
 /* ATTACH ------------------------------------------------------------------------------------------------------- */

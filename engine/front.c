@@ -144,7 +144,7 @@ static void input(struct conn *client)
         return;
     }
     x->client_moved_ms = client->worker->loop.now_ms;
-    if (unlikely(client->ended && x->waiting))
+    if (unlikely(client->ended && x->waiter.waiting))
         exchange_client_broken(x); /* it gave up before anybody was asked: its place goes to the next */
     else if (!x->request_done)
         exchange_run(x);

@@ -28,7 +28,7 @@
 struct worker;
 struct conn;
 struct registry;
-struct exchange;
+struct waiter;
 struct listener_tls;
 struct sticky_pool;
 struct probe;
@@ -76,7 +76,7 @@ struct pool_share {
 /* Process-wide per pool, by name. Counted where the configuration has a limit; places are taken with place_take (worker.h). */
 struct pool_record {
     struct slice name;
-    _Atomic uint64_t waiting;     /* exchanges in its queue */
+    _Atomic uint64_t waiting;     /* exchanges and streams in its queue */
     _Atomic uint64_t requests;    /* of limits.requests */
     _Atomic uint64_t connections; /* of limits.connections */
     _Atomic uint64_t retrying;    /* of limits.retries */
@@ -144,16 +144,16 @@ struct origin {
 };
 
 /*
- * Exchanges that wait for a place in a full pool, on one worker; first in, first out. It belongs to the pool's name and not to a
+ * Exchanges and streams that wait for a place in a full pool, on one worker; first in, first out. It belongs to the pool's name and not to a
  * view, so that a place that becomes free is offered to who came before a reload first.
  */
 #define LINE_CLIENTS 256u
 struct wait_line {
-    struct exchange *first, **tail;
+    struct waiter *first, **tail; /* wait_line.h */
     uint32_t count;
-    uint32_t of_client[LINE_CLIENTS]; /* exchange_line.c */
+    uint32_t of_client[LINE_CLIENTS]; /* wait_line.c */
     uint64_t seed;
-    bool waking; /* exchange_wake_line is on the stack */
+    bool waking; /* wait_line_wake is on the stack */
     struct timer poll; /* places may become free on other workers */
     struct worker *worker;
 };

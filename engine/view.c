@@ -185,7 +185,7 @@ static void poll_fired(struct timer *timer, uint64_t now_ms)
 {
     (void)now_ms;
     struct wait_line *line = CONTAINER_OF(timer, struct wait_line, poll);
-    exchange_wake_line(line);
+    wait_line_wake(line);
     wait_line_poll(line);
 }
 
