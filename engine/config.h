@@ -17,6 +17,7 @@
 #include <sys/un.h>
 
 #include "engine/base/slice.h"
+#include "engine/policy/passthrough.h"
 #include "engine/policy/route.h"
 #include "pool/budget.h"
 #include "pool/upstream.h"
@@ -110,6 +111,17 @@ struct config_proxied {
     uint32_t from_count;
 };
 
+/* A listener's `tcp`: bytes are passed to a pool, and no request is looked for. */
+struct config_tcp {
+    bool on;
+    bool has_pool;
+    uint32_t pool;  /* index; where all goes, or what no row takes */
+    struct passthrough_row *passthrough;
+    uint32_t passthrough_count;
+    uint32_t idle_ms;  /* default 1 h */
+    uint32_t total_ms; /* default 0: no limit */
+};
+
 struct config_listener {
     struct slice name;     /* "address" text, or the name given; key over reloads */
     struct address address;
@@ -119,6 +131,7 @@ struct config_listener {
     bool redirect_to_https; /* every request is answered 308; not beside tls */
     struct config_listener_tls tls;
     struct config_proxied proxied;
+    struct config_tcp tcp;
 };
 
 /* One of several addresses of a server, none of them unix:. */

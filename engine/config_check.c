@@ -65,6 +65,7 @@ void finish_listener(struct decoder *decoder, const struct node *node, void *tar
         problem_help(problem, "leave the key out");
     }
     check_proxied(decoder, node, listener, local);
+    finish_listener_tcp(decoder, node, listener);
     if (listener->redirect_to_https && section_given(&section_listener, given, "tls"))
         problem_help(problem_error(decoder->reporter, key_place(node, "redirect-to-https"), "'redirect-to-https' is for listeners without 'tls'"),
                      "leave one of them out");
@@ -171,16 +172,18 @@ static void check_listeners(struct decoder *decoder)
 {
     const struct node *nodes = node_find(decoder->root, "listeners");
     const struct config *config = decoder->config;
-    bool serves = config->listener_count == 0;
+    bool serves = config->listener_count == 0, passes = false;
     for (uint32_t i = 0; i < config->listener_count; i++) {
-        serves |= !config->listeners[i].admin;
+        serves |= !config->listeners[i].admin && !config->listeners[i].tcp.on;
+        passes |= config->listeners[i].tcp.on;
         for (uint32_t j = 0; j < i; j++)
             check_listener_pair(decoder, nodes, j, i);
     }
-    if (!serves) {
-        struct config_problem *problem = problem_error(decoder->reporter, item_place(nodes, 0, NULL), "no listener serves the routes");
-        problem_help(problem, "add one without 'serve: admin'");
-    }
+    if (serves && !node_find(decoder->root, "routes"))
+        problem_help(problem_error(decoder->reporter, (struct place){ 0 }, "the configuration has no 'routes'"), "for example: routes: [ { pool: app } ]");
+    else if (!serves && (!passes || config->route_count))
+        problem_help(problem_error(decoder->reporter, item_place(nodes, 0, NULL), "no listener serves the routes"), "add one without 'serve: admin'%s",
+                     passes ? " and 'tcp'" : "");
 }
 
 /* Pools ----------------------------------------------------------------------------------------------------------- */
@@ -526,6 +529,14 @@ static void check_route_names(struct decoder *decoder)
 
 /* Warnings -------------------------------------------------------------------------------------------------------- */
 
+static bool passes_tcp(const struct config *config)
+{
+    bool has = false;
+    for (uint32_t i = 0; i < config->listener_count; i++)
+        has |= config->listeners[i].tcp.on;
+    return has;
+}
+
 static void warn_of_unused_pools(struct decoder *decoder)
 {
     const struct config *config = decoder->config;
@@ -534,10 +545,14 @@ static void warn_of_unused_pools(struct decoder *decoder)
         if (config->routes[i].action == ROUTE_POOL)
             used[config->routes[i].pool] = true;
     }
+    if (used) {
+        config_warn_of_tcp(decoder, used);
+        config_mark_tcp_pools(config, used);
+    }
     for (uint32_t i = 0; used && i < config->pool_count; i++) {
         if (!used[i])
-            problem_warning(decoder->reporter, item_place(node_find(decoder->root, "pools"), i, NULL), "no route leads to pool '%s'",
-                            quoted(config->pools[i].name).text);
+            problem_warning(decoder->reporter, item_place(node_find(decoder->root, "pools"), i, NULL), "%s leads to pool '%s'",
+                            passes_tcp(config) ? "no route and no TCP listener" : "no route", quoted(config->pools[i].name).text);
     }
 }
 
@@ -634,6 +649,7 @@ void config_check(struct decoder *decoder)
     settle_cache(decoder->config);
     check_cache_memory(decoder);
     check_listeners(decoder);
+    config_check_tcp(decoder);
     check_server_total(decoder);
     check_route_names(decoder);
     if (decoder->reporter->problems->errors || decoder->memory->failed)

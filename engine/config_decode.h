@@ -83,6 +83,15 @@ void finish_route_cache(struct decoder *decoder, const struct node *node, void *
 void finish_match(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_edits(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 
+/* Of TCP listeners: config_decode_tcp.c. */
+void finish_passthrough(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_tcp(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
+void finish_listener_tcp(struct decoder *decoder, const struct node *node, const struct config_listener *listener); /* of finish_listener */
+/* Their pools have nothing that goes by requests; which pools they lead to; what does nothing, where no route leads. */
+void config_check_tcp(struct decoder *decoder);
+void config_mark_tcp_pools(const struct config *config, bool *used);
+void config_warn_of_tcp(struct decoder *decoder, const bool *routed);
+
 /* What sections say together: names, references, what is never reached (config_check.c). */
 void config_check(struct decoder *decoder);
 

@@ -457,7 +457,6 @@ void decode_name_servers(struct decoder *decoder, const struct row *row, const s
 /* A route names a pool before the pools are read: the index is its place in the file. */
 void decode_pool(struct decoder *decoder, const struct row *row, const struct node *node, void *target)
 {
-    struct route *route = target;
     struct slice text;
     if (!decode_scalar(decoder, row->word, node, &text))
         return;
@@ -466,7 +465,7 @@ void decode_pool(struct decoder *decoder, const struct row *row, const struct no
     const struct node_child *child = pools && pools->kind == NODE_MAP ? pools->first : NULL;
     for (uint32_t i = 0; child; child = child->next, i++) {
         if (slice_equal(child->key->text, text)) {
-            route->pool = i;
+            row_store(row, target, i);
             return;
         }
         nearest_offer(&nearest, child->key->text);

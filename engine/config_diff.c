@@ -192,6 +192,17 @@ static void compare_listener_tls(struct differ *differ, const char *path, const 
         text_format(differ->out, "%sdefault certificate: %.*s -> %.*s\n", path, (int)old.length, old.at, (int)new.length, new.at);
 }
 
+/* Rows have no names: the list is told of as one. */
+static void compare_passthrough(struct differ *differ, const char *path, const struct config_tcp *from, const struct config_tcp *to)
+{
+    if (!from->on || !to->on)
+        return; /* told as tcp: added or removed */
+    struct text inner = { 0 };
+    text_format(&inner, "%stcp.", path);
+    compare_row(differ, section_row(&section_tcp, SLICE("passthrough")), text_slice(&inner).at, from, to);
+    text_release(&inner);
+}
+
 static struct slice listener_key(const void *item)
 {
     return ((const struct config_listener *)item)->name;
@@ -201,6 +212,7 @@ static void compare_listeners(struct differ *differ, const char *path, const voi
     const struct config_listener *old = from, *new = to;
     compare_section(differ, &section_listener, path, from, to);
     compare_listener_tls(differ, path, &old->tls, &new->tls);
+    compare_passthrough(differ, path, &old->tcp, &new->tcp);
 }
 
 /* Routes ---------------------------------------------------------------------------------------------------------- */

@@ -18,6 +18,10 @@ static bool listener_is_local(const void *target)
 {
     return ((const struct config_listener *)target)->address.port == 0;
 }
+static bool listener_is_for_http(const void *target)
+{
+    return !((const struct config_listener *)target)->tcp.on;
+}
 static bool is_proxied(const void *target)
 {
     return ((const struct config_proxied *)target)->from_count > 0;
@@ -48,9 +52,11 @@ static const struct row listener_rows[] = {
       .applies = listener_is_local, .reload = RELOAD_RESTART,
       .doc = "File mode of a unix: socket." },
     { .word = "redirect-to-https", .type = TYPE_FLAG, MEMBER(config_listener, redirect_to_https), .usual = "false",
+      .applies = listener_is_for_http,
       .doc = "Answers every request with 308 and the same URL with https, but those whose PROXY header says that the client spoke TLS." },
     { .word = "tls", .type = TYPE_SECTION, MEMBER(config_listener, tls), .section = &section_listener_tls },
     { .word = "proxy-protocol", .type = TYPE_SECTION, MEMBER(config_listener, proxied), .section = &section_proxied },
+    { .word = "tcp", .type = TYPE_SECTION, MEMBER(config_listener, tcp), .section = &section_tcp },
     { .word = "protocols", .type = TYPE_LATER, .doc = "HTTP/2 and HTTP/3" },
 };
 const struct section section_listener = {
@@ -368,7 +374,7 @@ static const struct row top_rows[] = {
       .doc = "Where this engine stands: servers of this zone, and those without one, come before servers of other zones." },
     { .word = "listeners", .type = TYPE_LIST, MEMBER(config, listeners), LENGTH_AT(config, listener_count), .required = true,
       .section = &section_listener, .least = 1, .most = 256, .example = "listeners: [ { address: 127.0.0.1:8080 } ]" },
-    { .word = "routes", .type = TYPE_LIST, MEMBER(config, routes), LENGTH_AT(config, route_count), .required = true,
+    { .word = "routes", .type = TYPE_LIST, MEMBER(config, routes), LENGTH_AT(config, route_count),
       .section = &section_route, .least = 1, .most = 10000, .example = "routes: [ { pool: app } ]" },
     { .word = "pools", .type = TYPE_NAMED, MEMBER(config, pools), LENGTH_AT(config, pool_count), .section = &section_pool,
       .least = 1, .most = 4096, .example = "pools: { app: { servers: [ 127.0.0.1:9001 ] } }" },

@@ -112,6 +112,7 @@ extern const struct section section_listener, section_route;
 extern const struct section section_pool, section_server; /* config_rows_pool.c */
 extern const struct section section_retry, section_hedge, section_breakers, section_sticky; /* config_rows_failure.c */
 extern const struct section section_listener_tls, section_certificate, section_pool_tls, section_tls; /* config_rows_tls.c */
+extern const struct section section_tcp; /* config_rows_tcp.c */
 extern const struct section section_check; /* config_rows_health.c */
 extern const struct section section_cache, section_route_cache; /* config_rows_cache.c */
 

@@ -383,9 +383,8 @@ static void show_ttls(struct emitter *e, const struct row *row, const void *targ
 
 static void show_pool(struct emitter *e, const struct row *row, const void *target)
 {
-    const struct route *route = target;
     show_key(e, row);
-    emit_text(e, e->config->pools[route->pool].name);
+    emit_text(e, e->config->pools[row_load(row, target)].name);
 }
 
 /* Conditions and edits -------------------------------------------------------------------------------------------- */

@@ -183,6 +183,7 @@ static bool read_alpn(struct run data, struct reading *r)
     struct run list, name;
     if (!only_vector(data, 2, 2, &list))
         return false;
+    r->hello->protocols = slice_of((const char *)list.at, list.left);
     while (list.left) {
         if (!take_vector(&list, 1, 1, &name))
             return false;

@@ -32,6 +32,7 @@ struct tls_hello {
                           TLS 1.3 must have a suite of that kind too */
     bool alpn;         /* the extension is there */
     bool alpn_http11, alpn_h2;
+    struct slice protocols; /* alpn: the names that are offered, each behind its length in a byte; a view into bytes or scratch */
     bool early_data;
     bool ticket;       /* session_ticket (not empty) or pre_shared_key: wants to resume */
 };

@@ -269,7 +269,7 @@ enum route_verdict route_verdict_of(const struct route *route, const struct requ
 
 /* Covering -------------------------------------------------------------------------------------------------------- */
 
-static bool host_covers(const struct host_pattern *earlier, const struct host_pattern *later)
+bool host_pattern_covers(const struct host_pattern *earlier, const struct host_pattern *later)
 {
     if (later->kind == HOST_EXACT)
         return host_pattern_matches(earlier, later->text);
@@ -294,7 +294,7 @@ static bool hosts_cover(const struct route *earlier, const struct route *later)
 {
     for (unsigned l = 0; l < later->host_count; l++) {
         unsigned e = 0;
-        while (e < earlier->host_count && !host_covers(&earlier->hosts[e], &later->hosts[l]))
+        while (e < earlier->host_count && !host_pattern_covers(&earlier->hosts[e], &later->hosts[l]))
             e++;
         if (e == earlier->host_count)
             return false;

@@ -99,6 +99,8 @@ enum err must_use route_rewrite(const struct route *route, struct slice path, ch
 enum err must_use host_pattern_of(struct slice text, struct host_pattern *pattern);
 enum err must_use path_pattern_of(struct slice text, struct path_pattern *pattern);
 bool host_pattern_matches(const struct host_pattern *pattern, struct slice host);
+/* Every host that `later` matches, `earlier` does. */
+bool host_pattern_covers(const struct host_pattern *earlier, const struct host_pattern *later);
 bool path_pattern_matches(const struct path_pattern *pattern, struct slice path);
 
 #endif
