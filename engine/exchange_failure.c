@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "engine/attempt.h"
 #include "engine/back.h"
 #include "engine/exchange.h"
 #include "engine/splice.h"
@@ -71,18 +72,10 @@ static bool content_is_gone(const struct exchange *x)
     return x->request_content > 0 || (x->request_done && x->request.framing == FRAMING_CHUNKED);
 }
 
-static bool is_cause(const struct config_pool *pool, unsigned cause)
-{
-    for (uint32_t i = 0; i < pool->retry.causes.count; i++)
-        if (pool->retry.causes.list[i] == cause)
-            return true;
-    return false;
-}
-
 /* cause: enum server_outcome, or a status. */
 static bool retry_is_safe(const struct exchange *x, unsigned cause)
 {
-    if (x->attempts > x->pool->config->retries || x->response_begun || content_is_gone(x) || !is_cause(x->pool->config, cause))
+    if (x->attempts > x->pool->config->retries || x->response_begun || content_is_gone(x) || !attempt_is_cause(x->pool->config, cause))
         return false;
     if (cause == SERVER_CONNECT)
         return true;
@@ -106,27 +99,12 @@ bool exchange_another_is_usable(struct exchange *x)
 
 bool exchange_pay_attempt(struct exchange *x)
 {
-    const struct config_pool *pool = x->pool->config;
-    uint32_t most = pool->breakers.retries_max;
-    bool placed = most && !x->retrying;
-    if (placed && !place_take(&x->pool->record->retrying, most)) {
-        COUNT(x->worker, retries_limited);
-        return false;
-    }
-    if (!budget_take(&x->pool->share->budget, &pool->retry.budget, x->worker->loop.number, x->view->generation->worker_count, x->worker->loop.now_ms)) {
-        COUNT(x->worker, retries_over_budget);
-        if (placed)
-            place_return(&x->pool->record->retrying);
-        return false;
-    }
-    x->retrying |= placed;
-    return true;
+    return attempt_pay(x->pool, &x->retrying);
 }
 
 void exchange_mark_tried(struct exchange *x, const struct member *member)
 {
-    if (x->pick.tried_count < UPSTREAM_TRIES_MAX)
-        x->pick.tried[x->pick.tried_count++] = member->server;
+    attempt_mark_tried(&x->pick, member);
 }
 
 /* Failing ------------------------------------------------------------------------------------------------------ */

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 
+#include "engine/attempt.h"
 #include "engine/back.h"
 #include "engine/borrow.h"
 #include "engine/content.h"
@@ -71,20 +72,12 @@ enum step_verdict exchange_select(struct exchange *x)
 {
     if (likely(!x->selecting))
         begin_selecting(x);
-    x->pick.random = loop_random(&x->worker->loop);
-    x->pick.now_ms = x->worker->loop.now_ms;
     struct wait_line *line = x->pool->line;
     if (unlikely(line->first && line->first != &x->waiter && !x->placed && wait_line_stands_behind(&x->waiter, x->pool)))
         return exchange_wait_in_line(x); /* who came first is served first */
     if (unlikely(!request_is_placed(x)))
         return exchange_wait_in_line(x);
-    uint64_t waiting = atomic_load_explicit(&x->pool->record->waiting, memory_order_relaxed);
-    x->pick.others_wait = waiting > line->count;
-    enum pick_verdict verdict = upstream_pick(&x->pool->upstream, &x->pick, &x->member);
-    if (unlikely(x->pool->upstream.panic != x->pool->panic_seen))
-        view_pool_panic(x->pool);
-    if (unlikely(verdict == PICK_PANIC))
-        COUNT(x->worker, panic_picks);
+    enum pick_verdict verdict = attempt_pick(x->pool, &x->pick, &x->member);
     if (unlikely(!pick_has_lease(verdict)))
         return none_to_pick(x, verdict);
     exchange_leave_line(x);
@@ -105,13 +98,7 @@ void exchange_release_member(struct exchange *x, enum server_outcome outcome)
 
 void exchange_member_done(struct exchange *x, struct member *member, enum server_outcome outcome)
 {
-    struct loop *loop = &x->worker->loop;
-    if (unlikely(upstream_done(&x->pool->upstream, member, outcome, loop->now_ms, loop_random(loop)))) {
-        struct slice name = member->server->name;
-        log_line(LOG_WARN, "server \"%.*s\" is marked as dead: %s", (int)name.length, name.at, server_outcome_word(outcome));
-    }
-    if (unlikely(x->pool->line->first != NULL))
-        wait_line_wake(x->pool->line);
+    attempt_done(x->pool, member, outcome);
 }
 
 /* ATTACH ------------------------------------------------------------------------------------------------------- */
