@@ -11,6 +11,7 @@
 #include "engine/exchange.h"
 #include "engine/race.h"
 #include "engine/socket.h"
+#include "engine/stream.h"
 
 /* One of its pool's limits.connections. */
 static bool take_place(struct origin *origin)
@@ -30,6 +31,7 @@ static void count_out(struct conn *conn)
     counter_sub(&origin->server.counters->open, 1);
     return_place(conn->origin.place);
     conn->exchange = NULL;
+    conn->stream = NULL;
     if (conn->origin.use == ORIGIN_OPENING)
         origin->opening--;
 }
@@ -80,6 +82,23 @@ void back_close(struct conn *conn)
 void back_reset(struct conn *conn)
 {
     close_now(conn, true);
+}
+
+/* What waits for it goes on: an exchange, or a stream until its tunnel has the connection. */
+static void run_user(struct conn *conn)
+{
+    if (likely(conn->exchange != NULL))
+        exchange_run(conn->exchange);
+    else
+        stream_run(conn->stream);
+}
+
+static void fail_user(struct conn *conn, enum server_outcome outcome, int os_error)
+{
+    if (likely(conn->exchange != NULL))
+        exchange_conn_failed(conn, outcome, os_error);
+    else
+        stream_origin_failed(conn->stream, outcome, os_error);
 }
 
 /* Events ------------------------------------------------------------------------------------------------------- */
@@ -175,7 +194,6 @@ static void warmed(struct conn *conn)
 
 static void connected(struct conn *conn, int error)
 {
-    struct exchange *x = conn->exchange;
     if (unlikely(opening(conn))) {
         if (error) {
             warming_failed(conn, error);
@@ -186,11 +204,11 @@ static void connected(struct conn *conn, int error)
         return;
     }
     if (error) {
-        exchange_conn_failed(conn, SERVER_CONNECT, error);
+        fail_user(conn, SERVER_CONNECT, error);
         return;
     }
     conn_receive(conn);
-    exchange_run(x);
+    run_user(conn);
 }
 
 static void input(struct conn *conn)
@@ -203,7 +221,7 @@ static void input(struct conn *conn)
         back_close(conn);
         return;
     }
-    exchange_run(conn->exchange);
+    run_user(conn);
 }
 
 /* TLS ------------------------------------------------------------------------------------------------------------ */
@@ -219,14 +237,14 @@ static void handshake_failed(struct conn *conn, const char *why)
         warming_failed(conn, 0);
         return;
     }
-    exchange_conn_failed(conn, SERVER_CONNECT, 0);
+    fail_user(conn, SERVER_CONNECT, 0);
 }
 
 static void shaken(struct conn *conn)
 {
     bool more = conn_tls_received(conn);
     if (!opening(conn))
-        exchange_run(conn->exchange);
+        run_user(conn);
     else if (more)
         warming_failed(conn, 0); /* it speaks unasked, or has closed */
     else
@@ -236,7 +254,7 @@ static void shaken(struct conn *conn)
 static void shake(struct conn *conn)
 {
     char why[160];
-    if (conn->tls->open || (!conn->exchange && !opening(conn)))
+    if (conn->tls->open || (!conn->exchange && !conn->stream && !opening(conn)))
         return;
     switch (conn_tls_shake(conn, why)) {
     case TLS_DONE: shaken(conn); break;
@@ -289,11 +307,11 @@ static void broken(struct conn *conn, int error)
     if (conn->deaf && op_armed(&conn->receive))
         return;
     if (queue_empty(&conn->in) || conn->ended) {
-        exchange_conn_failed(conn, conn_is_ready(conn) ? SERVER_CLOSED : SERVER_CONNECT, error);
+        fail_user(conn, conn_is_ready(conn) ? SERVER_CLOSED : SERVER_CONNECT, error);
         return;
     }
     conn->ended = conn->cut = true; /* what came before the reset is read first */
-    exchange_run(conn->exchange);
+    run_user(conn);
 }
 
 static void expire(struct origin *origin)
@@ -310,6 +328,10 @@ static void timeout(struct conn *conn)
 {
     if (opening(conn)) {
         warming_failed(conn, ETIMEDOUT);
+        return;
+    }
+    if (unlikely(conn->stream != NULL)) {
+        stream_origin_failed(conn->stream, SERVER_CONNECT, ETIMEDOUT);
         return;
     }
     if (!on_shelf(conn)) {

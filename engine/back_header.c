@@ -3,6 +3,7 @@
 #include "engine/base/check.h"
 #include "engine/front.h"
 #include "engine/socket.h"
+#include "engine/stream.h"
 #include "proto/address_text.h"
 #include "proto/tls.h"
 
@@ -54,6 +55,8 @@ size_t back_header_write(struct conn *client, uint32_t version, char out[PROXY_H
         header.has_tls = true;
         header.tls = (struct proxy_tls){ .client = PROXY_TLS_CLIENT, .verify = 1 };
     }
+    if (client && client->stream)
+        header.authority = stream_asked_name(client->stream);
     size_t length = proxy_header_write(&header, out);
     MUST(length > 0); /* names and texts have caps of their own, far below */
     return length;

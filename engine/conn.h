@@ -31,6 +31,7 @@ struct origin;
 struct listener;
 struct tls;
 struct race;
+struct stream;
 struct tunnel;
 
 enum conn_state {
@@ -68,6 +69,7 @@ struct conn_client {
     bool named;       /* address, port and trusted are filled in */
     bool header_due;  /* it must begin with a PROXY header (front_header.h), which has not come yet */
     bool header_named; /* that named the client: address and port are its, destination too */
+    bool tcp;         /* of a TCP listener (stream.h): no request is looked for */
     bool header_tls;  /* and said that it spoke TLS with the proxy in front */
     char address[46]; /* text */
     uint16_t destination_port;
@@ -119,6 +121,7 @@ struct conn {
     const struct conn_events *events;
     struct worker *worker;
     struct exchange *exchange; /* the one this conn serves now */
+    struct stream *stream;     /* or the connection of a TCP listener that it is a side of (stream.h) */
     struct tunnel *tunnel;     /* it is one side of (tunnel.h), whose events its are; NULL: none */
     struct op receive, send, other;
     struct timer timer;

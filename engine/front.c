@@ -8,6 +8,7 @@
 #include "engine/front_header.h"
 #include "engine/front_tls.h"
 #include "engine/socket.h"
+#include "engine/stream.h"
 #include "engine/worker.h"
 
 static const struct config *config_of(struct conn *client)
@@ -90,8 +91,14 @@ static bool begins_as_tls(const struct conn *client)
 /* Begins as many pipelined requests as can be: each must have ended, and have left room for an answer. */
 static void serve_input(struct conn *client)
 {
-    if (unlikely(client->client.header_due) && !front_header_read(client, &client->in))
-        return;
+    if (unlikely(client->client.header_due)) {
+        if (!front_header_read(client, &client->in))
+            return;
+        if (client->client.tcp) {
+            front_begin_stream(client);
+            return;
+        }
+    }
     if (unlikely(begins_as_tls(client))) {
         set_idle(client, false);
         front_tls_refuse_record(client);
@@ -132,6 +139,18 @@ void front_next(struct conn *client, bool keep, bool more_may_come)
         conn_release_hold(client);
     if (!client->client.serving && (!queue_empty(&client->in) || client->ended))
         serve_input(client);
+}
+
+/* A TCP listener's: what comes is passed on. A listener that left, or serves HTTP by now, leads it nowhere. */
+void front_begin_stream(struct conn *client)
+{
+    const struct config_listener *listener = client->client.listener->tcp;
+    if (!listener) {
+        front_close(client, true);
+        return;
+    }
+    set_idle(client, false);
+    stream_begin(client, listener);
 }
 
 /* Events ------------------------------------------------------------------------------------------------------- */
@@ -239,6 +258,7 @@ void front_accept(struct listener *listener, int fd)
     }
     client->client.listener = listener;
     client->client.head_since_ms = worker->loop.now_ms;
+    client->client.tcp = listener->tcp != NULL;
     listener->clients++;
     worker->client_count++;
     counter_add(&worker->stats->clients, 1);
@@ -252,11 +272,13 @@ void front_accept(struct listener *listener, int fd)
         return;
     }
     conn_receive(client);
+    if (unlikely(client->client.tcp) && !client->tls && !client->client.header_due)
+        front_begin_stream(client);
 }
 
 void front_drain(struct conn *client)
 {
-    if (client->state != CONN_OPEN || client->exchange || !client->client.listener)
+    if (client->state != CONN_OPEN || client->exchange || client->stream || !client->client.listener)
         return;
     set_idle(client, false);
     front_finish(client, true);

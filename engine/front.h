@@ -17,6 +17,9 @@ void front_accept(struct listener *listener, int fd);
  * this request was its last. */
 void front_next(struct conn *client, bool keep, bool more_may_come);
 
+/* Of a TCP listener, PROXY header and handshake being over: from here on it is a stream's (stream.h). */
+void front_begin_stream(struct conn *client);
+
 /* Fills in client->client's address, port and trusted from the socket, once. */
 void front_name(struct conn *client);
 

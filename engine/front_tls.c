@@ -98,13 +98,13 @@ static void start(struct conn *client, const struct tls_hello *hello)
         fail_with_alert(client, TLS_INTERNAL_ERROR, "its listener left the configuration");
     else if (!context)
         fail_with_alert(client, TLS_UNRECOGNIZED_NAME, "no certificate has the name it asks for");
-    else if (tls_start_server(client->tls, context, hello->alpn) != ERR_OK) {
+    else if (tls_start_server(client->tls, context, hello->alpn && !client->client.tcp) != ERR_OK) {
         COUNT(client->worker, no_memory);
         fail_with_alert(client, TLS_INTERNAL_ERROR, "out of memory");
     } else {
-        if (client->worker->view->config->tells_names && hello->name_length)
+        if ((client->worker->view->config->tells_names || client->client.tcp) && hello->name_length)
             tls_keep_name(client->tls, hello->name);
-        client->client.early = hello->early_data && hello->tls13 && tls_context_early_data(context) > 0;
+        client->client.early = hello->early_data && hello->tls13 && !client->client.tcp && tls_context_early_data(context) > 0;
     }
 }
 
@@ -136,7 +136,12 @@ static bool read_hello(struct conn *client)
             conn_need_more(client);
         return false;
     case TLS_HELLO_DONE: start(client, &hello); break;
-    case TLS_HELLO_PLAIN: answer_plain(client); break;
+    case TLS_HELLO_PLAIN:
+        if (client->client.tcp)
+            fail_with_alert(client, TLS_UNEXPECTED_MESSAGE, "this is not TLS");
+        else
+            answer_plain(client);
+        break;
     case TLS_HELLO_OLD: fail_with_alert(client, TLS_PROTOCOL_VERSION, "an old version of the protocol"); break;
     case TLS_HELLO_BAD: fail_with_alert(client, TLS_DECODE_ERROR, "a malformed hello"); break;
     case TLS_HELLO_LARGE: fail_with_alert(client, TLS_DECODE_ERROR, "a hello that is too large"); break;
@@ -157,7 +162,12 @@ static void opened(struct conn *client)
     client->client.head_since_ms = worker->loop.now_ms;
     conn_deadline(client, worker->loop.now_ms + worker->view->config->timeouts.idle_ms);
     conn_flush(client); /* answers to early requests */
-    if (conn_tls_received(client))
+    bool more = conn_tls_received(client);
+    if (unlikely(client->client.tcp)) {
+        front_begin_stream(client);
+        return;
+    }
+    if (more)
         client->events->input(client);
     if (client->exchange)
         exchange_run(client->exchange);

@@ -159,6 +159,7 @@ struct listener *listener_start(struct worker *worker, int fd, const struct conf
 void listener_take(struct listener *listener, const struct config_listener *from, const struct listener_tls *tls)
 {
     listener->admin = from->admin;
+    listener->tcp = from->tcp.on ? from : NULL;
     listener->to_https = from->redirect_to_https;
     listener->tls = tls;
     listener->proxied = from->proxied.from_count ? &from->proxied : NULL;
@@ -178,6 +179,7 @@ void listener_stop(struct listener *listener)
     listener->leaving = true;
     listener->tls = NULL; /* its generation's, which goes; handshakes that have not begun fail */
     listener->proxied = NULL;
+    listener->tcp = NULL;
     timer_cancel(&loop->wheel, &listener->backoff);
     if (op_armed(&listener->accept)) {
         op_cancel(&loop->ring, &listener->accept);

@@ -24,7 +24,8 @@ struct listener {
     struct listener *next; /* worker->listeners */
     struct slice address;  /* text, by which reloads find it; own memory */
     int fd;
-    bool admin;            /* of the newest configuration, as are the next four */
+    bool admin;            /* of the newest configuration, as are the next five */
+    const struct config_listener *tcp; /* the newest configuration's, of a TCP listener (stream.h); NULL: HTTP is spoken */
     bool to_https;         /* every request is redirected */
     const struct listener_tls *tls; /* NULL: plain */
     const struct config_proxied *proxied; /* the newest configuration's; NULL: no connection begins with a PROXY header */

@@ -39,6 +39,21 @@ struct log_entry {
     bool complete;            /* the whole response was handed to the client */
 };
 
+/* And of one TCP connection. */
+struct log_stream {
+    uint64_t unix_us; /* when it was there */
+    struct slice client_address, listener;
+    struct slice name; /* asked for by TLS; empty: none, or it was not looked at */
+    struct slice pool, server;
+    uint64_t sent_bytes;     /* by the server, to the client */
+    uint64_t received_bytes; /* from the client */
+    uint64_t total_us;
+    uint64_t connect_us; /* until the server was there; 0: none was */
+    unsigned attempts;
+    const char *why; /* as of an exchange */
+    bool connected;
+};
+
 struct access_log;
 struct access_log *access_log_new(struct loop *loop, _Atomic uint64_t *drops); /* NULL: out of memory */
 void access_log_free(struct access_log *log); /* waits for nothing: call when its writes are done (access_log_quiet) */
@@ -47,12 +62,15 @@ bool access_log_quiet(const struct access_log *log);
 void access_log_use(struct access_log *log, int fd, enum log_format format);
 static inline bool access_log_on(const struct access_log *log);
 void access_log_add(struct access_log *log, const struct log_entry *entry);
+void access_log_add_stream(struct access_log *log, const struct log_stream *entry);
 void access_log_end_of_turn(struct access_log *log);
 void access_log_flush(struct access_log *log); /* stop: hands over whatever is buffered */
 
 /* Formats one line into out; its length. Never more than cap; what is too long is shortened, the line stays well formed. */
 size_t log_format_json(const struct log_entry *entry, char *out, size_t cap);
 size_t log_format_combined(const struct log_entry *entry, char *out, size_t cap);
+size_t log_format_stream_json(const struct log_stream *entry, char *out, size_t cap);
+size_t log_format_stream_combined(const struct log_stream *entry, char *out, size_t cap);
 
 /* Error log, any thread. Set up by the control thread before workers start; level may change at reload. */
 void log_open(int fd, enum log_level level);

@@ -57,18 +57,23 @@
     X(tunnels_stopped,     counter, "tunnels closed by a stop at its deadline")                        \
     X(tunnel_received_bytes, counter, "bytes from clients in tunnels")                                 \
     X(tunnel_sent_bytes,   counter, "bytes to clients in tunnels")                                     \
+    X(tcp_connections,     counter, "connections of TCP listeners that were taken up")                 \
+    X(tcp_open,            gauge,   "of these, those that are open")                                   \
+    X(tcp_no_match,        counter, "TCP connections closed: no row of passthrough takes them, and no pool stands beside")  \
+    X(tcp_malformed,       counter, "TCP connections closed for a malformed or too large ClientHello") \
+    X(tcp_total,           counter, "TCP connections closed since they were as old as tcp.total says") \
     X(body_too_large,      counter, "requests refused for their content's length (413)")               \
-    X(origin_connect,      counter, "502: no connection to an origin could be made")                   \
+    X(origin_connect,      counter, "502, or a TCP connection closed: no connection to an origin could be made")                   \
     X(origin_closed,       counter, "502: the origin closed before a response")                        \
     X(origin_malformed,    counter, "502: the origin's response was malformed")                        \
     X(origin_timeout,      counter, "504: the origin took too long")                                   \
-    X(pool_down,           counter, "503: no server of the pool is well")                              \
-    X(pool_full,           counter, "503: the pool and its queue are full")                            \
+    X(pool_down,           counter, "503, or a TCP connection closed: no server of the pool is well")                              \
+    X(pool_full,           counter, "503, or a TCP connection closed: the pool and its queue are full")                            \
     X(panic_picks,         counter, "requests sent to servers that are not well since too few of their pool are") \
-    X(queue_timeouts,      counter, "503: waited too long for a place in the pool")                    \
-    X(queue_sheds,         counter, "503: gave up its place in a full queue to a client with fewer waiting") \
-    X(queued,              gauge,   "requests waiting for a place in their pool")                      \
-    X(no_memory,           counter, "503: blocks, exchanges or connections used up")                   \
+    X(queue_timeouts,      counter, "503, or a TCP connection closed: waited too long for a place in the pool")                    \
+    X(queue_sheds,         counter, "503, or a TCP connection closed: gave up its place in a full queue to a client with fewer waiting") \
+    X(queued,              gauge,   "requests and TCP connections waiting for a place in their pool")                      \
+    X(no_memory,           counter, "503, or a connection closed: blocks, exchanges, streams or connections used up")                   \
     X(retries,             counter, "requests sent again after a safe failure")                        \
     X(retries_over_budget, counter, "retries and hedges not made: the pool's budget was used up")      \
     X(retries_limited,     counter, "retries and hedges not made: the pool's limits.retries")          \

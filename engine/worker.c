@@ -17,6 +17,7 @@
 #include "engine/listener.h"
 #include "engine/race.h"
 #include "engine/splice.h"
+#include "engine/stream.h"
 #include "engine/tunnel.h"
 
 #define WORKER_RING_ENTRIES 4096u
@@ -179,7 +180,8 @@ static enum err take_memory(struct worker *worker, const struct worker_plan *pla
     slab_init(&worker->exchanges, sizeof(struct exchange), WORKER_EXCHANGES);
     slab_init(&worker->sessions, sizeof(struct tls), plan->conns_max);
     slab_init(&worker->races, race_bytes(), plan->conns_max);
-    slab_init(&worker->tunnels, sizeof(struct tunnel), WORKER_EXCHANGES);
+    slab_init(&worker->tunnels, sizeof(struct tunnel), WORKER_EXCHANGES + WORKER_STREAMS);
+    slab_init(&worker->streams, sizeof(struct stream), WORKER_STREAMS);
     worker->tls_room = (struct tls_room){ &worker->blocks, malloc(TLS_ROOM_BYTES) };
     map_init(&worker->origins, WORKER_ORIGINS, loop_random(&worker->loop), loop_random(&worker->loop));
     map_init(&worker->lines, RECORDS_MAX, loop_random(&worker->loop), loop_random(&worker->loop));
@@ -226,6 +228,7 @@ static void release_memory(struct worker *worker)
     slab_release(&worker->sessions);
     slab_release(&worker->races);
     slab_release(&worker->tunnels);
+    slab_release(&worker->streams);
     slab_release(&worker->conns);
     hot_table_free(worker->hot);
 }
@@ -418,6 +421,8 @@ static void close_client(void *object, void *argument)
         tunnel_stop(conn->tunnel);
     else if (conn->exchange)
         exchange_cut(conn->exchange);
+    else if (conn->stream)
+        stream_cut(conn->stream);
     else
         front_close(conn, true);
 }
@@ -470,7 +475,7 @@ static void close_any(void *object, void *argument)
     struct conn *conn = object;
     if (conn->magic != CONN_MAGIC)
         return;
-    if (!conn->client_side && !conn->exchange && conn->state != CONN_CLOSING)
+    if (!conn->client_side && !conn->exchange && !conn->stream && conn->state != CONN_CLOSING)
         back_close(conn);
     else
         conn_close(conn, false);

@@ -62,6 +62,7 @@ static inline void place_return(_Atomic uint64_t *taken) { atomic_fetch_sub_expl
 
 #define WORKER_BLOCKS 16384u    /* 256 MiB of address space; memory as it is touched */
 #define WORKER_EXCHANGES 65536u
+#define WORKER_STREAMS 65536u
 #define WORKER_ORIGINS 32768u
 #define WORKER_PUBLISH_MS 100u /* how old gauges that others read may be, busy */
 #define WORKER_TICK_MS 1000u   /* and idle */
@@ -71,7 +72,7 @@ static inline void place_return(_Atomic uint64_t *taken) { atomic_fetch_sub_expl
 struct worker {
     struct loop loop; /* first: a loop's owner is found from it */
     struct block_pool blocks;
-    struct slab conns, exchanges, sessions, races, tunnels;
+    struct slab conns, exchanges, sessions, races, tunnels, streams;
     struct tls_room tls_room;
     struct conn *shake_first, **shake_tail; /* handshakes that can go on (conn_tls.h) */
     struct pipe_pool *pipes;
