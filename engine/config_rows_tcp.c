@@ -31,13 +31,15 @@ static const struct row passthrough_rows[] = {
           "Names that the client asks for: www.example.com, or *.example.com for every name below, at any depth. *: whatever it asks for, and "
           "clients that ask for none." },
     { .word = "alpn",
-      .type = TYPE_GLOBS,
+      .type = TYPE_PROTOCOLS,
       MEMBER(passthrough_row, protocols),
       LENGTH_AT(passthrough_row, protocol_count),
       .check = check_alpn,
       .least = 1,
       .most = 64,
-      .doc = "Protocols of which it must offer one (h2, http/1.1). Otherwise none is looked at." },
+      .usual = "any",
+      .zero = "any",
+      .doc = "Protocols of which it must offer one (h2, http/1.1), byte by byte. any: none is looked at." },
     { .word = "pool",
       .type = TYPE_POOL,
       MEMBER(passthrough_row, pool),
@@ -46,7 +48,7 @@ static const struct row passthrough_rows[] = {
       .doc = "Where it goes." },
 };
 static const struct section section_passthrough = {
-    .noun = "row of 'passthrough'",
+    .noun = "passthrough row",
     SECTION(passthrough_row, passthrough_rows),
     .finish = finish_passthrough,
     .doc =
