@@ -18,7 +18,7 @@ import unittest
 from compress_scene import DECODERS
 from props import content
 from proxy_props import AUTHORITY, ProxyOrigin, Sender, field, v2
-from stage import SLOW, WEIR, Weir, answers, free_port, wait_for
+from stage import SLOW, WEIR, Client, Weir, answers, free_port, wait_for
 from tls_certificates import certificates
 from tls_props import TlsClient, TlsScene, client_context
 
@@ -35,6 +35,7 @@ listeners:
   - address: 127.0.0.1:{secure}
     tls: { certificates: [ CERTIFICATE ], client-certificate: { mode: optional, ca: AUTHORITY } }
   - { address: 127.0.0.1:{behind}, proxy-protocol: [ 127.0.0.1 ] }
+  - { address: 127.0.0.1:{tcp}, tcp: { passthrough: [ { sni: origin.test, pool: passed } ], pool: least } }
 log: { access: {folder}/access.log }
 routes:
   - match: { path: /own }
@@ -72,6 +73,7 @@ pools:
     retry: { causes: [ connect, closed, timeout, 503 ], per-try: 5s }
   hash: { servers: [ ORIGIN, ORIGIN2 ], balance: consistent-hash, hash-balance: ring, load-cap: 150%, passive-health: { fail-after: never } }
   named: { servers: [ NAMED ], proxy-protocol: v2, health: { path: /healthz, interval: 200ms }, passive-health: { fail-after: never } }
+  passed: { servers: [ SEALED ], passive-health: { fail-after: never } }
   sealed: { servers: [ SEALED ], tls: { ca: AUTHORITY, server-name: origin.test }, passive-health: { fail-after: never } }
 """
 
@@ -108,6 +110,8 @@ REQUESTS = [("/own", "GET", b"", False, b"mine"), ("/", "GET", b"", False, b"ok"
 SEALED = [("/own", "GET", b"", False, b"mine"), ("/sealed/large", "GET", b"", False, content(400000)), ("/sealed/chunked", "POST", b"y" * 30000, True, b"abcd")]
 # By a proxy in front, to an origin that is told of the client.
 NAMED = [("/named/", "GET", b"", False, b"ok"), ("/named/large", "GET", b"", False, content(400000)), ("/named/chunked", "POST", b"y" * 3000, True, b"abcd")]
+# By a listener that passes connections.
+PASSED = [("/large", "GET", b"", False, content(400000)), ("/chunked", "POST", b"y" * 3000, True, b"abcd")]
 
 
 class Story:
@@ -122,8 +126,8 @@ class Story:
         return found.group(2) if found else None
 
     def play(self):
-        self.secure, self.behind = free_port(), free_port()
-        self.weir = Weir(self.config, wait=False, environment={"WEIR_FAULT_AT": str(self.nth)}, secure=self.secure, behind=self.behind)
+        self.secure, self.behind, self.tcp = free_port(), free_port(), free_port()
+        self.weir = Weir(self.config, wait=False, environment={"WEIR_FAULT_AT": str(self.nth)}, secure=self.secure, behind=self.behind, tcp=self.tcp)
         try:
             wait_for("weir to listen or to give up", lambda: self.weir.ended() or self.all_listen())
             if not self.weir.ended():
@@ -140,11 +144,13 @@ class Story:
             self.twice(request)
         self.inside_tls()
         self.behind_a_proxy()
+        self.by_tcp()
         self.commands()
         for request in REQUESTS[:3]:
             self.twice(request)
         self.inside_tls()
         self.behind_a_proxy()
+        self.by_tcp()
         self.metrics()
         self.over_one_connection(self.weir.connect, REQUESTS[:5])
         self.over_one_connection(self.sender, NAMED)
@@ -172,6 +178,12 @@ class Story:
     def behind_a_proxy(self):
         for request in NAMED:
             self.twice(request, self.sender)
+
+    def by_tcp(self):
+        """Whole connections passed on: plain ones, and TLS that the origin ends."""
+        for request in PASSED:
+            self.twice(request, lambda: Client(self.tcp))
+            self.twice(request, lambda: TlsClient(self.tcp, name="origin.test"))
 
     def ask(self, request, client):
         path, method, body, chunked, wanted = request
@@ -219,7 +231,6 @@ class Story:
                 raise Trouble(f"{words}: exit codes {codes}")
 
     def metrics(self):
-        from stage import Client
         for attempt in range(2):
             try:
                 with Client(self.weir.admin) as client:

@@ -22,7 +22,8 @@
 extern uint64_t sim_seed, sim_oddities;
 
 static int origin_listener;
-static uint16_t origin_port, weir_port;
+static uint16_t origin_port, weir_port, tcp_port;
+static uint16_t port_of_tunnels; /* 0: weir_port */
 static pthread_t engine, origin;
 
 static uint16_t port_of(int fd)
@@ -173,9 +174,9 @@ static void *run_origin(void *argument)
     return NULL;
 }
 
-static int connect_to_weir(void)
+static int connect_to(uint16_t port)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(weir_port) };
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port) };
     struct timeval limit = { .tv_sec = 60 };
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -184,6 +185,11 @@ static int connect_to_weir(void)
         usleep(20000);
     }
     return fd;
+}
+
+static int connect_to_weir(void)
+{
+    return connect_to(weir_port);
 }
 
 static void *run_engine(void *argument)
@@ -207,11 +213,14 @@ static void setup(void)
     int probe = listen_anywhere();
     weir_port = port_of(probe);
     close(probe);
+    probe = listen_anywhere();
+    tcp_port = port_of(probe);
+    close(probe);
     snprintf(yaml, sizeof yaml,
-             "workers: 1\npin: false\nlisteners: [ { address: 127.0.0.1:%u } ]\nroutes: [ { pool: app, upgrade: echo } ]\nlog: { level: error }\n"
+             "workers: 1\npin: false\nlisteners: [ { address: 127.0.0.1:%u }, { address: 127.0.0.1:%u, tcp: { pool: app, idle: 7d } } ]\nroutes: [ { pool: app, upgrade: echo } ]\nlog: { level: error }\n"
              "pools: { app: { servers: [ 127.0.0.1:%u ], timeouts: { first-byte: 20m, between: 20m, connect: 5m } } }\n"
              "timeouts: { body: 20m, send: 20m, head: 10s, idle: 20m, tunnel: 7d }\ncontrol: { socket: off }\n",
-             weir_port, origin_port);
+             weir_port, tcp_port, origin_port);
     struct config *config = config_parse(slice_of_text(yaml), "sim", &problems);
     cr_assert_not_null(config, "%s", problems.list[0].message);
     pthread_create(&origin, NULL, run_origin, NULL);
@@ -387,7 +396,7 @@ static void *run_tunnel(void *argument)
     struct reader *r = calloc(1, sizeof *r);
     for (unsigned n = 0; n < 4; n++) {
         pthread_t thread;
-        r->fd = connect_to_weir();
+        r->fd = connect_to(port_of_tunnels ? port_of_tunnels : weir_port);
         struct speaker speaker = { r->fd, some_size(number * 10 + n) * 2, number + n };
         cr_assert(send_all(r->fd, upgrade, sizeof upgrade - 1));
         pthread_create(&thread, NULL, speak, &speaker);
@@ -414,7 +423,7 @@ static void *run_tunnel_deserter(void *argument)
     struct linger now = { .l_onoff = 1 };
     char bytes[60000] = "";
     for (unsigned n = 0; n < 12; n++) {
-        int fd = connect_to_weir();
+        int fd = connect_to(port_of_tunnels ? port_of_tunnels : weir_port);
         send_all(fd, upgrade, sizeof upgrade - 1);
         usleep((useconds_t)(mix64(sim_seed + number) % 20000));
         send_all(fd, bytes, mix64(sim_seed ^ n) % sizeof bytes);
@@ -433,6 +442,24 @@ Test(sim, the_other_side_is_told_of_clients_that_leave_tunnels)
         pthread_create(&deserters[i], NULL, run_tunnel_deserter, (void *)i);
     for (unsigned i = 0; i < CLIENTS; i++)
         pthread_join(deserters[i], NULL);
+    for (unsigned i = 0; echoes > 0 && i < 3000; i++)
+        usleep(10000);
+    cr_assert_eq(echoes, 0);
+}
+
+/* The same conversations over a TCP listener, which knows of no upgrade. */
+Test(sim, connections_are_passed_with_every_byte_and_both_ends)
+{
+    pthread_t streams[CLIENTS], deserters[CLIENTS];
+    port_of_tunnels = tcp_port;
+    for (intptr_t i = 0; i < CLIENTS; i++) {
+        pthread_create(&streams[i], NULL, run_tunnel, (void *)i);
+        pthread_create(&deserters[i], NULL, run_tunnel_deserter, (void *)i);
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        pthread_join(streams[i], NULL);
+        pthread_join(deserters[i], NULL);
+    }
     for (unsigned i = 0; echoes > 0 && i < 3000; i++)
         usleep(10000);
     cr_assert_eq(echoes, 0);
