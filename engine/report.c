@@ -88,6 +88,12 @@ static void tunnels_line(const struct worker_stats *total, struct text *text)
         text_format(text, "tunnels         %llu open, %llu opened\n", get(&total->tunnels), get(&total->tunnels_opened));
 }
 
+static void tcp_line(const struct worker_stats *total, struct text *text)
+{
+    if (counter_get(&total->tcp_connections))
+        text_format(text, "tcp             %llu open, %llu taken up\n", get(&total->tcp_open), get(&total->tcp_connections));
+}
+
 void report_status(const struct stats_view *view, struct text *text, struct text *json)
 {
     const struct worker_stats *total = &view->total;
@@ -106,6 +112,7 @@ void report_status(const struct stats_view *view, struct text *text, struct text
                 (unsigned long long)latency_quantile(total->latency, 0.5), (unsigned long long)latency_quantile(total->latency, 0.99),
                 up, view->server_count, get(&total->retries), get(&total->blocks), get(&total->allocations));
     cache_line(view, text);
+    tcp_line(total, text);
     tunnels_line(total, text);
     text_add(json, SLICE("{"));
     put_string(json, "version", slice_of_text(view->version));

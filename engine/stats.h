@@ -49,11 +49,11 @@
     X(no_route,            counter, "requests that no route takes (404)")                              \
     X(upgrade_refused,     counter, "requests refused for asking CONNECT (501), or an upgrade that their route does not let pass (403)") \
     X(upgrade_malformed,   counter, "WebSocket handshakes refused as malformed (400) or for their version (426)") \
-    X(tunnels,             gauge,   "tunnels open: connections that went on in another protocol, WebSocket for one") \
+    X(tunnels,             gauge,   "tunnels open: connections that went on in another protocol, WebSocket for one, and those of TCP listeners") \
     X(tunnels_opened,      counter, "tunnels opened")                                                  \
     X(tunnels_closed,      counter, "tunnels that both sides ended")                                   \
     X(tunnels_reset,       counter, "tunnels that one side cut")                                       \
-    X(tunnels_idle,        counter, "tunnels closed for silence (timeouts.tunnel)")                    \
+    X(tunnels_idle,        counter, "tunnels closed for silence (timeouts.tunnel, tcp.idle)")                    \
     X(tunnels_stopped,     counter, "tunnels closed by a stop at its deadline")                        \
     X(tunnel_received_bytes, counter, "bytes from clients in tunnels")                                 \
     X(tunnel_sent_bytes,   counter, "bytes to clients in tunnels")                                     \
