@@ -134,8 +134,9 @@ class Ends(TcpScene):
         self.says(client, b"a")
         client.reset()
         wait_for("the server's", lambda: server.ends == ["rst"])
-        server.script = reset
+        server.script = lambda connection: (connection.recv(1), reset(connection))
         with engine.client() as client:
+            client.send(b"b")
             self.assertEqual(what_comes(client), (b"", "rst"))
         self.assertEqual([line["why"] for line in engine.logged(2)], ["tunnels_reset"] * 2)
         self.nothing_left(engine)
@@ -316,6 +317,43 @@ class Pools(TcpScene):
             wait_for("its place to be free", lambda: engine.counter("queued") == 0)
         first.close()
         self.nothing_left(engine)
+
+    def test_who_has_most_in_the_line_gives_way(self):
+        engine = self.before(self.server(named("one")), more="    limits: { requests: 1 }\n    queue: { max: 2, wait: 20s }\n", top="workers: 1\n")
+        first = engine.client()
+        first.until(b"\n")
+        greedy = [engine.client() for _ in range(2)]
+        wait_for("they to wait", lambda: engine.counter("queued") == 2)
+        modest = engine.client(source="127.0.0.9")
+        self.assertTrue(greedy[1].closed())
+        self.assertEqual((engine.counter("queued"), engine.counter("queue_sheds")), (2, 1))
+        for client in (first, greedy[0], modest):
+            if client is not first:
+                self.assertEqual(client.until(b"\n"), b"one")
+            client.close()
+        self.nothing_left(engine)
+
+    def test_requests_and_connections_stand_in_one_line(self):
+        origin = self.origin()
+        engine = self.engine("workers: 1\nlisteners:\n  - { address: 127.0.0.1:{port} }\n  - { address: 127.0.0.1:{tcp}, tcp: app }\nroutes: [ { pool: app } ]\npools:\n"
+                             + pool("app", origin.address, more="    limits: { requests: 1 }\n    queue: { wait: 20s }\n"))
+        first = engine.client()
+        first.send_request("/tcp")
+        self.assertEqual(first.response().status, 200)
+        waiting = []
+        for count, connect in enumerate((engine.connect, engine.client, engine.connect)):
+            waiting.append(connect())
+            waiting[-1].send_request(f"/{count}")
+            wait_for("it to wait", lambda: engine.counter("queued") == count + 1)
+        first.close()
+        self.assertEqual([client.response().status for client in waiting[:2]], [200, 200])
+        self.assertEqual(engine.counter("queued"), 1)
+        waiting[1].close()
+        self.assertEqual(waiting[2].response().status, 200)
+        for client in waiting:
+            client.close()
+        self.assertEqual([head.split(b" ")[1] for head in origin.requests], [b"/tcp", b"/0", b"/1", b"/2"])
+        wait_for("it to end", lambda: engine.counter("tcp_open") == 0)
 
     def test_tls_to_the_server(self):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
