@@ -649,9 +649,10 @@ void config_check(struct decoder *decoder)
     settle_cache(decoder->config);
     check_cache_memory(decoder);
     check_listeners(decoder);
-    config_check_tcp(decoder);
     check_server_total(decoder);
     check_route_names(decoder);
+    if (!decoder->reporter->problems->errors)
+        config_check_tcp(decoder); /* of a pool that is not there nothing can be said */
     if (decoder->reporter->problems->errors || decoder->memory->failed)
         return;
     warn_of_unused_pools(decoder);

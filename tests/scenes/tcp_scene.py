@@ -223,6 +223,14 @@ class Pools(TcpScene):
         self.assertEqual(engine.counter("origin_connect"), 8)
         self.nothing_left(engine)
 
+    def test_no_server_is_tried_twice(self):
+        """By a hash the same one would be picked again and again."""
+        engine = self.before(*[f"127.0.0.1:{free_port()}" for _ in range(2)], self.server(named("one")), top="workers: 1\n",
+                             more="    balance: consistent-hash\n    hash-key: client-address\n    passive-health: { fail-after: never }\n")
+        self.assertEqual({self.ask(engine, source=f"127.0.0.{last}") for last in range(2, 12)}, {"one"})
+        self.assertGreater(engine.counter("retries"), 2)
+        self.nothing_left(engine)
+
     def test_no_retries(self):
         engine = self.before(f"127.0.0.1:{free_port()}", self.server(named("one")), more="    retries: 0\n    passive-health: { fail-after: never }\n", top="workers: 1\n")
         results = []
@@ -401,6 +409,14 @@ class Headers(TcpScene):
             self.assertTrue(client.closed())
         self.assertEqual(sorted(line["client"] for line in engine.logged(3)), ["127.0.0.1"] + ["192.0.2.7"] * 2)
         self.assertEqual(engine.counter("proxy_refused"), 1)
+        self.nothing_left(engine)
+
+    def test_to_servers_that_speak_first(self):
+        server, got = self.seen(banner)
+        engine = self.before(server, more="    proxy-protocol: v1\n")
+        with engine.client() as client:
+            self.assertEqual(client.until(b"\n"), b"SSH-2.0-scene\r")
+        self.assertEqual(len(got), 1)
         self.nothing_left(engine)
 
     def test_to_servers(self):
