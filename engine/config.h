@@ -62,6 +62,14 @@ struct config_timeouts {
     uint32_t tunnel_ms;     /* after an upgrade: silence of both sides; default 1 h */
 };
 
+/* How large plain content and tunnels' bytes move (splice.h). */
+enum zero_copy {
+    ZERO_COPY_AUTO, /* what was measured to be cheaper: poll */
+    ZERO_COPY_RING,
+    ZERO_COPY_POLL,
+    ZERO_COPY_OFF
+};
+
 /* A certificate with its chain and key, as files; certificates.c reads them. */
 struct config_certificate {
     struct slice chain, key;
@@ -328,6 +336,7 @@ struct config {
     struct slice control_socket;  /* default /run/weir.sock */
     uint32_t control_mode;        /* default 0600 */
     uint32_t busy_poll_us;        /* `busy-poll`: bounded spin before sleeping; default 0 (off), most 30 */
+    uint8_t zero_copy; /* enum zero_copy; default auto */
     struct slice congestion_control; /* auto (default), system, or a name */
     struct slice file;            /* where it came from; empty for `weir proxy` and `weir demo` */
     struct slice text;            /* what it was parsed from: config_again */

@@ -365,6 +365,9 @@ static const struct section section_control = {
     .noun = "control", SECTION(config, control_rows), .always = true, .doc = "The control socket.",
 };
 
+static const struct row_word zero_copy_words[] = {
+    { "auto", ZERO_COPY_AUTO }, { "ring", ZERO_COPY_RING }, { "poll", ZERO_COPY_POLL }, { "off", ZERO_COPY_OFF }, { NULL, 0 },
+};
 static const struct row top_rows[] = {
     { .word = "workers", .type = TYPE_COUNT, MEMBER(config, workers), .most = 1024, .usual = "auto", .zero = "auto",
       .reload = RELOAD_RESTART, .doc = "Threads, each with a ring of its own. auto: one per core that the process may use." },
@@ -405,9 +408,11 @@ static const struct row top_rows[] = {
       .usual = "auto", .reload = RELOAD_RESTART,
       .doc = "Of TCP sockets. system: what the system has chosen. auto: the same, but cubic (else reno) for connections by loopback, of clients and to "
              "servers, where pacing costs up to twice the CPU time. Or the kernel's name of an algorithm. Unix sockets have none." },
+    { .word = "zero-copy", .type = TYPE_WORD, MEMBER(config, zero_copy), .words = zero_copy_words, .usual = "auto",
+      .doc = "How plain content with 64 KiB or more to go, and tunnels that carry much, move from socket to socket inside the kernel. poll: by splice(2) when "
+             "the ring's poll says so. ring: by the ring's own splice, in kernel threads. auto: what was measured to be cheaper, which is poll. off: it is copied." },
     { .word = "limit", .type = TYPE_LATER, .doc = "rate limiting" },
     { .word = "waf", .type = TYPE_LATER, .doc = "the request filter" },
-    { .word = "zero-copy", .type = TYPE_LATER, .doc = "the choice of zero-copy movers" },
     { .word = "forward-proxy", .type = TYPE_LATER, .doc = "the forward proxy" },
 };
 const struct section section_top = {

@@ -10,7 +10,6 @@
 #include "engine/conn.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,7 +44,7 @@ static struct timer_wheel *wheel_of(struct conn *conn)
 
 static bool quiet(const struct conn *conn)
 {
-    return !op_armed(&conn->receive) && !op_armed(&conn->send) && !op_armed(&conn->other);
+    return !op_armed(&conn->receive) && !op_armed(&conn->send) && !op_armed(&conn->other) && conn->pins == 0;
 }
 
 /* Memory back, once nothing is in flight. True when the conn is gone. */
@@ -67,12 +66,20 @@ static bool settle(struct conn *conn)
 }
 
 /* Bytes to and from origins; those of clients are counted by their exchanges. */
-static void count_moved(struct conn *conn, uint32_t bytes, bool received)
+void conn_count(struct conn *conn, uint64_t bytes, bool received)
 {
     if (conn->client_side)
         return;
     struct server_counters *counters = conn->origin.origin->server.counters;
     counter_add(received ? &counters->received_bytes : &counters->sent_bytes, bytes);
+}
+
+void conn_unpin(struct conn *conn)
+{
+    MUST_BE(conn, CONN_MAGIC);
+    MUST(conn->pins > 0);
+    conn->pins--;
+    settle(conn);
 }
 
 /* Receiving ---------------------------------------------------------------------------------------------------- */
@@ -117,7 +124,7 @@ static void accept_bytes(struct conn *conn, int32_t result, uint32_t flags)
     }
     struct queue *to = conn->tls ? &conn->tls->raw : &conn->in;
     queue_append(to, block);
-    count_moved(conn, (uint32_t)result, true);
+    conn_count(conn, (uint32_t)result, true);
     if (unlikely(to->bytes >= QUEUE_BYTES_STOP || to->blocks >= QUEUE_BYTES_STOP / BLOCK_BYTES) && !conn->paused) {
         conn->paused = true;
         op_cancel(ring_of(conn), &conn->receive);
@@ -290,7 +297,7 @@ static void send_done(struct op *op, int32_t result, uint32_t flags)
     }
     if (result > 0) {
         chain_consume(sent_from(conn), (uint32_t)result);
-        count_moved(conn, (uint32_t)result, false);
+        conn_count(conn, (uint32_t)result, false);
     }
     conn->sending = 0;
     if (unlikely(conn_unsent(conn)))
@@ -366,7 +373,7 @@ bool conn_is_ready(const struct conn *conn)
     return conn->state == CONN_OPEN && (!conn->tls || conn->tls->open);
 }
 
-/* Connecting, polling, deadlines ------------------------------------------------------------------------------- */
+/* Connecting, deadlines ---------------------------------------------------------------------------------------- */
 
 static void connect_done(struct op *op, int32_t result, uint32_t flags)
 {
@@ -400,27 +407,6 @@ void conn_connect(struct conn *conn, const struct sockaddr *address, socklen_t b
     conn_connecting(conn);
     conn->other.done = connect_done;
     op_connect(ring_of(conn), &conn->other, conn->fd, address, bytes);
-}
-
-static void poll_done(struct op *op, int32_t result, uint32_t flags)
-{
-    (void)flags;
-    struct conn *conn = CONTAINER_OF(op, struct conn, other);
-    MUST_BE(conn, CONN_MAGIC);
-    if (settle(conn) || conn->state != CONN_OPEN)
-        return;
-    if (result < 0 && result != -ECANCELED)
-        conn->events->broken(conn, -result);
-    else
-        conn->events->ready(conn);
-}
-
-void conn_poll(struct conn *conn, uint32_t events)
-{
-    if (op_armed(&conn->other))
-        return;
-    conn->other.done = poll_done;
-    op_poll(ring_of(conn), &conn->other, conn->fd, events);
 }
 
 static void timer_fired(struct timer *timer, uint64_t now_ms)
@@ -490,7 +476,7 @@ void conn_close(struct conn *conn, bool reset)
     op_cancel(ring_of(conn), &conn->send);
     op_cancel(ring_of(conn), &conn->other);
     queue_clear(&conn->in);
-    if (op_armed(&conn->receive) && !op_armed(&conn->send) && !op_armed(&conn->other)) {
+    if (op_armed(&conn->receive) && !op_armed(&conn->send) && !op_armed(&conn->other) && conn->pins == 0) {
         ring_close(ring_of(conn), conn->fd);
         conn->fd_closed = true;
     }

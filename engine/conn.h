@@ -49,7 +49,7 @@ struct conn_events {
     void (*drained)(struct conn *conn);              /* a send was completed: there is room in `out` */
     void (*broken)(struct conn *conn, int error);    /* reset, or a send failed (then `deaf` is set); the owner closes, now or later */
     void (*timeout)(struct conn *conn);              /* the deadline passed */
-    void (*ready)(struct conn *conn);                /* an asked-for poll fired, or conn_hold took effect */
+    void (*ready)(struct conn *conn);                /* conn_hold took effect; or a splice from here has moved, or ended */
     void (*shake)(struct conn *conn);                /* TLS: the handshake can go on (conn_tls.h) */
 };
 
@@ -106,7 +106,7 @@ struct conn {
     uint8_t state;        /* enum conn_state */
     bool ended;           /* the peer sent FIN: nothing more comes */
     bool paused;          /* not receiving: `in` is full */
-    bool held;            /* not receiving: the owner takes the bytes by itself (splice.c) */
+    bool held;            /* not receiving: the owner takes the bytes by itself (splice.h) */
     bool flushing;        /* on the worker's list */
     bool shut;            /* FIN was sent */
     bool shutting;        /* it will be, after what is queued (conn_end_sending) */
@@ -117,6 +117,7 @@ struct conn {
     bool shaking;         /* on the worker's list of handshakes */
     bool linger;          /* CONN_FINISHING: after what is queued, FIN and the peer's rest, not just the end */
     bool sink;            /* a client that is not there: takes everything, and has no socket (exchange_fetch.c) */
+    uint8_t pins;         /* operations that name its descriptor and are not its own (mover_ring.c): it is not closed before */
     bool fd_closed;       /* CONN_CLOSING: the descriptor's number was given back ahead of the last completion */
     const struct conn_events *events;
     struct worker *worker;
@@ -183,8 +184,12 @@ void conn_hold(struct conn *conn);
 static inline bool conn_is_held(const struct conn *conn) { return conn->held && !op_armed(&conn->receive); }
 void conn_release_hold(struct conn *conn);
 
-/* events->ready once, when the socket can be read or written (POLLIN, POLLOUT). Only one at a time. */
-void conn_poll(struct conn *conn, uint32_t events);
+/* Its descriptor is named by an operation under way: it stays open, and the conn's memory with it, until all pins are out. */
+static inline void conn_pin(struct conn *conn) { conn->pins++; }
+void conn_unpin(struct conn *conn); /* the conn may be gone then */
+
+/* Bytes came from it, or went to it, past `in` and `out`. */
+void conn_count(struct conn *conn, uint64_t bytes, bool received);
 
 /* Ends it now. `reset`: with RST, so that a cut response cannot look complete. */
 void conn_close(struct conn *conn, bool reset);

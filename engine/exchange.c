@@ -235,8 +235,6 @@ static bool client_goes_on(const struct exchange *x)
 static void leave_pool(struct exchange *x)
 {
     exchange_leave_line(x);
-    if (x->pipe)
-        splice_abandon(x);
     exchange_hedge_drop(x);
     if (x->origin)
         exchange_release_origin(x, x->origin_keep && x->response_done && x->request_done);
@@ -328,7 +326,7 @@ void exchange_await_client(struct exchange *x)
 
 static bool content_awaited(const struct exchange *x)
 {
-    return !x->request_done && queue_empty(&x->client->in) && x->step != STEP_SELECT && x->step != STEP_ATTACH;
+    return !x->request_done && queue_empty(&x->client->in) && !splice_waits_for_sink(x->request_splice) && x->step != STEP_SELECT && x->step != STEP_ATTACH;
 }
 
 /*
@@ -340,7 +338,7 @@ void exchange_client_timeout(struct exchange *x)
     const struct config_timeouts *timeouts = &x->view->config->timeouts;
     uint64_t now_ms = x->worker->loop.now_ms;
     uint64_t due_ms = TIMER_NEVER;
-    if (conn_unsent(x->client) || splice_waits_for_client(x)) {
+    if (conn_unsent(x->client) || splice_waits_for_sink(x->response_splice)) {
         if (still_takes(x->client, &x->client_taken))
             x->client_moved_ms = now_ms;
         due_ms = now_ms + timeouts->send_ms / 4 + 1;

@@ -56,14 +56,7 @@ enum exchange_step { EXCHANGE_STEPS(STEP_AS_ENUM) STEPS };
 
 enum step_verdict { STEP_NEXT, STEP_WAIT, STEP_DONE };
 
-/* How the content of the response is being moved. */
-enum relay_mode {
-    RELAY_COPY,    /* through blocks */
-    RELAY_QUIESCE, /* the kernel is asked to stop receiving, what came is sent first */
-    RELAY_SPLICE   /* kernel to kernel through a pipe */
-};
-
-struct pipe;
+struct splice;
 struct metrics_job;
 struct content_coder;
 struct caching;
@@ -81,7 +74,6 @@ struct exchange {
     void *slab_link; /* overwritten while free */
     uint32_t magic;
     uint8_t step;          /* enum exchange_step */
-    uint8_t relay_mode;    /* enum relay_mode */
     uint8_t attempts;      /* servers asked */
     uint8_t failure;       /* enum server_outcome of the last one that failed */
     bool running;          /* exchange_run is on the stack */
@@ -105,6 +97,8 @@ struct exchange {
     bool reset_client;     /* close the client's connection with RST */
     bool answer_begun;     /* REPLY: the head was queued */
     bool answer_owned;     /* REPLY: answer_memory is to be freed */
+    bool request_copied;   /* its content is not to be spliced (again), but copied to the end */
+    bool response_copied;  /* the same of the response's */
     bool upgrading;        /* the origin is asked to go on in forwarding.upgrade */
     uint16_t status;       /* sent to the client; 0: none yet */
     struct worker *worker;
@@ -118,7 +112,7 @@ struct exchange {
     const struct route *route;
     struct view_pool *pool;
     struct member *member;
-    struct pipe *pipe;
+    struct splice *request_splice, *response_splice; /* content is being spliced, or will be (splice.h); NULL: copied */
     struct caching *caching; /* the route has a cache (caching.h), and LOOKUP was there; NULL otherwise */
     struct tunnel *tunnel; /* TUNNEL; NULL before */
     struct content_coder *coder; /* the response's content is coded on its way; NULL: as it is */
@@ -228,6 +222,21 @@ void exchange_release_origin(struct exchange *x, bool keep);
 
 /* Moves request content towards the origin. False: the exchange went to another step (look at x->step). */
 bool exchange_pump_request(struct exchange *x);
+
+/* exchange_splice.c. May content be spliced from here on, and if so: begin. Both for when the source has nothing more for now. */
+void exchange_splice_request(struct exchange *x);
+void exchange_splice_response(struct exchange *x);
+/* What a splice that moves has done since the last look; as exchange_pump_request and as a step. */
+bool exchange_request_spliced(struct exchange *x);
+enum step_verdict exchange_response_spliced(struct exchange *x);
+/* Copying goes on, or the content is complete: receiving is taken up again. No-op without a splice. */
+void exchange_end_request_splice(struct exchange *x);
+void exchange_end_response_splice(struct exchange *x);
+/* The origin's connection is about to go: whatever is in a pipe is lost. */
+void exchange_drop_splices(struct exchange *x);
+
+/* The client closed with content still due. */
+enum step_verdict exchange_request_cut(struct exchange *x);
 
 /* What the request asks of Upgrade, by its route (exchange_upgrade.c). False: it is refused, look at x->step. */
 bool exchange_plan_upgrade(struct exchange *x);

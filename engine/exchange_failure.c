@@ -267,7 +267,8 @@ void exchange_origin_timeout(struct exchange *x)
         try_is_over(x);
         return;
     }
-    bool client_is_slow = conn_unsent(x->client) || splice_waits_for_client(x) || (!x->request_done && queue_empty(&x->client->in));
+    bool content_is_late = !x->request_done && queue_empty(&x->client->in) && !splice_waits_for_sink(x->request_splice);
+    bool client_is_slow = conn_unsent(x->client) || splice_waits_for_sink(x->response_splice) || content_is_late;
     if (conn_is_ready(x->origin) && (client_is_slow || exchange_origin_takes(x))) {
         conn_deadline(x->origin, now_ms + x->pool->config->between_ms);
         return;

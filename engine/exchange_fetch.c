@@ -250,7 +250,7 @@ static void hand_over(struct exchange *x, struct exchange *f)
 bool caching_split(struct exchange *x)
 {
     struct caching *c = x->caching;
-    MUST(c->role == CACHE_FILLING && !x->pipe);
+    MUST(c->role == CACHE_FILLING && !x->response_splice);
     if (!c->filling->body)
         return false;
     struct exchange *f = sink_exchange(x);

@@ -206,6 +206,7 @@ enum step_verdict exchange_forward(struct exchange *x)
 void exchange_release_origin(struct exchange *x, bool keep)
 {
     struct conn *origin = x->origin;
+    exchange_drop_splices(x);
     x->origin = NULL;
     if (keep && origin->state == CONN_OPEN && queue_empty(&origin->in) && !origin->ended && !origin->held && !conn_unsent(origin))
         back_keep(origin);

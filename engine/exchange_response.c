@@ -51,7 +51,7 @@ static enum step_verdict request_refused(struct exchange *x, const struct conten
 }
 
 /* The client closed with content still due: the origin must see a cut request, not a short one. */
-static enum step_verdict request_cut(struct exchange *x)
+enum step_verdict exchange_request_cut(struct exchange *x)
 {
     COUNT(x->worker, client_aborts);
     return exchange_abort(x, "client_aborts", true);
@@ -59,8 +59,12 @@ static enum step_verdict request_cut(struct exchange *x)
 
 bool exchange_pump_request(struct exchange *x)
 {
-    if (unlikely(x->origin->deaf))
+    if (unlikely(x->origin->deaf)) {
+        exchange_end_request_splice(x);
         return true; /* its answer is awaited, or its end */
+    }
+    if (unlikely(splice_is_moving(x->request_splice)))
+        return exchange_request_spliced(x);
     struct h1_limits limits = request_limits(x);
     struct content_move move = {
         .from = x->client, .to = x->origin, .body = &x->request_body, .limits = &limits,
@@ -72,6 +76,7 @@ bool exchange_pump_request(struct exchange *x)
     conn_flush(x->origin);
     switch (verdict) {
     case CONTENT_END:
+        exchange_end_request_splice(x);
         x->request_done = true;
         exchange_await_answer(x);
         return true;
@@ -80,9 +85,10 @@ bool exchange_pump_request(struct exchange *x)
     case CONTENT_MORE:
         if (!x->client->ended) {
             conn_deadline(x->client, x->client_moved_ms + x->view->config->timeouts.body_ms);
+            exchange_splice_request(x);
             return true;
         }
-        request_cut(x);
+        exchange_request_cut(x);
         return false;
     default:
         request_refused(x, &move, verdict);
@@ -327,8 +333,7 @@ enum step_verdict exchange_await(struct exchange *x)
 
 static enum step_verdict response_complete(struct exchange *x)
 {
-    if (unlikely(x->pipe != NULL))
-        splice_end(x);
+    exchange_end_response_splice(x); /* all of it came while that was being prepared */
     if (unlikely(x->caching != NULL && x->caching->skip)) { /* it was sent more than there is */
         COUNT(x->worker, response_cuts);
         return exchange_abort(x, "response_cuts", true);
@@ -350,8 +355,7 @@ static enum step_verdict response_waits(struct exchange *x, struct content_move 
         return exchange_origin_failed(x, SERVER_CLOSED, 0);
     }
     conn_deadline(x->origin, now_ms + x->pool->config->between_ms);
-    if (x->relay_mode == RELAY_QUIESCE || splice_begin(x))
-        return splice_quiesce(x);
+    exchange_splice_response(x);
     return STEP_WAIT;
 }
 
@@ -371,8 +375,8 @@ enum step_verdict exchange_relay(struct exchange *x)
 {
     if (unlikely(!x->request_done) && !exchange_pump_request(x))
         return STEP_NEXT;
-    if (unlikely(x->relay_mode == RELAY_SPLICE))
-        return splice_run(x);
+    if (unlikely(splice_is_moving(x->response_splice)))
+        return exchange_response_spliced(x);
     struct content_move move = {
         .from = x->origin, .to = x->client, .body = &x->response_body, .limits = &response_limits,
         .progress = &x->response_progress, .edits = &x->route->response_edits,

@@ -10,6 +10,7 @@
 #include "engine/ring.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,6 +245,20 @@ void op_connect(struct ring *ring, struct op *op, int fd, const struct sockaddr 
     struct io_uring_sqe *sqe = arm(ring, op);
     io_uring_prep_connect(sqe, fd, address, bytes);
     armed(sqe, op);
+}
+
+/* SPLICE_F_NONBLOCK speaks of the pipe; sockets are non-blocking by themselves. */
+void op_splice(struct ring *ring, struct op *op, int from, int to, uint32_t bytes)
+{
+    struct io_uring_sqe *sqe = arm(ring, op);
+    io_uring_prep_splice(sqe, from, -1, to, -1, bytes, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    armed(sqe, op);
+}
+
+bool ring_limit_threads(struct ring *ring, unsigned most)
+{
+    unsigned values[2] = { 0, most }; /* for regular files: as it is; for all else */
+    return !FAULT("ring_threads") && io_uring_register_iowq_max_workers(&ring->private->uring, values) == 0;
 }
 
 void op_poll(struct ring *ring, struct op *op, int fd, uint32_t events)

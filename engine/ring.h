@@ -96,6 +96,7 @@ void op_recv(struct ring *ring, struct op *op, int fd, void *at, size_t length, 
 void op_send(struct ring *ring, struct op *op, int fd, const void *at, size_t length);  /* MSG_WAITALL | MSG_NOSIGNAL */
 void op_send_message(struct ring *ring, struct op *op, int fd, const struct msghdr *message);
 void op_connect(struct ring *ring, struct op *op, int fd, const struct sockaddr *address, socklen_t bytes);
+void op_splice(struct ring *ring, struct op *op, int from, int to, uint32_t bytes); /* one of them a pipe; in a kernel thread, which looks up both when it gets to it */
 void op_poll(struct ring *ring, struct op *op, int fd, uint32_t events);   /* one shot */
 void op_read(struct ring *ring, struct op *op, int fd, void *at, size_t length, uint64_t offset);
 void op_write(struct ring *ring, struct op *op, int fd, const void *at, size_t length, uint64_t offset);
@@ -103,6 +104,9 @@ void op_write(struct ring *ring, struct op *op, int fd, const void *at, size_t l
 
 /* Asks for the cancellation of an armed op; its completion(s) still come. No-op when idle or already asked. */
 void op_cancel(struct ring *ring, struct op *op);
+
+/* How many kernel threads the ring has at most for what cannot be done at once: op_splice. False: the kernel cannot be told (before 5.15). */
+bool ring_limit_threads(struct ring *ring, unsigned most);
 
 /* No completion of their own. */
 void ring_close(struct ring *ring, int fd);

@@ -1,5 +1,7 @@
 #include "engine/tunnel.h"
 
+#include "engine/splice.h"
+
 const char *tunnel_end_word(enum tunnel_end end)
 {
 #define TUNNEL_END_AS_WORD(id, row) [id] = #row,
@@ -22,28 +24,115 @@ static void count(struct tunnel *tunnel, const struct tunnel_side *from, uint64_
         COUNT_BYTES(tunnel->worker, tunnel_sent_bytes, bytes);
 }
 
-static void pump(struct tunnel *tunnel, struct tunnel_side *from, struct tunnel_side *to)
+static void passed(struct tunnel *tunnel, struct tunnel_side *from, uint64_t bytes)
+{
+    from->bytes += bytes;
+    moved(tunnel);
+    count(tunnel, from, bytes);
+}
+
+static void copy(struct tunnel *tunnel, struct tunnel_side *from, struct tunnel_side *to)
 {
     struct conn *source = from->conn, *sink = to->conn;
-    uint64_t before = from->bytes;
-    if (sink->deaf || sink->shutting)
-        return;
+    uint64_t taken = 0;
     while (!queue_empty(&source->in) && conn_room(sink) > 0) {
         struct slice run = queue_front(&source->in);
         struct block *block = source->in.first;
         if (chain_append(&sink->out, block, (uint32_t)(run.at - block->data), (uint32_t)run.length) != ERR_OK)
             break;
-        from->bytes += run.length;
+        taken += run.length;
         conn_consume(source, run.length);
     }
-    if (from->bytes == before)
+    if (taken == 0)
         return;
-    moved(tunnel);
-    count(tunnel, from, from->bytes - before);
+    passed(tunnel, from, taken);
     conn_flush(sink);
+    if (tunnel->moved_ms - from->burst_ms > TUNNEL_BULK_MS) {
+        from->burst_ms = tunnel->moved_ms;
+        from->burst = 0;
+    }
+    from->burst += (uint32_t)taken;
+}
+
+/* Splicing ------------------------------------------------------------------------------------------------------- */
+
+static bool is_bulk(const struct tunnel_side *from, const struct tunnel_side *to)
+{
+    return from->burst >= TUNNEL_BULK_BYTES && !from->conn->tls && !to->conn->tls && !from->conn->ended;
+}
+
+static void end_splice(struct tunnel_side *from)
+{
+    splice_free(from->splice);
+    from->splice = NULL;
+    from->burst = 0;
+    conn_release_hold(from->conn);
+}
+
+/* What came from there has arrived at the other side, or what is left never will. */
+static void look_at_splice(struct tunnel *tunnel, struct tunnel_side *from, struct tunnel_side *to)
+{
+    struct splice *splice = from->splice;
+    if (splice->took)
+        passed(tunnel, from, splice->took);
+    else if (splice->gave)
+        moved(tunnel);
+    splice->took = splice->gave = 0;
+    switch ((enum splice_state)splice->state) {
+    case SPLICE_CUT: from->conn->cut = true; /* fall through */
+    case SPLICE_ENDED: from->conn->ended = true; break;
+    case SPLICE_REFUSED: to->conn->deaf = true; break;
+    case SPLICE_STARVED: break;
+    default:
+        if (!splice_is_quiet(splice))
+            return;
+    }
+    end_splice(from);
+}
+
+static void pump(struct tunnel *tunnel, struct tunnel_side *from, struct tunnel_side *to)
+{
+    struct conn *source = from->conn, *sink = to->conn;
+    if (splice_is_moving(from->splice)) {
+        look_at_splice(tunnel, from, to);
+        return;
+    }
+    if (sink->deaf || sink->shutting) {
+        if (from->splice)
+            end_splice(from);
+        return;
+    }
+    copy(tunnel, from, to);
+    if (unlikely(is_bulk(from, to)) && !from->splice) {
+        from->burst = 0;
+        from->splice = splice_new(source, sink);
+    }
+    if (!from->splice)
+        return;
+    if (source->ended)
+        end_splice(from);
+    else if (splice_settled(from->splice))
+        splice_start(from->splice, UINT64_MAX);
 }
 
 /* Ends ---------------------------------------------------------------------------------------------------------- */
+
+/* Before the sides are closed. What is in a pipe then is lost. */
+static void let_go(struct tunnel_side *from, struct tunnel_side *to)
+{
+    if (!from->splice)
+        return;
+    to->lost = splice_waits_for_sink(from->splice);
+    splice_free(from->splice);
+    from->splice = NULL;
+}
+
+static void over(struct tunnel *tunnel, enum tunnel_end end)
+{
+    tunnel->end = (uint8_t)end;
+    let_go(&tunnel->near, &tunnel->far);
+    let_go(&tunnel->far, &tunnel->near);
+}
 
 static bool has_sent(const struct conn *conn)
 {
@@ -81,19 +170,23 @@ bool tunnel_run(struct tunnel *tunnel)
         conn_end_sending(tunnel->far.conn);
     if (unlikely(ended_well(tunnel->far.conn)))
         conn_end_sending(tunnel->near.conn);
-    tunnel->end = (uint8_t)look_for_end(tunnel);
-    return tunnel->end != TUNNEL_OPEN;
+    enum tunnel_end end = look_for_end(tunnel);
+    if (end == TUNNEL_OPEN)
+        return false;
+    over(tunnel, end);
+    return true;
 }
 
 bool tunnel_resets(const struct tunnel *tunnel, const struct conn *side)
 {
-    return tunnel->end == TUNNEL_RESET || !has_sent(side) || side->deaf;
+    bool lost = side == tunnel->near.conn ? tunnel->near.lost : tunnel->far.lost;
+    return tunnel->end == TUNNEL_RESET || lost || !has_sent(side) || side->deaf;
 }
 
 static void finish(struct tunnel *tunnel, enum tunnel_end end)
 {
     if (tunnel->end == TUNNEL_OPEN)
-        tunnel->end = (uint8_t)end;
+        over(tunnel, end);
     tunnel->event(tunnel);
 }
 
@@ -190,6 +283,7 @@ static void count_end(struct tunnel *tunnel)
 void tunnel_free(struct tunnel *tunnel)
 {
     MUST_BE(tunnel, TUNNEL_MAGIC);
+    MUST(!tunnel->near.splice && !tunnel->far.splice);
     struct worker *worker = tunnel->worker;
     if (tunnel->near.conn)
         count_end(tunnel);

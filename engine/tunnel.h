@@ -5,7 +5,8 @@
  * queued in their `out` stays in front. tunnel_begin takes their events over and keeps them until the owner closes both.
  *
  * Bytes pass by reference, from the queue of one side to the chain of the other; a side that takes nothing stops the other one's receiving, so
- * a tunnel holds some hundred KiB each way at most, and nothing while it is idle.
+ * a tunnel holds some hundred KiB each way at most, and nothing while it is idle. A direction between plain sides that carries TUNNEL_BULK_BYTES within
+ * TUNNEL_BULK_MS is spliced from then on (splice.h), until it brings little at a time again: small messages are copied, which wakes up sooner.
  *
  * Ends: a side's FIN (close_notify in TLS) is passed on behind what came before it, and the other direction goes on until it has ended too. A
  * reset, and TLS that ends without close_notify, is passed on as a reset, behind what came before it. A side that takes nothing more makes
@@ -19,6 +20,8 @@
 #include "engine/worker.h"
 
 #define TUNNEL_MAGIC 0x74756e6eu
+#define TUNNEL_BULK_BYTES (256u * 1024u)
+#define TUNNEL_BULK_MS 50u
 
 /* id, row of stats that counts it */
 #define TUNNEL_END_ROWS(X)               \
@@ -35,6 +38,10 @@ const char *tunnel_end_word(enum tunnel_end end);
 struct tunnel_side {
     struct conn *conn;
     uint64_t bytes; /* that came from it */
+    struct splice *splice; /* of what comes from it; NULL: that is copied */
+    uint64_t burst_ms;     /* since when `burst` bytes were copied */
+    uint32_t burst;
+    bool lost;             /* something that it was to get is lost */
 };
 
 struct tunnel {

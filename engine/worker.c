@@ -103,6 +103,7 @@ static void end_of_turn(struct loop *loop)
         wakes_run(worker);
     if (unlikely(worker->runnable != NULL))
         run_runnable(worker);
+    splices_run(worker->splices);
     if (unlikely(worker->shake_first != NULL))
         conn_tls_shake_queued(worker);
     send_queued(worker);
@@ -146,6 +147,7 @@ static void tick(struct timer *timer, uint64_t now_ms)
     struct worker *worker = CONTAINER_OF(timer, struct worker, ticker);
     publish(worker);
     ring_trim(&worker->loop.ring);
+    splices_tick(worker->splices);
     block_pool_trim(&worker->blocks, TRIM_BLOCKS_KEPT, TRIM_BLOCKS_MAX);
     if (worker->exchanges.taken == 0 && worker->exchanges.taken_max == 0)
         slab_trim(&worker->exchanges);
@@ -188,9 +190,9 @@ static enum err take_memory(struct worker *worker, const struct worker_plan *pla
     worker->response = calloc(1, sizeof *worker->response);
     worker->vectors = calloc(1, sizeof *worker->vectors);
     bool can_wake = wakes_init(&worker->wakes, plan->generation->worker_count);
-    worker->pipes = pipe_pool_new();
+    worker->splices = splices_new(worker, &worker->shared->pipes);
     worker->log = access_log_new(&worker->loop, &worker->stats->log_drops);
-    if (!worker->response || !worker->vectors || !worker->tls_room.scratch || !worker->pipes || !worker->log || !can_wake)
+    if (!worker->response || !worker->vectors || !worker->tls_room.scratch || !worker->splices || !worker->log || !can_wake)
         return ERR_MEMORY;
     return ring_buffers_init(&worker->loop.ring, &worker->blocks);
 }
@@ -212,7 +214,7 @@ static enum err start_work(struct worker *worker, const struct worker_plan *plan
 
 static void release_memory(struct worker *worker)
 {
-    pipe_pool_free(worker->pipes);
+    splices_free(worker->splices);
     wakes_release(&worker->wakes);
     if (worker->log)
         access_log_free(worker->log);

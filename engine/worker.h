@@ -41,6 +41,7 @@ struct worker;
 struct process_shared {
     _Atomic uint64_t clients;    /* for limits.connections */
     _Atomic uint64_t handshakes; /* for limits.handshakes */
+    _Atomic uint64_t pipes;      /* open, of all workers (pipes.h) */
     _Atomic bool draining;
     _Atomic uint64_t letters;          /* between workers, that are out (borrow.h, wake.h): no loop ends before they are taken or answered */
     _Atomic(struct worker **) workers; /* once all have started; NULL before */
@@ -75,7 +76,7 @@ struct worker {
     struct slab conns, exchanges, sessions, races, tunnels, streams;
     struct tls_room tls_room;
     struct conn *shake_first, **shake_tail; /* handshakes that can go on (conn_tls.h) */
-    struct pipe_pool *pipes;
+    struct splices *splices;
     struct view *view;      /* the one in force */
     struct view *next_view; /* of a reload that is not yet sure to happen */
     struct access_log *log;
@@ -84,7 +85,7 @@ struct worker {
     struct server_process *process; /* for letters to the control thread only */
     struct loop *control;
     struct conn *flush_first, **flush_tail;
-    struct exchange *runnable; /* to be run next turn (splice budget) */
+    struct exchange *runnable; /* to be run next turn */
     struct exchange *running;  /* what is left of those that are being run */
     struct wakes wakes;
     struct disk_side *disk;     /* NULL: the cache has no disk */
