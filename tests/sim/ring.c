@@ -339,6 +339,18 @@ static ssize_t write_some(const struct pending *one)
     return write(one->fd, one->at, one->length);
 }
 
+/* In a kernel thread: it may do a part, find nothing, or be interrupted. */
+static void splice_some(struct ring *ring, struct pending *one)
+{
+    if (odd(ring, 20)) {
+        complete(ring, one, odd(ring, 2) ? -EINTR : -EAGAIN, 0);
+        return;
+    }
+    size_t most = odd(ring, 4) ? 1 + below(ring, one->length) : one->length;
+    ssize_t moved = splice(one->fd, NULL, one->to, NULL, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    complete(ring, one, result_of(moved), 0);
+}
+
 static void work_on(struct ring *ring, struct pending *one)
 {
     errno = 0;
@@ -365,18 +377,6 @@ static void work_on(struct ring *ring, struct pending *one)
     case WRITE: complete(ring, one, result_of(write_some(one)), 0); break;
     case POST: break;
     }
-}
-
-/* In a kernel thread: it may do a part, find nothing, or be interrupted. */
-static void splice_some(struct ring *ring, struct pending *one)
-{
-    if (odd(ring, 20)) {
-        complete(ring, one, odd(ring, 2) ? -EINTR : -EAGAIN, 0);
-        return;
-    }
-    size_t most = odd(ring, 4) ? 1 + below(ring, one->length) : one->length;
-    ssize_t moved = splice(one->fd, NULL, one->to, NULL, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-    complete(ring, one, result_of(moved), 0);
 }
 
 static const struct op *armed_on(const struct ring_private *p, int fd)

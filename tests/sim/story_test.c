@@ -25,6 +25,8 @@ static int origin_listener;
 static uint16_t origin_port, weir_port, tcp_port;
 static uint16_t port_of_tunnels; /* 0: weir_port */
 static pthread_t engine, origin;
+static const char *zero_copy = "poll";
+static size_t size_least; /* of content */
 
 static uint16_t port_of(int fd)
 {
@@ -64,7 +66,7 @@ static bool send_all(int fd, const char *at, size_t length)
 struct reader {
     int fd;
     size_t length;
-    char bytes[400000];
+    char bytes[600000];
 };
 
 static ssize_t find_end(const struct reader *r)
@@ -198,7 +200,7 @@ static void *run_engine(void *argument)
     return NULL;
 }
 
-static void setup(void)
+static void begin(void)
 {
     char yaml[800];
     static struct config_problems problems;
@@ -219,8 +221,8 @@ static void setup(void)
     snprintf(yaml, sizeof yaml,
              "workers: 1\npin: false\nlisteners: [ { address: 127.0.0.1:%u }, { address: 127.0.0.1:%u, tcp: { pool: app, idle: 7d } } ]\nroutes: [ { pool: app, upgrade: echo } ]\nlog: { level: error }\n"
              "pools: { app: { servers: [ 127.0.0.1:%u ], timeouts: { first-byte: 20m, between: 20m, connect: 5m } } }\n"
-             "timeouts: { body: 20m, send: 20m, head: 10s, idle: 20m, tunnel: 7d }\ncontrol: { socket: off }\n",
-             weir_port, tcp_port, origin_port);
+             "timeouts: { body: 20m, send: 20m, head: 10s, idle: 20m, tunnel: 7d }\ncontrol: { socket: off }\nzero-copy: %s\n",
+             weir_port, tcp_port, origin_port, zero_copy);
     struct config *config = config_parse(slice_of_text(yaml), "sim", &problems);
     cr_assert_not_null(config, "%s", problems.list[0].message);
     pthread_create(&origin, NULL, run_origin, NULL);
@@ -234,7 +236,28 @@ static void teardown(void)
     pthread_join(engine, NULL);
 }
 
+static void setup(void)
+{
+    begin();
+}
+
+/* Everything is spliced, by one mover or the other. */
+static void setup_ring(void)
+{
+    zero_copy = "ring";
+    size_least = 100000;
+    begin();
+}
+
+static void setup_poll(void)
+{
+    size_least = 100000;
+    begin();
+}
+
 TestSuite(sim, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(sim_ring, .init = setup_ring, .fini = teardown, .timeout = 120);
+TestSuite(sim_poll, .init = setup_poll, .fini = teardown, .timeout = 120);
 
 static bool read_chunked(struct reader *r, size_t size, unsigned salt)
 {
@@ -281,12 +304,12 @@ static bool read_response(struct reader *r, size_t size, unsigned salt)
 
 static size_t some_size(unsigned i)
 {
-    return mix64(sim_seed + i * 77u) % (1u << (4 + mix64(sim_seed ^ i) % 14));
+    return size_least + mix64(sim_seed + i * 77u) % (1u << (4 + mix64(sim_seed ^ i) % 14));
 }
 
 static bool send_request(int fd, unsigned i)
 {
-    char head[300], body[140000];
+    char head[300], body[240000];
     size_t size = some_size(i), sent_size = i % 3 ? 0 : some_size(i + 1000);
     int length = snprintf(head, sizeof head, "%s /%zu/%u/%zu HTTP/1.1\r\nHost: sim\r\nContent-Length: %zu\r\n\r\n", sent_size ? "POST" : "GET", size, i, sent_size, sent_size);
     for (size_t k = 0; k < sent_size; k++)
@@ -314,7 +337,7 @@ static void *run_client(void *argument)
     return NULL;
 }
 
-Test(sim, every_byte_arrives_through_an_awkward_kernel)
+static void pass_every_byte(void)
 {
     pthread_t clients[CLIENTS];
     for (intptr_t i = 0; i < CLIENTS; i++)
@@ -323,6 +346,10 @@ Test(sim, every_byte_arrives_through_an_awkward_kernel)
         pthread_join(clients[i], NULL);
     cr_assert_gt(sim_oddities, 1000);
 }
+
+Test(sim, every_byte_arrives_through_an_awkward_kernel) { pass_every_byte(); }
+Test(sim_ring, every_byte_arrives_spliced_by_the_ring) { pass_every_byte(); }
+Test(sim_poll, every_byte_arrives_spliced) { pass_every_byte(); }
 
 static void *run_deserter(void *argument)
 {
@@ -339,7 +366,7 @@ static void *run_deserter(void *argument)
     return NULL;
 }
 
-Test(sim, clients_that_leave_at_any_moment_hurt_nobody)
+static void leave_at_any_moment(void)
 {
     pthread_t deserters[4], client;
     for (intptr_t i = 0; i < 4; i++)
@@ -349,6 +376,10 @@ Test(sim, clients_that_leave_at_any_moment_hurt_nobody)
         pthread_join(deserters[i], NULL);
     pthread_join(client, NULL);
 }
+
+Test(sim, clients_that_leave_at_any_moment_hurt_nobody) { leave_at_any_moment(); }
+Test(sim_ring, clients_that_leave_at_any_moment_hurt_nobody) { leave_at_any_moment(); }
+Test(sim_poll, clients_that_leave_at_any_moment_hurt_nobody) { leave_at_any_moment(); }
 
 struct speaker {
     int fd;
@@ -397,7 +428,7 @@ static void *run_tunnel(void *argument)
     for (unsigned n = 0; n < 4; n++) {
         pthread_t thread;
         r->fd = connect_to(port_of_tunnels ? port_of_tunnels : weir_port);
-        struct speaker speaker = { r->fd, some_size(number * 10 + n) * 2, number + n };
+        struct speaker speaker = { r->fd, some_size(number * 10 + n) * (size_least ? 16 : 2), number + n };
         cr_assert(send_all(r->fd, upgrade, sizeof upgrade - 1));
         pthread_create(&thread, NULL, speak, &speaker);
         read_echo(r, &speaker);
@@ -408,7 +439,7 @@ static void *run_tunnel(void *argument)
     return NULL;
 }
 
-Test(sim, tunnels_pass_every_byte_and_both_ends)
+static void pass_tunnels(void)
 {
     pthread_t tunnels[CLIENTS];
     for (intptr_t i = 0; i < CLIENTS; i++)
@@ -417,16 +448,20 @@ Test(sim, tunnels_pass_every_byte_and_both_ends)
         pthread_join(tunnels[i], NULL);
 }
 
+Test(sim, tunnels_pass_every_byte_and_both_ends) { pass_tunnels(); }
+Test(sim_ring, tunnels_pass_every_byte_and_both_ends) { pass_tunnels(); }
+Test(sim_poll, tunnels_pass_every_byte_and_both_ends) { pass_tunnels(); }
+
 static void *run_tunnel_deserter(void *argument)
 {
     unsigned number = (unsigned)(intptr_t)argument;
     struct linger now = { .l_onoff = 1 };
-    char bytes[60000] = "";
+    static char bytes[1000000];
     for (unsigned n = 0; n < 12; n++) {
         int fd = connect_to(port_of_tunnels ? port_of_tunnels : weir_port);
         send_all(fd, upgrade, sizeof upgrade - 1);
         usleep((useconds_t)(mix64(sim_seed + number) % 20000));
-        send_all(fd, bytes, mix64(sim_seed ^ n) % sizeof bytes);
+        send_all(fd, bytes, mix64(sim_seed ^ n) % (size_least ? sizeof bytes : 60000));
         usleep((useconds_t)(mix64(sim_seed + n) % 20000));
         if (n % 3)
             setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
@@ -435,7 +470,7 @@ static void *run_tunnel_deserter(void *argument)
     return NULL;
 }
 
-Test(sim, the_other_side_is_told_of_clients_that_leave_tunnels)
+static void leave_tunnels(void)
 {
     pthread_t deserters[CLIENTS];
     for (intptr_t i = 0; i < CLIENTS; i++)
@@ -446,6 +481,10 @@ Test(sim, the_other_side_is_told_of_clients_that_leave_tunnels)
         usleep(10000);
     cr_assert_eq(echoes, 0);
 }
+
+Test(sim, the_other_side_is_told_of_clients_that_leave_tunnels) { leave_tunnels(); }
+Test(sim_ring, the_other_side_is_told_of_clients_that_leave_tunnels) { leave_tunnels(); }
+Test(sim_poll, the_other_side_is_told_of_clients_that_leave_tunnels) { leave_tunnels(); }
 
 /* The same conversations over a TCP listener, which knows of no upgrade. */
 Test(sim, connections_are_passed_with_every_byte_and_both_ends)
