@@ -315,6 +315,8 @@ enum step_verdict exchange_await(struct exchange *x)
         return STEP_WAIT;
     if (queue_empty(&x->origin->in))
         return origin_is_silent(x);
+    if (unlikely(splice_is_ending(x->request_splice)))
+        return STEP_WAIT; /* the answer has overtaken the news that its request is through: it is no early one */
     enum codec_fault fault = FAULT_NONE;
     struct response *response = x->worker->response;
     enum h1_verdict verdict = parse_head(x, response, &fault);

@@ -85,6 +85,11 @@ void splice_free(struct splice *splice);
 static inline bool splice_is_moving(const struct splice *splice) { return splice && splice->state != SPLICE_SETTLING; }
 /* Bytes wait for a sink that takes none. */
 static inline bool splice_waits_for_sink(const struct splice *splice) { return splice && splice->pipe && splice->pipe->bytes > 0; }
+/* All that was to be moved was given to the kernel, or is being given this moment: the end is about to be told. */
+static inline bool splice_is_ending(const struct splice *splice)
+{
+    return splice && splice->state == SPLICE_MOVING && splice->left == 0 && (splice->working > 0 || !splice_waits_for_sink(splice));
+}
 /* Little comes at a time, and now nothing: copying would do as well, and wakes up sooner. */
 static inline bool splice_is_quiet(const struct splice *splice)
 {
