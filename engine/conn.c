@@ -3,6 +3,10 @@
  * (a cancel for back-pressure, or the kernel ran out of blocks). Sending is decided at the end of a turn, so that all
  * that a turn's completions produced leaves in one send per connection.
  *
+ * A multishot reads on within the kernel as long as there is something, half a MiB at a time, before we see the first byte of it: of content that is
+ * to be spliced that would be a good part. So the first receive of a plain connection, and the first after a splice, is a single one of one block. What
+ * it brought is looked at, and at the turn's end the multishot takes over, unless receiving is held by then.
+ *
  * Closing: close(2) neither ends pending operations nor sends FIN while one is armed (kernel 6.18; axboe/liburing#932, #1048), so
  * what is armed is cancelled first. A receive that waits is cancelled within the submission that also closes the descriptor; while a
  * send or another operation is under way the descriptor is closed with the last completion.
@@ -88,7 +92,10 @@ static void receive_arm(struct conn *conn)
 {
     if (op_armed(&conn->receive) || conn->ended || conn->paused || conn->held || conn->waiter.waiting)
         return;
-    op_recv_multishot(ring_of(conn), &conn->receive, conn->fd);
+    if (conn->single)
+        op_recv_block(ring_of(conn), &conn->receive, conn->fd);
+    else
+        op_recv_multishot(ring_of(conn), &conn->receive, conn->fd);
 }
 
 static void waiter_ready(struct ring_waiter *waiter)
@@ -167,7 +174,11 @@ static void receive_done(struct op *op, int32_t result, uint32_t flags)
     }
     if (result == 0)
         conn->ended = true;
-    else if (unlikely(!(flags & RING_MORE)))
+    else if (conn->single) {
+        conn->single = false;
+        conn->receive_due = true;
+        worker_flush_later(conn->worker, conn);
+    } else if (unlikely(!(flags & RING_MORE)))
         receive_arm(conn);
     if (unlikely(conn->state == CONN_FINISHING))
         finishing_input(conn);
@@ -177,6 +188,7 @@ static void receive_done(struct op *op, int32_t result, uint32_t flags)
 
 void conn_receive(struct conn *conn)
 {
+    conn->single = !conn->tls;
     receive_arm(conn);
 }
 
@@ -208,6 +220,7 @@ void conn_hold(struct conn *conn)
 void conn_release_hold(struct conn *conn)
 {
     conn->held = false;
+    conn->single = !conn->tls;
     receive_arm(conn);
 }
 
@@ -339,6 +352,11 @@ bool conn_send(struct conn *conn, struct send_vectors *vectors)
     if (conn->tls && conn->state != CONN_CLOSING && !op_armed(&conn->send))
         conn_tls_seal(conn);
     bool several = out->count > 1;
+    if (unlikely(conn->receive_due)) {
+        conn->receive_due = false;
+        if (conn->state != CONN_CLOSING)
+            receive_arm(conn);
+    }
     if (several && vectors->used == SEND_VECTORS)
         return false;
     conn->flushing = false;

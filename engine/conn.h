@@ -117,6 +117,8 @@ struct conn {
     bool shaking;         /* on the worker's list of handshakes */
     bool linger;          /* CONN_FINISHING: after what is queued, FIN and the peer's rest, not just the end */
     bool sink;            /* a client that is not there: takes everything, and has no socket (exchange_fetch.c) */
+    bool single;          /* the next receive brings one block and ends, so that content to be spliced is not read by it (conn.c) */
+    bool receive_due;     /* one has ended so: receiving goes on at the turn's end, unless it was held by then */
     uint8_t pins;         /* operations that name its descriptor and are not its own (mover_ring.c): it is not closed before */
     bool fd_closed;       /* CONN_CLOSING: the descriptor's number was given back ahead of the last completion */
     const struct conn_events *events;
@@ -179,7 +181,7 @@ static inline unsigned conn_room(const struct conn *conn) { return chain_room(&c
 
 void conn_deadline(struct conn *conn, uint64_t at_ms); /* events->timeout; TIMER_NEVER: none */
 
-/* Stops receiving; conn->held, and conn_held says when the kernel has truly let go. conn_release_hold takes it up again. */
+/* Stops receiving; conn->held, and conn_held says when the kernel has truly let go. conn_release_hold takes it up again, with a single block first. */
 void conn_hold(struct conn *conn);
 static inline bool conn_is_held(const struct conn *conn) { return conn->held && !op_armed(&conn->receive); }
 void conn_release_hold(struct conn *conn);

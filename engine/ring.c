@@ -219,6 +219,15 @@ void op_recv_multishot(struct ring *ring, struct op *op, int fd)
     armed(sqe, op);
 }
 
+void op_recv_block(struct ring *ring, struct op *op, int fd)
+{
+    struct io_uring_sqe *sqe = arm(ring, op);
+    io_uring_prep_recv(sqe, fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = BUFFER_GROUP;
+    armed(sqe, op);
+}
+
 void op_recv(struct ring *ring, struct op *op, int fd, void *at, size_t length, int flags)
 {
     struct io_uring_sqe *sqe = arm(ring, op);

@@ -92,6 +92,7 @@ struct block *ring_block(struct ring *ring, int32_t result, uint32_t flags);
 /* Operations. The op must be idle; memory given must stay until `done` (addresses and vectors: until the next ring_enter). */
 void op_accept_multishot(struct ring *ring, struct op *op, int fd);        /* result: descriptor, non-blocking, cloexec */
 void op_recv_multishot(struct ring *ring, struct op *op, int fd);          /* into blocks */
+void op_recv_block(struct ring *ring, struct op *op, int fd);              /* into one block, once */
 void op_recv(struct ring *ring, struct op *op, int fd, void *at, size_t length, int flags);
 void op_send(struct ring *ring, struct op *op, int fd, const void *at, size_t length);  /* MSG_WAITALL | MSG_NOSIGNAL */
 void op_send_message(struct ring *ring, struct op *op, int fd, const struct msghdr *message);

@@ -18,6 +18,7 @@
 #include "engine/process.h"
 #include "engine/prober.h"
 #include "engine/socket.h"
+#include "engine/splice.h"
 #include "proto/tls_record.h"
 
 #define CONTROL_RING_ENTRIES 256u
@@ -496,6 +497,7 @@ static void say_started(struct server_process *process)
                  config->listeners[i].address.text.at, config->listeners[i].tls.certificate_count ? " (TLS)" : config->listeners[i].admin ? " (admin)" : "");
     if (process->generation->has_tls)
         log_line(LOG_NOTICE, "TLS records: %s", tls_record_backend());
+    log_line(LOG_NOTICE, "zero copy: %s; %u pipes at most", splice_choice(config), pipes_allowed());
     char congestion[96];
     socket_congestion_text(config->congestion_control, congestion);
     log_line(LOG_NOTICE, "congestion control: %s; control socket: %.*s", congestion, (int)config->control_socket.length, config->control_socket.at);

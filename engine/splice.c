@@ -210,6 +210,14 @@ void splice_await_sink(struct splice *splice)
 
 /* Life ----------------------------------------------------------------------------------------------------------- */
 
+const char *splice_choice(const struct config *config)
+{
+    static const char *const words[] = {
+        [ZERO_COPY_AUTO] = "auto (poll)", [ZERO_COPY_RING] = "ring", [ZERO_COPY_POLL] = "poll", [ZERO_COPY_OFF] = "off",
+    };
+    return words[config->zero_copy];
+}
+
 /* Threads without a bound are worse than the other mover. */
 static const struct mover *ring_if_bounded(struct splices *all)
 {

@@ -43,6 +43,7 @@ enum splice_state {
     SPLICE_GONE     /* freed, and waits for its last completions */
 };
 
+struct config;
 struct mover;
 struct splices;
 struct splice {
@@ -66,6 +67,9 @@ struct splice {
     struct op take, give; /* polls of the source and the sink, or the moving itself */
     struct splice *next, *previous; /* the line */
 };
+
+/* For the start-up line: what the configuration's choice comes to. */
+const char *splice_choice(const struct config *config);
 
 struct splices *splices_new(struct worker *worker, _Atomic uint64_t *pipes_made); /* NULL: out of memory */
 void splices_free(struct splices *all);

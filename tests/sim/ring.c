@@ -20,6 +20,7 @@
 #define SIM_SPEED 20
 #define PENDING_MAX 4096
 #define RINGS_MAX 16
+#define RECV_ONCE 1 /* flags of a RECV_MULTI that is none */
 
 enum kind { ACCEPT, RECV_MULTI, RECV, SEND, MESSAGE, CONNECT, POLL, READ, WRITE, SPLICE, POST };
 
@@ -147,6 +148,10 @@ static struct pending *prepare(struct ring *ring, struct op *op, enum kind kind,
 }
 
 void op_accept_multishot(struct ring *ring, struct op *op, int fd) { prepare(ring, op, ACCEPT, fd); }
+void op_recv_block(struct ring *ring, struct op *op, int fd)
+{
+    prepare(ring, op, RECV_MULTI, fd)->flags = RECV_ONCE;
+}
 void op_recv_multishot(struct ring *ring, struct op *op, int fd) { prepare(ring, op, RECV_MULTI, fd); }
 
 static void with_memory(struct pending *one, const void *at, size_t length, int flags)
@@ -273,7 +278,7 @@ static void receive_into_block(struct ring *ring, struct pending *one)
         return;
     }
     p->lent_count--;
-    bool more = !odd(ring, 50); /* a multishot may end at any time */
+    bool more = one->flags != RECV_ONCE && !odd(ring, 50); /* a multishot may end at any time */
     complete(ring, one, (int32_t)got, RING_BUFFER | index << 16 | (more ? RING_MORE : 0));
 }
 
