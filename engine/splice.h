@@ -26,8 +26,8 @@
 
 #define SPLICE_MAGIC 0x73706c69u
 #define SPLICE_BYTES_MIN (64u * 1024u) /* less to go is copied: it costs the same */
-#define SPLICE_BUDGET_TURN (1024u * 1024u)
-#define SPLICE_BUDGET_FLOW (512u * 1024u)
+#define SPLICE_BUDGET_TURN (256u * 1024u)
+#define SPLICE_BUDGET_FLOW (256u * 1024u)
 #define SPLICE_THREADS_MAX 4u /* of a ring, for mover_ring.c */
 #define SPLICE_SMALL_BYTES (16u * 1024u) /* a wake-up that brings less speaks for copying */
 #define SPLICE_QUIET_WAKES 4u            /* and so many in a row say it */
