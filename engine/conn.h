@@ -100,7 +100,10 @@ struct conn_origin {
 };
 
 struct conn {
-    void *slab_link; /* overwritten while free */
+    union {
+        void *slab_link;       /* while free */
+        struct stream *stream; /* the connection of a TCP listener that it is a side of (stream.h); then it has no exchange */
+    };
     uint32_t magic;
     int fd;
     uint8_t state;        /* enum conn_state */
@@ -124,7 +127,6 @@ struct conn {
     const struct conn_events *events;
     struct worker *worker;
     struct exchange *exchange; /* the one this conn serves now */
-    struct stream *stream;     /* or the connection of a TCP listener that it is a side of (stream.h) */
     struct tunnel *tunnel;     /* it is one side of (tunnel.h), whose events its are; NULL: none */
     struct op receive, send, other;
     struct timer timer;
