@@ -1,7 +1,6 @@
 #include "engine/resolver.h"
 
 #include <arpa/inet.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,10 +8,9 @@
 #include "engine/base/map.h"
 #include "engine/log.h"
 #include "engine/resolver_answer.h"
+#include "engine/resolver_channel.h"
 
 #define QUESTIONS_MAX 64u /* at once; c-ares would ask them all */
-#define WATCHES_MAX 64u
-#define SERVER_LIST_BYTES 512u
 #define AGAIN_MS 5000u /* names that there was no memory for */
 #define BACKOFF_MS_MIN 1000u
 #define BACKOFF_MS_MAX 30000u
@@ -32,151 +30,23 @@ struct name {
     bool orphan; /* not wanted any more, and a question is out */
 };
 
-/* A socket of c-ares, and the poll that is out for it. */
-struct watch {
-    struct resolver *resolver;
-    struct op op;
-    int fd; /* -1: free, once op is idle */
-    short wanted, armed;
-};
-
 struct resolver {
     struct loop *loop;
     struct resolver_events events;
-    ares_channel channel;
-    bool open;
+    struct dns_channel channel;
     struct config_dns dns; /* numbers only */
-    char servers[SERVER_LIST_BYTES]; /* "127.0.0.1:5353,[::1]:53"; empty: those of resolv.conf */
     struct map names;
     struct name *first;
     struct name *due_first, **due_tail;
     uint32_t asking;
-    struct watch watches[WATCHES_MAX];
-    struct timer patience; /* c-ares': the next question that is to be asked again */
     struct timer telling;
     struct timer again;
-    bool changed, library;
+    bool changed;
     bool ending;
 };
 
 static void pump(struct resolver *resolver);
 static void tell_later(struct resolver *resolver);
-
-/* Sockets ------------------------------------------------------------------------------------------------------ */
-
-static void set_patience(struct resolver *resolver)
-{
-    struct timeval left;
-    if (!resolver->open || !ares_timeout(resolver->channel, NULL, &left)) {
-        timer_cancel(&resolver->loop->wheel, &resolver->patience);
-        return;
-    }
-    uint64_t ms = (uint64_t)left.tv_sec * 1000 + (uint64_t)left.tv_usec / 1000 + 1;
-    timer_cancel(&resolver->loop->wheel, &resolver->patience);
-    timer_set(&resolver->loop->wheel, &resolver->patience, resolver->loop->now_ms + ms);
-}
-
-static void patience_ended(struct timer *timer, uint64_t now_ms)
-{
-    (void)now_ms;
-    struct resolver *resolver = CONTAINER_OF(timer, struct resolver, patience);
-    if (resolver->open)
-        ares_process_fd(resolver->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    pump(resolver);
-}
-
-static void arm(struct watch *watch)
-{
-    if (op_armed(&watch->op)) {
-        if (watch->armed != watch->wanted)
-            op_cancel(&watch->resolver->loop->ring, &watch->op);
-        return;
-    }
-    watch->armed = watch->wanted;
-    if (watch->fd >= 0 && watch->wanted)
-        op_poll(&watch->resolver->loop->ring, &watch->op, watch->fd, (uint32_t)watch->wanted);
-}
-
-static void watch_done(struct op *op, int32_t result, uint32_t flags)
-{
-    (void)flags;
-    struct watch *watch = CONTAINER_OF(op, struct watch, op);
-    struct resolver *resolver = watch->resolver;
-    if (result > 0 && watch->fd >= 0 && resolver->open) {
-        bool readable = result & (POLLIN | POLLERR | POLLHUP), writable = result & (POLLOUT | POLLERR | POLLHUP);
-        ares_process_fd(resolver->channel, readable && (watch->wanted & POLLIN) ? watch->fd : ARES_SOCKET_BAD,
-                        writable && (watch->wanted & POLLOUT) ? watch->fd : ARES_SOCKET_BAD);
-    }
-    arm(watch);
-    pump(resolver);
-}
-
-static struct watch *watch_of(struct resolver *resolver, int fd)
-{
-    struct watch *spare = NULL;
-    for (uint32_t i = 0; i < WATCHES_MAX; i++) {
-        struct watch *watch = &resolver->watches[i];
-        if (watch->fd == fd)
-            return watch;
-        if (watch->fd < 0 && !op_armed(&watch->op))
-            spare = watch;
-    }
-    if (spare)
-        spare->fd = fd;
-    return spare;
-}
-
-/* c-ares tells what it waits for, and with neither that it is about to close the socket. Without a watch left a question times out. */
-static void socket_changed(void *data, ares_socket_t fd, int readable, int writable)
-{
-    struct resolver *resolver = data;
-    struct watch *watch = resolver->ending ? NULL : watch_of(resolver, fd);
-    if (!watch)
-        return;
-    watch->wanted = (short)((readable ? POLLIN : 0) | (writable ? POLLOUT : 0));
-    if (!watch->wanted)
-        watch->fd = -1;
-    arm(watch);
-}
-
-/* The channel -------------------------------------------------------------------------------------------------- */
-
-static void close_channel(struct resolver *resolver)
-{
-    if (!resolver->open)
-        return;
-    resolver->open = false;
-    ares_destroy(resolver->channel); /* questions that are out end with ARES_EDESTRUCTION */
-    timer_cancel(&resolver->loop->wheel, &resolver->patience);
-}
-
-static bool start_library(struct resolver *resolver)
-{
-    if (!resolver->library)
-        resolver->library = !FAULT("resolver") && ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS;
-    return resolver->library;
-}
-
-/* With the first question, so that a configuration without names has none of this. */
-static bool open_channel(struct resolver *resolver)
-{
-    char lookups[] = "fb"; /* the file /etc/hosts, then DNS */
-    struct ares_options options = { .timeout = (int)resolver->dns.timeout_ms, .tries = (int)resolver->dns.tries, .sock_state_cb = socket_changed,
-                                    .sock_state_cb_data = resolver, .lookups = lookups };
-    int given = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS;
-#ifdef ARES_OPT_QUERY_CACHE
-    given |= ARES_OPT_QUERY_CACHE; /* of 0 s: it is we who say when an answer is old */
-#endif
-    if (resolver->open)
-        return true;
-    if (!start_library(resolver) || FAULT("resolver") || ares_init_options(&resolver->channel, &options, given) != ARES_SUCCESS)
-        return false;
-    resolver->open = true;
-    if (!resolver->servers[0] || ares_set_servers_ports_csv(resolver->channel, resolver->servers) == ARES_SUCCESS)
-        return true;
-    close_channel(resolver);
-    return false;
-}
 
 /* Answers ------------------------------------------------------------------------------------------------------ */
 
@@ -351,16 +221,16 @@ static void ask(struct name *name)
     static const int families[] = { [DNS_ANY] = AF_UNSPEC, [DNS_IPV4] = AF_INET, [DNS_IPV6] = AF_INET6 };
     name->asking = true;
     resolver->asking++;
-    if (!open_channel(resolver)) {
+    if (!dns_channel_open(&resolver->channel)) {
         failed(name, ARES_ENOMEM);
         return;
     }
     if (slice_starts(name->text, SLICE("srv:"))) {
-        ares_search(resolver->channel, name->text.at + 4, DNS_CLASS_IN, DNS_TYPE_SRV, targets_done, name);
+        ares_search(resolver->channel.ares, name->text.at + 4, DNS_CLASS_IN, DNS_TYPE_SRV, targets_done, name);
         return;
     }
     struct ares_addrinfo_hints hints = { .ai_family = families[resolver->dns.family], .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT };
-    ares_getaddrinfo(resolver->channel, name->text.at, NULL, &hints, addresses_done, name);
+    ares_getaddrinfo(resolver->channel.ares, name->text.at, NULL, &hints, addresses_done, name);
 }
 
 /* Asks whoever waits, while there are places; and c-ares when it wants to be woken. */
@@ -374,7 +244,7 @@ static void pump(struct resolver *resolver)
         name->waiting = false;
         ask(name);
     }
-    set_patience(resolver);
+    dns_channel_wait(&resolver->channel);
 }
 
 static void make_due(struct name *name)
@@ -387,6 +257,11 @@ static void make_due(struct name *name)
     name->next_due = NULL;
     *resolver->due_tail = name;
     resolver->due_tail = &name->next_due;
+}
+
+static void moved(struct dns_channel *channel)
+{
+    pump(CONTAINER_OF(channel, struct resolver, channel));
 }
 
 static void due(struct timer *timer, uint64_t now_ms)
@@ -530,23 +405,11 @@ static void tell_later(struct resolver *resolver)
 
 /* Life --------------------------------------------------------------------------------------------------------- */
 
-static void list_servers(struct resolver *resolver, const struct config_dns *dns)
-{
-    size_t length = 0;
-    resolver->servers[0] = 0;
-    for (uint32_t i = 0; i < dns->server_count; i++)
-        length += (size_t)snprintf(resolver->servers + length, sizeof resolver->servers - length, "%s%.*s", i ? "," : "",
-                                   (int)dns->servers[i].text.length, dns->servers[i].text.at);
-    MUST(length < sizeof resolver->servers); /* 8 at most, each a number with a port */
-}
-
 void resolver_configure(struct resolver *resolver, const struct config_dns *dns)
 {
-    bool again = resolver->open;
-    list_servers(resolver, dns);
+    bool again = dns_channel_configure(&resolver->channel, dns);
     resolver->dns = *dns;
     resolver->dns.servers = NULL;
-    close_channel(resolver); /* resolv.conf may be another by now, too */
     if (!again)
         return;
     for (struct name *name = resolver->first; name; name = name->next)
@@ -563,19 +426,17 @@ enum err resolver_new(struct resolver **made, struct loop *loop, const struct re
     resolver->loop = loop;
     resolver->events = *events;
     resolver->due_tail = &resolver->due_first;
-    resolver->patience.fire = patience_ended;
+    dns_channel_init(&resolver->channel, loop, true, moved);
     resolver->telling.fire = tell;
     resolver->again.fire = try_again;
     map_init(&resolver->names, NAMES_MAX, loop_random(loop), loop_random(loop));
-    for (uint32_t i = 0; i < WATCHES_MAX; i++)
-        resolver->watches[i] = (struct watch){ .resolver = resolver, .fd = -1, .op.done = watch_done };
     return ERR_OK;
 }
 
 void resolver_free(struct resolver *resolver)
 {
     resolver->ending = true;
-    close_channel(resolver);
+    dns_channel_end(&resolver->channel);
     for (struct name *next, *name = resolver->first; name; name = next) {
         next = name->next;
         timer_cancel(&resolver->loop->wheel, &name->timer);
@@ -584,7 +445,5 @@ void resolver_free(struct resolver *resolver)
     timer_cancel(&resolver->loop->wheel, &resolver->telling);
     timer_cancel(&resolver->loop->wheel, &resolver->again);
     map_release(&resolver->names);
-    if (resolver->library)
-        ares_library_cleanup();
     free(resolver);
 }

@@ -7,7 +7,9 @@
 #define WEIR_RESOLVER_ANSWER_H
 
 /* Debian 13's c-ares calls old what Debian 12's has only. */
+#ifndef CARES_NO_DEPRECATED
 #define CARES_NO_DEPRECATED
+#endif
 #include <ares.h>
 
 #include "engine/expansion.h"
