@@ -21,6 +21,7 @@
 #include "engine/policy/route.h"
 #include "pool/budget.h"
 #include "pool/upstream.h"
+#include "proto/network.h"
 #include "proto/tls_context.h"
 
 /* A socket address with its text. */
@@ -34,12 +35,6 @@ struct address {
     } socket;
     uint32_t socket_bytes;
     uint16_t port; /* 0 for unix: */
-};
-
-/* A network in CIDR notation; IPv4 as v4-mapped IPv6. `unix:`, whoever connects to a unix socket, is ::/128, which nobody else has. */
-struct network {
-    uint8_t address[16];
-    uint8_t bits; /* 0..128 */
 };
 
 struct config_limits {

@@ -206,38 +206,11 @@ const char *value_read_name_server(struct config_memory *memory, struct slice te
 
 /* Networks -------------------------------------------------------------------------------------------------------- */
 
-static bool is_mapped(const struct network *network)
-{
-    static const uint8_t prefix[12] = { [10] = 0xff, [11] = 0xff };
-    return network->bits >= 96 && memcmp(network->address, prefix, sizeof prefix) == 0;
-}
-
 const char *value_read_network(struct slice text, struct network *network)
 {
-    static const char *const complaint = "this is an address, or a network such as 10.0.0.0/8 or fd00::/8";
-    const char *slash = text.length ? memchr(text.at, '/', text.length) : NULL;
-    struct slice host = slice_of(text.at, slash ? (size_t)(slash - text.at) : text.length);
-    struct network made = { 0 };
-    uint64_t most, bits;
-    if (slice_equal(text, SLICE("unix:"))) {
-        *network = (struct network){ .bits = 128 };
-        return NULL;
-    }
-    if (host.length && read_numeric(AF_INET, host, made.address + 12)) {
-        made.address[10] = made.address[11] = 0xff;
-        most = 32;
-    } else if (host.length && read_numeric(AF_INET6, host, made.address)) {
-        most = 128;
-    } else {
-        return complaint;
-    }
-    bits = most;
-    if (slash && slice_to_u64(slice_of(slash + 1, text.length - host.length - 1), &bits) != ERR_OK)
-        return complaint;
-    if (bits > most)
-        return "the network has more bits than its address";
-    made.bits = (uint8_t)(bits + 128 - most);
-    *network = made;
+    if (!slice_equal(text, SLICE("unix:")))
+        return network_read(text, network);
+    *network = (struct network){ .bits = 128 };
     return NULL;
 }
 
@@ -246,28 +219,11 @@ bool value_network_is_unix(const struct network *network)
     static const uint8_t zeros[16];
     return network->bits == 128 && memcmp(network->address, zeros, sizeof zeros) == 0;
 }
+
 void value_write_network(const struct network *network, char out[VALUE_TEXT_BYTES])
 {
-    char host[INET6_ADDRSTRLEN];
-    bool v4 = is_mapped(network);
-    if (value_network_is_unix(network)) {
+    if (value_network_is_unix(network))
         snprintf(out, VALUE_TEXT_BYTES, "unix:");
-        return;
-    }
-    inet_ntop(v4 ? AF_INET : AF_INET6, network->address + (v4 ? 12 : 0), host, sizeof host);
-    snprintf(out, VALUE_TEXT_BYTES, "%s/%u", host, v4 ? network->bits - 96u : network->bits);
-}
-
-struct network value_network_cleaned(const struct network *network)
-{
-    struct network cleaned = *network;
-    for (unsigned bit = network->bits; bit < 128; bit++)
-        cleaned.address[bit / 8] &= (uint8_t)~(0x80u >> (bit % 8));
-    return cleaned;
-}
-
-bool value_network_is_clean(const struct network *network)
-{
-    struct network cleaned = value_network_cleaned(network);
-    return memcmp(cleaned.address, network->address, sizeof cleaned.address) == 0;
+    else
+        network_write(network, out);
 }

@@ -404,8 +404,8 @@ static void decode_network(struct decoder *decoder, const struct row *row, const
     const char *complaint = value_read_network(text, network);
     if (complaint) {
         problem_help(refuse(decoder, row, node), "%s", complaint);
-    } else if (!value_network_is_clean(network)) {
-        struct network cleaned = value_network_cleaned(network);
+    } else if (!network_is_clean(network)) {
+        struct network cleaned = network_cleaned(network);
         value_write_network(&cleaned, clean);
         problem_help(refuse(decoder, row, node), "it has bits beyond its length; the network is %s", clean);
     }

@@ -39,10 +39,6 @@ void value_write_network(const struct network *network, char out[VALUE_TEXT_BYTE
 /* "unix:", no addresses but whoever connects to a unix socket. */
 bool value_network_is_unix(const struct network *network);
 
-/* A network's bits beyond its length: they must be zero, so that a slip is seen. */
-bool value_network_is_clean(const struct network *network);
-struct network value_network_cleaned(const struct network *network);
-
 /*
  * host:port, [IPv6]:port, unix:/path; a listener's host may be missing (every address, IPv6 and IPv4) but is never a name.
  * A server may also be srv:NAME. A server's name is not looked up: socket_bytes stays 0. The text goes to memory.

@@ -286,33 +286,14 @@ void front_drain(struct conn *client)
 
 /* Who it is ---------------------------------------------------------------------------------------------------- */
 
-static bool in_network(const uint8_t address[16], const struct network *network)
-{
-    unsigned whole = network->bits / 8, rest = network->bits % 8;
-    if (memcmp(address, network->address, whole) != 0)
-        return false;
-    if (rest == 0)
-        return true;
-    uint8_t mask = (uint8_t)(0xff << (8 - rest));
-    return (address[whole] & mask) == (network->address[whole] & mask);
-}
-
-bool front_is_among(const uint8_t address[16], const struct network *networks, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (in_network(address, &networks[i]))
-            return true;
-    return false;
-}
-
 bool front_trusts(const struct config *config, const uint8_t address[16])
 {
-    return front_is_among(address, config->trusted_proxies, config->trusted_proxy_count);
+    return network_is_among(address, config->trusted_proxies, config->trusted_proxy_count);
 }
 
 bool front_may_purge(const struct config *config, const uint8_t address[16])
 {
-    return front_is_among(address, config->cache.purge_from, config->cache.purge_from_count);
+    return network_is_among(address, config->cache.purge_from, config->cache.purge_from_count);
 }
 
 void front_name(struct conn *client)

@@ -23,9 +23,6 @@ void front_begin_stream(struct conn *client);
 /* Fills in client->client's address, port and trusted from the socket, once. */
 void front_name(struct conn *client);
 
-/* address: IPv4 as v4-mapped IPv6. */
-bool front_is_among(const uint8_t address[16], const struct network *networks, uint32_t count);
-
 /* The client spoke TLS, with us or with a proxy in front that says so. */
 static inline bool front_is_secure(const struct conn *client)
 {

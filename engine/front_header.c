@@ -21,7 +21,7 @@ void front_header_expect(struct conn *client)
     who->address_length = (uint8_t)socket_peer(client->fd, who->address, &who->port, address);
     who->trusted = front_trusts(config_of(client), address);
     who->named = true;
-    who->header_due = front_is_among(address, proxied->from, proxied->from_count);
+    who->header_due = network_is_among(address, proxied->from, proxied->from_count);
 }
 
 static void adopt(struct conn *client, const struct proxy_header *header)

@@ -147,8 +147,8 @@ static void network(const char *text, const char *wanted, bool clean)
     struct network made, cleaned;
     char written[VALUE_TEXT_BYTES];
     cr_expect_null(value_read_network(slice_of_text(text), &made), "%s", text);
-    cr_expect_eq(value_network_is_clean(&made), clean, "%s", text);
-    cleaned = value_network_cleaned(&made);
+    cr_expect_eq(network_is_clean(&made), clean, "%s", text);
+    cleaned = network_cleaned(&made);
     value_write_network(&cleaned, written);
     cr_expect_str_eq(written, wanted);
 }
