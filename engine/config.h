@@ -17,6 +17,7 @@
 #include <sys/un.h>
 
 #include "engine/base/slice.h"
+#include "engine/policy/forward.h"
 #include "engine/policy/passthrough.h"
 #include "engine/policy/route.h"
 #include "pool/budget.h"
@@ -125,12 +126,18 @@ struct config_tcp {
     uint32_t total_ms; /* default 0: no limit */
 };
 
+enum listener_serve {
+    SERVE_PROXY,  /* the routes */
+    SERVE_ADMIN,  /* Prometheus text at /metrics, nothing else */
+    SERVE_FORWARD /* `forward-proxy` at the top */
+};
+
 struct config_listener {
     struct slice name;     /* "address" text, or the name given; key over reloads */
     struct address address;
     uint32_t backlog;      /* default 4096 */
     uint32_t unix_mode;    /* for unix:, default 0660 */
-    bool admin;            /* `serve: admin`: Prometheus text at /metrics, nothing else */
+    uint8_t serve;         /* enum listener_serve; default proxy */
     bool redirect_to_https; /* every request is answered 308; not beside tls */
     struct config_listener_tls tls;
     struct config_proxied proxied;
@@ -280,6 +287,25 @@ static inline bool config_pool_queues(const struct config_pool *pool)
     return limited;
 }
 
+/* `forward-proxy` at the top. */
+struct config_forward {
+    bool on;
+    struct slice users;             /* file; empty: nobody is asked who he is */
+    struct slice realm;             /* default "Weir" */
+    struct network *clients;        /* who may use it; default loopback, private and link-local ranges, and unix sockets */
+    uint32_t client_count;
+    struct slice *connect_ports, *deny, *allow; /* as written, in small letters; `policy` has them as they are used */
+    uint32_t connect_port_count, deny_count, allow_count;
+    struct network *open;           /* `private`; none by default */
+    uint32_t open_count;
+    bool forwarded;                 /* Via, X-Forwarded-* and the like to the outside, as `via` and `forwarded` say; default false */
+    uint32_t per_user;              /* requests and tunnels at once, whole process; default 1000; 0: no limit */
+    uint32_t lookup_ms;             /* of a name; default 5 s; 504 */
+    struct forward_policy policy;
+    struct route route;             /* of all its requests: name, cache, upgrade */
+    struct config_pool pool;        /* of all its destinations: timeouts, keep-alive. It has no servers */
+};
+
 /* `disk` of the cache at the top; path empty: none. */
 struct config_cache_disk {
     struct slice path; /* a folder */
@@ -322,6 +348,7 @@ struct config {
     struct config_tls tls;
     struct config_dns dns;
     struct config_cache cache;
+    struct config_forward forward;
     struct slice state_file;      /* empty: none */
     struct network *trusted_proxies;
     uint32_t trusted_proxy_count;

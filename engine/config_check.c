@@ -25,8 +25,7 @@ struct place key_place(const struct node *map, const char *key)
     return map->place;
 }
 
-/* Where the i-th item of a list or map stands, or the value of one of its keys if it is a map that has it. */
-static struct place item_place(const struct node *node, uint32_t i, const char *key)
+struct place item_place(const struct node *node, uint32_t i, const char *key)
 {
     const struct node_child *child = NULL;
     for (const struct node *item; node && (item = node_next(node, &child)); i--) {
@@ -69,8 +68,9 @@ void finish_listener(struct decoder *decoder, const struct node *node, void *tar
     if (listener->redirect_to_https && section_given(&section_listener, given, "tls"))
         problem_help(problem_error(decoder->reporter, key_place(node, "redirect-to-https"), "'redirect-to-https' is for listeners without 'tls'"),
                      "leave one of them out");
-    else if (listener->redirect_to_https && listener->admin)
-        problem_help(problem_error(decoder->reporter, key_place(node, "redirect-to-https"), "a listener with 'serve: admin' redirects nobody"),
+    else if (listener->redirect_to_https && listener->serve != SERVE_PROXY)
+        problem_help(problem_error(decoder->reporter, key_place(node, "redirect-to-https"), "a listener with 'serve: %s' redirects nobody",
+                                   listener->serve == SERVE_ADMIN ? "admin" : "forward-proxy"),
                      "leave one of them out");
 }
 
@@ -172,18 +172,21 @@ static void check_listeners(struct decoder *decoder)
 {
     const struct node *nodes = node_find(decoder->root, "listeners");
     const struct config *config = decoder->config;
-    bool serves = config->listener_count == 0, passes = false;
+    bool serves = config->listener_count == 0, passes = false, forwards = false;
     for (uint32_t i = 0; i < config->listener_count; i++) {
-        serves |= !config->listeners[i].admin && !config->listeners[i].tcp.on;
-        passes |= config->listeners[i].tcp.on;
+        const struct config_listener *listener = &config->listeners[i];
+        serves |= listener->serve == SERVE_PROXY && !listener->tcp.on;
+        passes |= listener->tcp.on;
+        forwards |= listener->serve == SERVE_FORWARD;
         for (uint32_t j = 0; j < i; j++)
             check_listener_pair(decoder, nodes, j, i);
     }
-    if (serves && !node_find(decoder->root, "routes"))
+    bool routes = node_find(decoder->root, "routes") != NULL;
+    if (serves && !routes)
         problem_help(problem_error(decoder->reporter, (struct place){ 0 }, "the configuration has no 'routes'"), "for example: routes: [ { pool: app } ]");
-    else if (!serves && (!passes || config->route_count))
-        problem_help(problem_error(decoder->reporter, item_place(nodes, 0, NULL), "no listener serves the routes"), "add one without 'serve: admin'%s",
-                     passes ? " and 'tcp'" : "");
+    else if (!serves && (routes || (!passes && !forwards)))
+        problem_help(problem_error(decoder->reporter, item_place(nodes, 0, NULL), "no listener serves the routes"), "add one without '%s'%s",
+                     forwards ? "serve" : "serve: admin", passes ? " and 'tcp'" : "");
 }
 
 /* Pools ----------------------------------------------------------------------------------------------------------- */
@@ -627,7 +630,7 @@ static void warn_of_unreachable_routes(struct decoder *decoder)
 /* Where some route has a cache there is memory for it, whether the top says how much or not. */
 static void settle_cache(struct config *config)
 {
-    bool cached = false;
+    bool cached = config->forward.route.cache.on;
     for (uint32_t i = 0; i < config->route_count && !cached; i++)
         cached = config->routes[i].cache.on;
     if (cached && config->cache.memory_bytes == 0)
@@ -649,6 +652,7 @@ void config_check(struct decoder *decoder)
     settle_cache(decoder->config);
     check_cache_memory(decoder);
     check_listeners(decoder);
+    check_forward(decoder);
     check_server_total(decoder);
     check_route_names(decoder);
     if (!decoder->reporter->problems->errors)

@@ -80,6 +80,7 @@ void finish_redirect(struct decoder *decoder, const struct node *node, void *tar
 void finish_rewrite(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_compress(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_route_cache(struct decoder *decoder, const struct node *node, void *target, uint64_t given); /* config_decode_cache.c */
+void finish_forward(struct decoder *decoder, const struct node *node, void *target, uint64_t given); /* config_decode_forward.c */
 void finish_match(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 void finish_edits(struct decoder *decoder, const struct node *node, void *target, uint64_t given);
 
@@ -91,6 +92,11 @@ void finish_listener_tcp(struct decoder *decoder, const struct node *node, const
 void config_check_tcp(struct decoder *decoder);
 void config_mark_tcp_pools(const struct config *config, bool *used);
 void config_warn_of_tcp(struct decoder *decoder, const bool *routed);
+
+/* config_decode_forward.c: of the forward proxy and the listeners that serve it. */
+void check_forward(struct decoder *decoder);
+/* Where the i-th item of a list or map stands, or the value of one of its keys if it is a map that has it. */
+struct place item_place(const struct node *node, uint32_t i, const char *key);
 
 /* What sections say together: names, references, what is never reached (config_check.c). */
 void config_check(struct decoder *decoder);

@@ -7,7 +7,7 @@
 
 /* Listeners ------------------------------------------------------------------------------------------------------- */
 
-static const struct row_word serve_words[] = { { "proxy", 0 }, { "admin", 1 }, { NULL, 0 } };
+static const struct row_word serve_words[] = { { "proxy", SERVE_PROXY }, { "admin", SERVE_ADMIN }, { "forward-proxy", SERVE_FORWARD }, { NULL, 0 } };
 
 static bool listener_is_named(const void *target)
 {
@@ -43,8 +43,9 @@ static const struct row listener_rows[] = {
       .doc = "Where to listen: host:port, [IPv6]:port, :port for every address of both families, or unix:/path." },
     { .word = "name", .type = TYPE_NAME, MEMBER(config_listener, name), .applies = listener_is_named,
       .doc = "What messages call it. Otherwise that is its address." },
-    { .word = "serve", .type = TYPE_WORD, MEMBER(config_listener, admin), .words = serve_words, .usual = "proxy",
-      .doc = "proxy: the routes. admin: metrics in Prometheus' format at /metrics and nothing else." },
+    { .word = "serve", .type = TYPE_WORD, MEMBER(config_listener, serve), .words = serve_words, .usual = "proxy",
+      .doc = "proxy: the routes. admin: metrics in Prometheus' format at /metrics and nothing else. forward-proxy: what the section forward-proxy says, for "
+             "clients that name the site themselves (CONNECT, or http:// in the request line)." },
     { .word = "backlog", .type = TYPE_COUNT, MEMBER(config_listener, backlog), .least = 1, .most = 65535, .usual = "4096",
       .reload = RELOAD_RESTART,
       .doc = "Connections that may wait to be accepted, per worker. The kernel caps it at net.core.somaxconn." },
@@ -387,6 +388,7 @@ static const struct row top_rows[] = {
     { .word = "tls", .type = TYPE_SECTION, MEMBER(config, tls), .section = &section_tls },
     { .word = "dns", .type = TYPE_SECTION, MEMBER(config, dns), .section = &section_dns },
     { .word = "cache", .type = TYPE_SECTION, MEMBER(config, cache), .section = &section_cache },
+    { .word = "forward-proxy", .type = TYPE_SECTION, MEMBER(config, forward), .section = &section_forward },
     { .word = "state-file", .type = TYPE_TEXT, MEMBER(config, state_file), .check = value_check_file,
       .doc = "Where changes of servers by command (weir server), drained servers and their health are written by a graceful stop and by "
              "weir server save, and read at the start." },
@@ -413,7 +415,6 @@ static const struct row top_rows[] = {
              "the ring's poll says so. ring: by the ring's own splice, in kernel threads. auto: what was measured to be cheaper, which is poll. off: it is copied." },
     { .word = "limit", .type = TYPE_LATER, .doc = "rate limiting" },
     { .word = "waf", .type = TYPE_LATER, .doc = "the request filter" },
-    { .word = "forward-proxy", .type = TYPE_LATER, .doc = "the forward proxy" },
 };
 const struct section section_top = {
     .noun = "configuration", SECTION(config, top_rows), .always = true, .doc = "A configuration of Weir, the edge reverse proxy.",

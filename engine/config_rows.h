@@ -53,6 +53,8 @@
     X(TYPE_PROTOCOLS, "names of protocols")           \
     X(TYPE_CACHE_KEY, "parts of the key")             \
     X(TYPE_TTLS, "statuses with durations")           \
+    X(TYPE_DESTINATIONS, "hosts, addresses or networks") \
+    X(TYPE_PORTS, "ports or ranges")                  \
     X(TYPE_SECTION, "keys")                           \
     X(TYPE_LIST, "list")                              \
     X(TYPE_NAMED, "names with keys")                  \
@@ -115,6 +117,7 @@ extern const struct section section_listener_tls, section_certificate, section_p
 extern const struct section section_tcp; /* config_rows_tcp.c */
 extern const struct section section_check; /* config_rows_health.c */
 extern const struct section section_cache, section_route_cache; /* config_rows_cache.c */
+extern const struct section section_forward; /* config_rows_forward.c */
 
 /* The row of a section with this word, NULL when there is none; its bit in `given`. */
 const struct row *section_row(const struct section *section, struct slice word);

@@ -202,7 +202,7 @@ enum step_verdict exchange_route(struct exchange *x)
     const struct config *config = x->view->config;
     if (unlikely(x->early) && must_wait(x))
         return STEP_WAIT;
-    if (unlikely(x->client->client.listener->admin))
+    if (unlikely(x->client->client.listener->serve == SERVE_ADMIN))
         return metrics_serve(x);
     if (unlikely(x->client->client.listener->to_https) && !x->client->client.header_tls)
         return to_https(x);

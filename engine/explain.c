@@ -102,10 +102,10 @@ static void find_listener(struct explanation *e)
 {
     for (uint32_t i = 0; i < e->config->listener_count; i++) {
         const struct config_listener *listener = &e->config->listeners[i];
-        if ((listener->tls.certificate_count > 0) != e->https)
+        if ((listener->tls.certificate_count > 0) != e->https || listener->serve == SERVE_FORWARD)
             continue;
         e->listener_exact = listener->address.port == e->port;
-        if (e->listener_exact || (!e->listener && !listener->admin))
+        if (e->listener_exact || (!e->listener && listener->serve == SERVE_PROXY))
             e->listener = listener;
         if (e->listener_exact)
             return;
@@ -175,10 +175,11 @@ static bool ask_listener(struct explanation *e)
     const struct request *request = &e->request;
     struct text to = { 0 };
     enum err copied = ERR_OK;
-    if (!e->listener || (!e->listener->admin && !e->listener->redirect_to_https))
+    bool admin = e->listener && e->listener->serve == SERVE_ADMIN;
+    if (!e->listener || (!admin && !e->listener->redirect_to_https))
         return true;
-    end_with(e, e->listener->admin ? EXPLAIN_ADMIN : EXPLAIN_TO_HTTPS, e->listener->admin ? 0 : 308, NULL, NULL);
-    if (e->listener->admin)
+    end_with(e, admin ? EXPLAIN_ADMIN : EXPLAIN_TO_HTTPS, admin ? 0 : 308, NULL, NULL);
+    if (admin)
         return false;
     if (request->host.length == 0)
         return refuse_fault(e, FAULT_HOST_MISSING);

@@ -10,6 +10,7 @@
 
 #include "engine/certificates.h"
 #include "engine/listener.h"
+#include "engine/passwords.h"
 #include "engine/stats.h"
 #include "engine/sticky.h"
 
@@ -147,6 +148,22 @@ static bool find_route_records(struct registry *registry, struct generation *gen
         if (!generation->route_records[i])
             return false;
     }
+    if (!config->forward.route.cache.on)
+        return true;
+    generation->route_records[config->route_count] = route_record_for(registry, config->forward.route.name);
+    return generation->route_records[config->route_count] != NULL;
+}
+
+/* No name of a pool has a colon. */
+static bool find_forward_records(struct registry *registry, struct generation *generation)
+{
+    if (!generation->config->forward.on)
+        return true;
+    generation->forward_record = pool_record_for(registry, SLICE(":forward-proxy"));
+    generation->forward_servers = record_for(registry, SLICE(":forward-proxy/"));
+    if (!generation->forward_record || !generation->forward_servers)
+        return false;
+    generation->forward_servers->generations++;
     return true;
 }
 
@@ -205,17 +222,21 @@ static bool find_records(struct registry *registry, struct generation *generatio
             note_arrival(registry, generation, generation->records[p][s]);
         }
     }
-    return find_route_records(registry, generation);
+    return find_forward_records(registry, generation) && find_route_records(registry, generation);
+}
+
+static void leave_record(struct generation *generation, struct server_record *record)
+{
+    if (record && --record->generations == 0)
+        record->left_at = generation->registry->rounds + 1; /* a round may be under way */
 }
 
 static void leave_records(struct generation *generation)
 {
+    leave_record(generation, generation->forward_servers);
     for (uint32_t p = 0; generation->records && p < generation->config->pool_count; p++) {
-        for (uint32_t s = 0; generation->records[p] && s < generation->config->pools[p].server_count; s++) {
-            struct server_record *record = generation->records[p][s];
-            if (record && --record->generations == 0)
-                record->left_at = generation->registry->rounds + 1; /* a round may be under way */
-        }
+        for (uint32_t s = 0; generation->records[p] && s < generation->config->pools[p].server_count; s++)
+            leave_record(generation, generation->records[p][s]);
         free(generation->records[p]);
     }
 }
@@ -329,7 +350,7 @@ static bool allocate(struct generation *generation, uint32_t worker_count)
     generation->shared_fds = descriptors(config->listener_count);
     generation->records = calloc(config->pool_count + 1u, sizeof *generation->records);
     generation->pool_records = calloc(config->pool_count + 1u, sizeof *generation->pool_records);
-    generation->route_records = calloc(config->route_count + 1u, sizeof *generation->route_records);
+    generation->route_records = calloc(config->route_count + 2u, sizeof *generation->route_records);
     generation->letters = calloc(worker_count, sizeof *generation->letters);
     if (!generation->listen_fds || !generation->shared_fds || !generation->records || !generation->pool_records || !generation->route_records ||
         !generation->letters)
@@ -350,6 +371,7 @@ static void free_parts(struct generation *generation)
         close(generation->access_fd);
     certificates_release(generation);
     sticky_release(generation);
+    passwords_unref(generation->users);
     free(generation->listen_fds);
     free(generation->shared_fds);
     free(generation->records);
@@ -371,8 +393,20 @@ static void close_sockets(struct generation *generation)
     }
 }
 
+static bool load_users(struct generation *generation, const struct generation *previous, char why[256])
+{
+    struct slice path = generation->config->forward.users;
+    struct passwords *before = previous ? previous->users : NULL;
+    if (path.length == 0)
+        return true;
+    generation->users = generation->derived && before ? passwords_ref(before) : passwords_read(path, before, why);
+    return generation->users != NULL;
+}
+
 static bool load_all(struct registry *registry, struct generation *generation, const struct generation *previous, char why[256])
 {
+    if (!load_users(generation, previous, why))
+        return false;
     if (!generation->derived)
         return certificates_load(generation, previous, registry->tickets, why) && sticky_prepare(generation, registry->sticky_secret, why) &&
                open_all(generation, previous, why);

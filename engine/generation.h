@@ -26,6 +26,7 @@
 #define RECORDS_KEPT 8192u
 
 struct worker;
+struct passwords;
 struct conn;
 struct registry;
 struct waiter;
@@ -101,7 +102,10 @@ struct generation {
     int *shared_fds;                 /* [listener]: unix sockets opened for this generation, -1 otherwise */
     struct server_record ***records; /* [pool][server] */
     struct pool_record **pool_records;
-    struct route_record **route_records; /* [route]; NULL: it has no cache */
+    struct route_record **route_records; /* [route], and behind them the forward proxy's; NULL: it has no cache */
+    struct pool_record *forward_record;    /* NULL: there is no forward proxy */
+    struct server_record *forward_servers; /* likewise; stands for all its destinations */
+    struct passwords *users;               /* its users, a reference; NULL: nobody is asked */
     struct listener_tls **listener_tls; /* [listener], certificates.h; NULL: plain text */
     bool has_tls;                       /* any of the two */
     struct tls_context **pool_tls;      /* [pool], a reference each; NULL: plain text */
@@ -168,6 +172,7 @@ struct view_pool {
     struct wait_line *line; /* worker->lines' */
     struct worker *worker;
     bool panic_seen; /* of the upstream */
+    bool forward;    /* the forward proxy's: has no members, destination.h has */
 };
 
 struct view {
@@ -175,6 +180,7 @@ struct view {
     const struct config *config;
     struct worker *worker;
     struct view_pool *pools;
+    struct view_pool forward; /* forward.config NULL: there is no forward proxy */
     uint32_t pins; /* exchanges */
     bool current;
 };

@@ -158,7 +158,7 @@ struct listener *listener_start(struct worker *worker, int fd, const struct conf
 
 void listener_take(struct listener *listener, const struct config_listener *from, const struct listener_tls *tls)
 {
-    listener->admin = from->admin;
+    listener->serve = from->serve;
     listener->tcp = from->tcp.on ? from : NULL;
     listener->to_https = from->redirect_to_https;
     listener->tls = tls;

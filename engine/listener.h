@@ -24,7 +24,7 @@ struct listener {
     struct listener *next; /* worker->listeners */
     struct slice address;  /* text, by which reloads find it; own memory */
     int fd;
-    bool admin;            /* of the newest configuration, as are the next five */
+    uint8_t serve;         /* enum listener_serve; of the newest configuration, as are the next five */
     const struct config_listener *tcp; /* the newest configuration's, of a TCP listener (stream.h); NULL: HTTP is spoken */
     bool to_https;         /* every request is redirected */
     const struct listener_tls *tls; /* NULL: plain */

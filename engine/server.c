@@ -492,9 +492,12 @@ static void say_started(struct server_process *process)
     const struct config *config = server_config(process);
     log_line(LOG_NOTICE, "weir %s, %u workers%s; io_uring: %s", version, process->worker_count, config->pin ? ", pinned" : "",
              process->workers[0]->loop.ring.obtained);
-    for (uint32_t i = 0; i < config->listener_count; i++)
-        log_line(LOG_NOTICE, "listening on %.*s%s", (int)config->listeners[i].address.text.length,
-                 config->listeners[i].address.text.at, config->listeners[i].tls.certificate_count ? " (TLS)" : config->listeners[i].admin ? " (admin)" : "");
+    for (uint32_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        static const char *const serves[] = { [SERVE_PROXY] = "", [SERVE_ADMIN] = " (admin)", [SERVE_FORWARD] = " (forward proxy)" };
+        log_line(LOG_NOTICE, "listening on %.*s%s%s", (int)listener->address.text.length, listener->address.text.at,
+                 listener->tls.certificate_count ? " (TLS)" : "", serves[listener->serve]);
+    }
     if (process->generation->has_tls)
         log_line(LOG_NOTICE, "TLS records: %s", tls_record_backend());
     log_line(LOG_NOTICE, "zero copy: %s; %u pipes at most", splice_choice(config), pipes_allowed());

@@ -228,6 +228,23 @@ void view_pool_panic(struct view_pool *pool)
         log_line(LOG_NOTICE, "pool \"%.*s\": enough servers are well again", (int)name.length, name.at);
 }
 
+/* Of all destinations together. */
+static bool forward_init(struct worker *worker, struct view *view)
+{
+    struct view_pool *pool = &view->forward;
+    struct generation *generation = view->generation;
+    if (!view->config->forward.on)
+        return true;
+    pool->config = &view->config->forward.pool;
+    pool->record = generation->forward_record;
+    pool->worker = worker;
+    pool->share = &pool->record->shares[worker->loop.number];
+    pool->line = line_for(worker, pool->record->name);
+    pool->forward = true;
+    pool->members = FAULT("view") ? NULL : calloc(1, sizeof *pool->members);
+    return pool->line && pool->members && upstream_for(&pool->upstream, pool->config, pool->members, &pool->record->health) == ERR_OK;
+}
+
 static bool pool_init(struct worker *worker, struct view_pool *pool, struct generation *generation, uint32_t index)
 {
     const struct config_pool *config = &generation->config->pools[index];
@@ -259,6 +276,7 @@ static void view_free(struct view *view)
 {
     for (uint32_t i = 0; view->pools && i < view->config->pool_count && view->pools[i].worker; i++)
         pool_release(&view->pools[i]);
+    pool_release(&view->forward);
     free(view->pools);
     free(view);
 }
@@ -277,7 +295,7 @@ struct view *view_new(struct worker *worker, struct generation *generation)
             return NULL;
         }
     }
-    if (!view->pools) {
+    if (!view->pools || !forward_init(worker, view)) {
         view_free(view);
         return NULL;
     }

@@ -147,7 +147,9 @@ struct slice worker_date(struct worker *worker);
 #define COUNT(worker, row) counter_add(&(worker)->stats->row, 1)
 /* Of the exchange's route, which has a cache: a row of ROUTE_COUNTER_ROWS. */
 #define COUNT_ROUTE(x, row)                                                                                            \
-    counter_add(&(x)->view->generation->route_records[(x)->route - (x)->view->config->routes]->counters[(x)->worker->loop.number].row, 1)
+    counter_add(&(x)->view->generation->route_records[(x)->pool->forward ? (x)->view->config->route_count : (x)->route - (x)->view->config->routes]     \
+                     ->counters[(x)->worker->loop.number]                                                                                          \
+                     .row, 1)
 #define COUNT_BYTES(worker, row, n) counter_add(&(worker)->stats->row, (n))
 
 #endif
