@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/base/check.h"
+#include "proto/base64.h"
 
 #define DAY_S 86400
 #define SECRET_BYTES_MIN 16u
@@ -254,15 +255,10 @@ bool response_is_sent(const struct tls_response *response, int64_t now)
 
 /* Ticket keys ---------------------------------------------------------------------------------------------------- */
 
+/* Of either alphabet. */
 static int sextet(char c)
 {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+    return base64_value(c == '-' ? '+' : c == '_' ? '/' : c);
 }
 
 /* 64 characters are 48 bytes exactly, without padding (RFC 4648 4 and 5). */

@@ -1,5 +1,6 @@
 #include "proto/websocket.h"
 
+#include "proto/base64.h"
 #include "proto/tls_mac.h"
 
 #define KEY_BYTES 24u /* 16 bytes in base64 */
@@ -21,17 +22,6 @@ static bool find_only(const struct fields *fields, struct slice name, struct sli
         found++;
     }
     return found == 1;
-}
-
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
 /* 16 bytes: 22 letters, the last with four bits that are nothing, and "==". */
