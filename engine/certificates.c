@@ -176,7 +176,7 @@ static bool make_context(struct certificate *certificate, const struct certifica
     }
     certificate->context = tls_context_server(options, reason);
     if (!certificate->context)
-        certificates_complain(why, "certificate", certificate->from->chain, reason);
+        file_complain(why, "certificate", certificate->from->chain, reason);
     return certificate->context != NULL;
 }
 
@@ -311,7 +311,7 @@ static struct tls_context *make_client(const struct config_pool *pool, struct tl
         bool own = pool->tls.certificate.chain.length != 0;
         struct slice ca = pool->tls.ca.length ? pool->tls.ca : SLICE("system");
         /* Its files were read and found well, so what is left are the authorities, or memory. */
-        certificates_complain(why, options->verify || !own ? "authorities" : "certificate", options->verify ? ca : pool->tls.certificate.chain, reason);
+        file_complain(why, options->verify || !own ? "authorities" : "certificate", options->verify ? ca : pool->tls.certificate.chain, reason);
     }
     return context;
 }

@@ -1,13 +1,9 @@
 #include "engine/certificates_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "engine/base/check.h"
 #include "proto/base64.h"
 
 #define DAY_S 86400
@@ -20,84 +16,12 @@ static const char *const system_authorities[] = { "/etc/ssl/certs/ca-certificate
 
 /* Files ---------------------------------------------------------------------------------------------------------- */
 
-void certificates_complain(char why[256], const char *noun, struct slice path, const char *reason)
-{
-    size_t length = size_min(path.length, 110); /* of a long one the end tells more */
-    snprintf(why, 256, "%.13s \"%.*s\": %.125s", noun, (int)length, path.at + (path.length - length), reason);
-}
-
-void file_release(struct file *file)
-{
-    if (file->at)
-        explicit_bzero(file->at, file->length);
-    free(file->at);
-    *file = (struct file){ 0 };
-}
-
-static const char *fill(int fd, struct file *file)
-{
-    size_t got = 0;
-    while (got < file->length) {
-        ssize_t n = read(fd, file->at + got, file->length - got);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? strerror(errno) : "it was changed while it was read";
-        got += (size_t)n;
-    }
-    return NULL;
-}
-
-static const char *read_open(int fd, size_t most, struct file *file)
-{
-    struct stat facts;
-    if (fstat(fd, &facts) < 0)
-        return strerror(errno);
-    if (!S_ISREG(facts.st_mode))
-        return S_ISDIR(facts.st_mode) ? strerror(EISDIR) : "it is no regular file";
-    if (facts.st_size == 0)
-        return "it is empty";
-    if ((uint64_t)facts.st_size > most)
-        return "it is too large";
-    file->length = (size_t)facts.st_size;
-    file->at = FAULT("certificates") ? NULL : malloc(file->length);
-    return file->at ? fill(fd, file) : err_text(ERR_MEMORY);
-}
-
-/* NULL, or why not; errno is EACCES only for that reason. */
-static const char *read_path(const char *path, size_t most, struct file *file)
-{
-    *file = (struct file){ 0 };
-    int fd = FAULT("certificates") ? (errno = EMFILE, -1) : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return strerror(errno);
-    const char *complaint = read_open(fd, most, file);
-    close(fd);
-    errno = 0;
-    if (complaint)
-        file_release(file);
-    return complaint;
-}
-
-static bool read_file(const char *noun, struct slice path, size_t most, struct file *file, char why[256])
-{
-    char name[1100]; /* config_value.c allows 1024 */
-    snprintf(name, sizeof name, "%.*s", (int)path.length, path.at);
-    const char *complaint = read_path(name, most, file);
-    if (complaint) {
-        int error = errno;
-        certificates_complain(why, noun, path, complaint);
-        errno = error;
-    }
-    return !complaint;
-}
-
 bool authorities_read(struct slice path, struct file *file, char why[256])
 {
     if (path.length)
-        return read_file("authorities", path, AUTHORITIES_BYTES_MAX, file, why);
+        return file_read("authorities", path, AUTHORITIES_BYTES_MAX, file, why);
     for (size_t i = 0; i < ARRAY_LENGTH(system_authorities); i++)
-        if (!read_path(system_authorities[i], AUTHORITIES_BYTES_MAX, file))
+        if (!file_read_path(system_authorities[i], AUTHORITIES_BYTES_MAX, file))
             return true;
     snprintf(why, 256, "the system's authorities are not found (\"%s\" and others): name a file with 'ca'", system_authorities[0]);
     return false;
@@ -110,7 +34,7 @@ bool client_authorities_read(struct slice path, struct file *file, char why[256]
         return false;
     if (tls_authorities_are_well(file_slice(file), reason))
         return true;
-    certificates_complain(why, "authorities", path, reason);
+    file_complain(why, "authorities", path, reason);
     file_release(file);
     return false;
 }
@@ -123,11 +47,11 @@ static bool look_at(const struct config_certificate *from, const struct certific
     char reason[256];
     struct tls_facts again;
     if (tls_facts_read(file_slice(&files->chain), SLICE_NONE, facts, reason) != ERR_OK) {
-        certificates_complain(why, "certificate", from->chain, reason);
+        file_complain(why, "certificate", from->chain, reason);
         return false;
     }
     if (tls_facts_read(file_slice(&files->chain), file_slice(&files->key), &again, reason) != ERR_OK) {
-        certificates_complain(why, "key", from->key, reason);
+        file_complain(why, "key", from->key, reason);
         tls_facts_release(facts);
         return false;
     }
@@ -140,11 +64,11 @@ static bool read_response(const struct config_certificate *from, struct certific
     char reason[256];
     if (from->ocsp.length == 0)
         return true;
-    if (!read_file("OCSP response", from->ocsp, OCSP_BYTES_MAX, &files->ocsp, why))
+    if (!file_read("OCSP response", from->ocsp, OCSP_BYTES_MAX, &files->ocsp, why))
         return false;
     if (tls_response_read(file_slice(&files->ocsp), file_slice(&files->chain), &files->response, reason) == ERR_OK)
         return true;
-    certificates_complain(why, "OCSP response", from->ocsp, reason);
+    file_complain(why, "OCSP response", from->ocsp, reason);
     return false;
 }
 
@@ -152,8 +76,8 @@ bool certificate_files_read(const struct config_certificate *from, struct certif
 {
     *files = (struct certificate_files){ 0 };
     *facts = (struct tls_facts){ 0 };
-    if (read_file("certificate", from->chain, CERTIFICATE_BYTES_MAX, &files->chain, why) &&
-        read_file("key", from->key, CERTIFICATE_BYTES_MAX, &files->key, why) && look_at(from, files, facts, why) && read_response(from, files, why))
+    if (file_read("certificate", from->chain, CERTIFICATE_BYTES_MAX, &files->chain, why) &&
+        file_read("key", from->key, CERTIFICATE_BYTES_MAX, &files->key, why) && look_at(from, files, facts, why) && read_response(from, files, why))
         return true;
     int error = errno;
     tls_facts_release(facts);
@@ -313,12 +237,12 @@ static const char *decode_keys(struct slice bytes, struct ticket_keys_file *keys
 
 bool secret_read(struct slice path, struct file *file, char why[256])
 {
-    if (!read_file("secret", path, SECRET_BYTES_MAX, file, why))
+    if (!file_read("secret", path, SECRET_BYTES_MAX, file, why))
         return false;
     if (file->length >= SECRET_BYTES_MIN)
         return true;
     file_release(file);
-    certificates_complain(why, "secret", path, "16 bytes are the least");
+    file_complain(why, "secret", path, "16 bytes are the least");
     return false;
 }
 
@@ -326,11 +250,11 @@ bool ticket_keys_read(struct slice path, struct ticket_keys_file *keys, char why
 {
     struct file file;
     *keys = (struct ticket_keys_file){ 0 };
-    if (!read_file("ticket keys", path, KEYS_FILE_BYTES_MAX, &file, why))
+    if (!file_read("ticket keys", path, KEYS_FILE_BYTES_MAX, &file, why))
         return false;
     const char *complaint = decode_keys(file_slice(&file), keys);
     file_release(&file);
     if (complaint)
-        certificates_complain(why, "ticket keys", path, complaint);
+        file_complain(why, "ticket keys", path, complaint);
     return !complaint;
 }

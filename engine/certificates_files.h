@@ -5,17 +5,8 @@
 #define WEIR_CERTIFICATES_FILES_H
 
 #include "engine/certificates.h"
+#include "engine/file.h"
 #include "proto/tls_ocsp.h"
-
-struct file {
-    char *at;
-    size_t length;
-};
-static inline struct slice file_slice(const struct file *file) { return slice_of(file->at, file->length); }
-void file_release(struct file *file); /* wipes it */
-
-/* why: "certificate "/etc/weir/site.crt": what is wrong". */
-void certificates_complain(char why[256], const char *noun, struct slice path, const char *reason);
 
 /* One of a listener's; context: NULL while it is only looked at. */
 struct certificate {

@@ -87,7 +87,7 @@ static void look_at_authorities(struct look *look, struct slice path)
     struct tls_client_options options = { .verify = true, .ca = file_slice(&file), .tls12 = true };
     struct tls_context *context = tls_context_client(&options, reason);
     if (!context) {
-        certificates_complain(why, "authorities", path.length ? path : SLICE("system"), reason);
+        file_complain(why, "authorities", path.length ? path : SLICE("system"), reason);
         complain(look, why);
     }
     tls_context_unref(context);
