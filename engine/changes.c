@@ -15,6 +15,7 @@
 #include "engine/config_value.h"
 #include "engine/expansion.h"
 #include "engine/process.h"
+#include "engine/resolver_ask.h"
 
 #define NAMES_PAUSE_MS 200u
 #define NAMES_AGAIN_MS 5000u /* when there was no memory for it */
@@ -383,6 +384,7 @@ void changes_running(struct server_process *process)
 
 void changes_end(struct server_process *process)
 {
+    asker_free(process->asker);
     if (process->resolver)
         resolver_free(process->resolver);
     overlay_release(&process->overlay);

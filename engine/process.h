@@ -56,6 +56,7 @@ struct server_process {
 
     /* Servers that change without the file: changes.c. */
     struct resolver *resolver;
+    struct asker *asker; /* for the forward proxy; NULL until the first question */
     struct overlay overlay;      /* in force */
     struct overlay overlay_next; /* of the change under way */
     struct timer names_timer;    /* other answers have come: they are taken up when it fires */

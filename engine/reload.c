@@ -17,6 +17,7 @@
 #include "engine/outliers.h"
 #include "engine/prober.h"
 #include "engine/process.h"
+#include "engine/resolver_ask.h"
 
 void notify(const char *state)
 {
@@ -323,6 +324,8 @@ static void keep_what_runs(struct server_process *process)
 {
     const struct config *config = server_config(process);
     resolver_configure(process->resolver, &config->dns);
+    if (process->asker)
+        asker_configure(process->asker, &config->dns);
     resolver_want(process->resolver, config, NULL, &process->overlay);
     changes_abandoned(process);
 }
@@ -400,6 +403,8 @@ static void begin_file(struct server_process *process, struct server_answer *ans
     process->file_patience.fire = waited_enough;
     timer_set(&process->loop.wheel, &process->file_patience, process->loop.now_ms + RESOLVER_FIRST_MS);
     resolver_configure(process->resolver, &config->dns);
+    if (process->asker)
+        asker_configure(process->asker, &config->dns);
     resolver_want(process->resolver, server_config(process), config, &process->overlay);
     if (resolver_settled(process->resolver))
         go_on(process);

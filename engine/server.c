@@ -17,6 +17,7 @@
 #include "engine/outliers.h"
 #include "engine/process.h"
 #include "engine/prober.h"
+#include "engine/resolver_ask.h"
 #include "engine/socket.h"
 #include "engine/splice.h"
 #include "proto/tls_record.h"
@@ -150,6 +151,8 @@ static void end_workers(struct server_process *process)
     atomic_store(&process->shared.draining, true); /* before any worker ends: borrow.c counts on it */
     timer_cancel(&process->loop.wheel, &process->deadline);
     be_patient_with_disk(process);
+    if (process->asker)
+        asker_stop(process->asker); /* its questions go back before their loops end */
     for (uint32_t i = 0; i < process->worker_count; i++) {
         process->end_letters[i].letter.deliver = end_worker;
         mailbox_send(&process->loop, &process->workers[i]->loop, &process->end_letters[i].letter);
