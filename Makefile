@@ -102,7 +102,7 @@ LIBURING_CFLAGS := $(if $(LIBURING),$(patsubst -I%,-isystem %,$(shell $(PKG) --c
 WOLFSSL := $(lastword $(sort $(wildcard $(WEIR_CACHE)/wolfssl-*-recipe$(shell sed -n 's/^wolfssl_recipe=//p' .ci/deps))))
 WOLFSSL_CFLAGS := $(if $(WOLFSSL),-isystem $(WOLFSSL)/include)
 IPSEC_MB := $(if $(wildcard /usr/include/intel-ipsec-mb.h),-lIPSec_MB)
-LIBS := $(if $(LIBURING),$(LIBURING)/liburing.a) $(if $(WOLFSSL),$(WOLFSSL)/lib/libwolfssl.a) $(IPSEC_MB) -lm \
+LIBS := $(if $(LIBURING),$(LIBURING)/liburing.a) $(if $(WOLFSSL),$(WOLFSSL)/lib/libwolfssl.a) $(IPSEC_MB) -lm -lcrypt \
         $(or $(shell $(PKG) --libs yaml-0.1 libcbor libcares libbrotlienc libzstd zlib 2>/dev/null),\
              -lyaml -lcbor -lcares -lbrotlienc -lzstd -lz)
 

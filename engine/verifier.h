@@ -6,10 +6,10 @@
  * a request with known credentials costs a hash of some bytes, and memory holds no password for longer than a question takes. Another users file
  * (passwords_serial) is another key, so nothing outlives it.
  *
- * Guessing must not occupy the thread for everybody. A client (an IPv6 one: its /64) has at most VERIFIER_CLIENT_MAX questions in line. The line holds
- * VERIFIER_LINE_MAX; when it is full, who has the most in it loses the last one to a client that has none. The others are answered VERIFIED_BUSY (503). The
- * same credentials asked for again while they are in line make no second question: on a worker they share it, and what the thread finds
- * out answers all in line that ask the same.
+ * Guessing must not occupy the thread for everybody. The line is served in turns of clients (an IPv6 one: its /64), so that who asks much waits behind
+ * himself. It holds VERIFIER_LINE_MAX questions, VERIFIER_CLIENT_MAX of one client; when it is full, who has the most in it loses the last one to
+ * a client that has fewer. What finds no place is answered VERIFIED_BUSY (503). The same credentials asked for again while they are in line make no
+ * second question: on a worker they share it, and what the thread finds out answers all that ask the same.
  *
  * Life: verifier_new on the control thread, before the workers, when a configuration has users; a side for each worker; verifier_stop before the workers
  * are told to end (questions are answered VERIFIED_BUSY from then on, without hashing); a worker's loop ends when verifier_side_quiet; verifier_free after
@@ -24,7 +24,7 @@
 #define VERIFIER_PROVEN_MS (5u * 60u * 1000u)
 #define VERIFIER_WRONG_MS (10u * 1000u)
 #define VERIFIER_LINE_MAX 64u
-#define VERIFIER_CLIENT_MAX 4u
+#define VERIFIER_CLIENT_MAX 16u
 #define VERIFIER_QUESTIONS_MAX 64u /* of one worker, under way */
 #define VERIFIER_PROVEN_MAX 4096u  /* remembered on one worker */
 #define VERIFIER_WRONG_MAX 512u
@@ -47,7 +47,7 @@ struct verifier_wait {
 };
 static inline bool verifier_waits(const struct verifier_wait *wait) { return wait->previous != NULL; }
 
-/* Control thread. NULL: why. */
+/* Makes the thread. NULL: why. */
 struct verifier *must_use verifier_new(char why[256]);
 void verifier_stop(struct verifier *verifier); /* at once; any thread, NULL: nothing */
 void verifier_free(struct verifier *verifier); /* no question is under way: all sides are quiet or gone. Joins the thread. NULL: nothing */
