@@ -150,9 +150,15 @@ void destination_unref(struct destination *destination)
 struct member *destination_lease(struct destination *destination)
 {
     struct server *server = destination->member.server;
+    destination->references++;
     server->in_flight++;
     counter_add(&server->counters->busy, 1);
     return &destination->member;
+}
+
+void destination_return(struct member *member)
+{
+    destination_unref(CONTAINER_OF(member, struct destination, member));
 }
 
 /* All ---------------------------------------------------------------------------------------------------------- */

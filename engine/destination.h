@@ -31,7 +31,8 @@ struct destination *must_use destination_for(struct destinations *destinations, 
                                              const struct view *view);
 void destination_unref(struct destination *destination);
 
-/* Like upstream_pick: the caller has it until upstream_done. The destination must be referenced as long. */
+/* Like upstream_pick: the caller has it until upstream_done, and gives it back then. A reference. */
 struct member *destination_lease(struct destination *destination);
+void destination_return(struct member *member);
 
 #endif

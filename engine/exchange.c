@@ -12,6 +12,7 @@
 
 #include "engine/back.h"
 #include "engine/caching.h"
+#include "engine/forward.h"
 #include "engine/front.h"
 #include "engine/metrics.h"
 #include "engine/socket.h"
@@ -118,6 +119,8 @@ void exchange_drop(struct exchange *x)
         exchange_drop_coder(x);
     if (unlikely(x->tunnel != NULL))
         tunnel_free(x->tunnel);
+    if (unlikely(x->forward != NULL))
+        forward_free(x->forward);
     if (x->answer_owned)
         free(x->answer_memory);
     view_unpin(x->view);
@@ -196,6 +199,7 @@ static void write_log(struct exchange *x)
         .referer = field_text(&x->request, FIELD_REFERER),
         .user_agent = field_text(&x->request, FIELD_USER_AGENT),
         .route = x->route ? x->route->name : SLICE_NONE,
+        .user = x->forward ? slice_of(x->forward->user, x->forward->user_length) : SLICE_NONE,
         .pool = x->pool ? x->pool->upstream.name : SLICE_NONE,
         .server = x->forwarding.server, /* the last one asked; its name lives with the view */
         .attempts = x->attempts,

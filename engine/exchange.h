@@ -8,8 +8,10 @@
  *
  *   RECEIVE  the request's head is there and well-formed          exchange_request.c
  *   ROUTE    the first matching route decides                     exchange_request.c
+ *   ADMIT    in ROUTE's place on a forward-proxy listener         exchange_forward.c
  *   LOOKUP   is it in the store                                   exchange_lookup.c
  *   SELECT   a server of the pool, or a place in its queue        exchange_origin.c, exchange_line.c, wait_line.c
+ *            on a forward proxy: where the name leads             exchange_destination.c
  *   ATTACH   a kept connection to it, or a new one                exchange_origin.c
  *   FORWARD  the head goes to the origin                          exchange_origin.c
  *   AWAIT    content goes on to the origin; the response's head   exchange_response.c, exchange_hedge.c
@@ -40,6 +42,7 @@
 #define EXCHANGE_STEPS(X)             \
     X(STEP_RECEIVE, exchange_receive) \
     X(STEP_ROUTE,   exchange_route)   \
+    X(STEP_ADMIT,   exchange_admit)   \
     X(STEP_LOOKUP,  exchange_lookup)  \
     X(STEP_SELECT,  exchange_select)  \
     X(STEP_ATTACH,  exchange_attach)  \
@@ -61,6 +64,7 @@ struct metrics_job;
 struct content_coder;
 struct caching;
 struct tunnel;
+struct forward;
 
 /* A second server beside a late first one: exchange_hedge.c. */
 struct hedge {
@@ -114,6 +118,7 @@ struct exchange {
     struct member *member;
     struct splice *request_splice, *response_splice; /* content is being spliced, or will be (splice.h); NULL: copied */
     struct caching *caching; /* the route has a cache (caching.h), and LOOKUP was there; NULL otherwise */
+    struct forward *forward; /* of a forward-proxy listener (forward.h); NULL otherwise */
     struct tunnel *tunnel; /* TUNNEL; NULL before */
     struct content_coder *coder; /* the response's content is coded on its way; NULL: as it is */
     const char *why; /* of an answer that is our own, for the log: a row of stats */
@@ -242,6 +247,9 @@ enum step_verdict exchange_request_cut(struct exchange *x);
 bool exchange_plan_upgrade(struct exchange *x);
 /* The origin answered 101: a tunnel is opened, or the origin has failed. */
 enum step_verdict exchange_upgrade(struct exchange *x, struct response *response);
+
+/* The client was answered with this status, and both connections go on as a tunnel's. x->tunnel is there. */
+void exchange_open_tunnel(struct exchange *x, unsigned status);
 
 /* A head goes into the client's queue, with what the route says of it. False: no memory. */
 struct h1_response_plan;

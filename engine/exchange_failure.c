@@ -113,7 +113,7 @@ static void log_failure(struct exchange *x, enum server_outcome outcome, int os_
 {
     struct slice name = x->member->server->name;
     char target[128];
-    log_line(LOG_WARN, "server \"%.*s\": %s%s%s, attempt %u of %u, target \"%s\"", (int)name.length, name.at,
+    log_line(x->pool->forward ? LOG_INFO : LOG_WARN, "server \"%.*s\": %s%s%s, attempt %u of %u, target \"%s\"", (int)name.length, name.at,
              server_outcome_word(outcome), os_error ? ": " : "", os_error ? strerror(os_error) : "", x->attempts,
              x->pool->config->retries + 1, log_quote(x->request.target, target, sizeof target));
 }

@@ -9,6 +9,7 @@
 #include "engine/borrow.h"
 #include "engine/content.h"
 #include "engine/exchange.h"
+#include "engine/forward.h"
 #include "engine/hash_key.h"
 #include "engine/sticky.h"
 
@@ -70,6 +71,8 @@ void exchange_release_places(struct exchange *x)
 
 enum step_verdict exchange_select(struct exchange *x)
 {
+    if (unlikely(x->pool->forward))
+        return exchange_destine(x);
     if (likely(!x->selecting))
         begin_selecting(x);
     struct wait_line *line = x->pool->line;
@@ -99,6 +102,8 @@ void exchange_release_member(struct exchange *x, enum server_outcome outcome)
 void exchange_member_done(struct exchange *x, struct member *member, enum server_outcome outcome)
 {
     attempt_done(x->pool, member, outcome);
+    if (unlikely(x->pool->forward))
+        destination_return(member);
 }
 
 /* ATTACH ------------------------------------------------------------------------------------------------------- */
@@ -194,6 +199,8 @@ bool exchange_write_request(struct exchange *x, struct conn *origin, struct memb
 enum step_verdict exchange_forward(struct exchange *x)
 {
     bool overflow = false;
+    if (unlikely(x->request.method == METHOD_CONNECT))
+        return exchange_connect(x);
     x->forwarding.server = x->member->server->name;
     if (unlikely(!exchange_write_request(x, x->origin, x->member, &overflow)))
         return overflow ? head_is_too_large(x) : short_of_memory(x);

@@ -96,6 +96,18 @@ static void add_field(struct field_edit *fields, unsigned *count, enum field_id 
         fields[(*count)++] = (struct field_edit){ .kind = FIELD_EDIT_SET, .id = id, .name = name, .value = value };
 }
 
+static struct slice challenge_of(struct exchange *x)
+{
+    struct slice realm = x->view->config->forward.realm;
+    size_t cap = realm.length + 40;
+    char *room = arena_take(&x->arena, cap);
+    struct h1_writer w = h1_writer_of(room, room ? cap : 0);
+    h1_put_literal(&w, "Basic realm=\"");
+    h1_put(&w, realm);
+    h1_put_literal(&w, "\", charset=\"UTF-8\""); /* RFC 7617 2.1 */
+    return room ? slice_of(room, (size_t)(w.at - room)) : SLICE("Basic realm=\"proxy\"");
+}
+
 static unsigned answer_fields(struct exchange *x, struct field_edit fields[ANSWER_FIELDS_MAX])
 {
     unsigned count = 0;
@@ -111,6 +123,8 @@ static unsigned answer_fields(struct exchange *x, struct field_edit fields[ANSWE
         add_field(fields, &count, FIELD_UPGRADE, SLICE("Upgrade"), SLICE("websocket"));
         add_field(fields, &count, FIELD_OTHER, SLICE("Sec-WebSocket-Version"), SLICE("13"));
     }
+    if (x->answer_status == 407 && x->forward)
+        add_field(fields, &count, FIELD_PROXY_AUTHENTICATE, SLICE("Proxy-Authenticate"), challenge_of(x));
     if (x->answer_status == 503)
         add_field(fields, &count, FIELD_RETRY_AFTER, SLICE("Retry-After"), SLICE("1"));
     if (!x->why && x->route)

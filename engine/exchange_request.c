@@ -85,7 +85,7 @@ static bool accept_kind(struct exchange *x)
     enum refusal refusal = refusal_of(&x->request, x->view->config->limits.body_bytes_max);
     if (unlikely(x->request.upgrade) && upgrade_wants_websocket(&x->request))
         x->client_keep = false; /* as below, should there be no tunnel */
-    if (likely(refusal == REFUSAL_NONE))
+    if (likely(refusal == REFUSAL_NONE) || (refusal == REFUSAL_CONNECT && x->client->client.listener->serve == SERVE_FORWARD))
         return true;
     if (refusal == REFUSAL_CONTENT)
         COUNT(x->worker, body_too_large);
@@ -202,8 +202,8 @@ enum step_verdict exchange_route(struct exchange *x)
     const struct config *config = x->view->config;
     if (unlikely(x->early) && must_wait(x))
         return STEP_WAIT;
-    if (unlikely(x->client->client.listener->serve == SERVE_ADMIN))
-        return metrics_serve(x);
+    if (unlikely(x->client->client.listener->serve != SERVE_PROXY))
+        return x->client->client.listener->serve == SERVE_ADMIN ? metrics_serve(x) : exchange_go(x, STEP_ADMIT);
     if (unlikely(x->client->client.listener->to_https) && !x->client->client.header_tls)
         return to_https(x);
     x->route = route_find(config->routes, config->route_count, &x->request);

@@ -132,23 +132,24 @@ static void tunnel_event(struct tunnel *tunnel)
 }
 
 /* The origin is well, which is not to be learnt only when the tunnel ends. */
-static void credit_server(struct exchange *x)
+static void credit_server(struct exchange *x, unsigned status)
 {
     struct loop *loop = &x->worker->loop;
-    exchange_count_response(x, 101);
+    exchange_count_response(x, status);
     health_report(x->member->server->health, &x->pool->upstream.health_limits, SERVER_OK, loop->now_ms, loop_random(loop));
 }
 
-static void open_tunnel(struct exchange *x)
+void exchange_open_tunnel(struct exchange *x, unsigned status)
 {
-    x->status = 101;
+    x->status = (uint16_t)status;
     x->response_begun = true;
     if (timer_armed(&x->timer))
         timer_cancel(&x->worker->loop.wheel, &x->timer);
     if (unlikely(x->caching != NULL))
         caching_end(x);
-    credit_server(x);
-    COUNT(x->worker, responses_1xx);
+    credit_server(x, status);
+    if (status == 101)
+        COUNT(x->worker, responses_1xx);
     exchange_count(x);
     shed_head(x);
     x->response_content = x->request_content = 0;
@@ -180,7 +181,7 @@ enum step_verdict exchange_upgrade(struct exchange *x, struct response *response
         return short_of_memory(x);
     conn_consume(x->origin, response->head_bytes);
     conn_flush(x->client);
-    open_tunnel(x);
+    exchange_open_tunnel(x, 101);
     return exchange_go(x, STEP_TUNNEL);
 }
 

@@ -32,6 +32,7 @@ struct log_entry {
     uint64_t total_us;
     uint64_t first_byte_us;   /* until the origin's first byte; 0: no origin */
     struct slice referer, user_agent;
+    struct slice user;        /* of the forward proxy; empty: none */
     struct slice route, pool, server;
     unsigned attempts;
     const char *cache;        /* what the cache did (caching_word); NULL: the route has none */

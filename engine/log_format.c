@@ -167,6 +167,8 @@ size_t log_format_json(const struct log_entry *entry, char *out, size_t cap)
     put(&line, entry->version_minor ? SLICE(",\"version\":\"1.1\"") : SLICE(",\"version\":\"1.0\""));
     if (entry->cache)
         put_json(&line, "cache", slice_of_text(entry->cache));
+    if (entry->user.length)
+        put_json(&line, "user", share(entry->user, 64));
     put_json(&line, "why", slice_of_text(entry->why));
     put_json(&line, "route", share(entry->route, 64));
     put_json(&line, "pool", share(entry->pool, 64));
@@ -202,11 +204,23 @@ static void put_dash(struct line *line, struct slice s, size_t most)
     put(line, SLICE("\""));
 }
 
+/* A field of its own between blanks, so nothing that would end it may stand in there. */
+static void put_name(struct line *line, struct slice name)
+{
+    char text[64];
+    size_t length = size_min(name.length, sizeof text);
+    for (size_t i = 0; i < length; i++)
+        text[i] = name.at[i] > ' ' && name.at[i] <= '~' && name.at[i] != '"' && name.at[i] != '\\' ? name.at[i] : '_';
+    put(line, length ? slice_of(text, length) : SLICE("-"));
+}
+
 size_t log_format_combined(const struct log_entry *entry, char *out, size_t cap)
 {
     struct line line = { out, out + cap - 1 };
     put(&line, entry->client_address);
-    put(&line, SLICE(" - - ["));
+    put(&line, SLICE(" - "));
+    put_name(&line, entry->user);
+    put(&line, SLICE(" ["));
     put_combined_time(&line, entry->unix_us);
     put(&line, SLICE("] \""));
     put_quoted_text(&line, share(entry->method, 32));

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "engine/forward.h"
 #include "engine/process.h"
 #include "engine/resolver_ask.h"
 

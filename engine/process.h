@@ -129,6 +129,8 @@ void reload_at_end(struct server_process *process);
 
 /* server_cache.c: before a worker has a generation of that configuration, the cache's memory if it wants some and there is none yet. False: why. */
 bool must_use server_prepare_homes(struct server_process *process, const struct config *config, char why[256]);
+/* server_cache.c: likewise, whoever looks at passwords if there are users. */
+bool must_use server_prepare_verifier(struct server_process *process, const struct config *config, char why[256]);
 void server_say_disk(struct server_process *process); /* what became of the disk; once the log is open */
 
 /* tickets.c: with a random key, before the first generation; then what each generation that is in force says. */

@@ -340,7 +340,7 @@ static struct generation *make_generation(struct server_process *process, struct
         return NULL;
     process->registry.now_ms = process->loop.now_ms;
     struct generation *generation = generation_new(&process->registry, config, process->generation, why);
-    if (!generation || server_prepare_homes(process, config, why)) /* last: homes stay, whatever becomes of the file */
+    if (!generation || (server_prepare_verifier(process, config, why) && server_prepare_homes(process, config, why))) /* last: homes stay, whatever becomes of the file */
         return generation;
     generation_discard(generation);
     return NULL;

@@ -20,6 +20,7 @@
 #include "engine/resolver_ask.h"
 #include "engine/socket.h"
 #include "engine/splice.h"
+#include "engine/verifier.h"
 #include "proto/tls_record.h"
 
 #define CONTROL_RING_ENTRIES 256u
@@ -153,6 +154,7 @@ static void end_workers(struct server_process *process)
     be_patient_with_disk(process);
     if (process->asker)
         asker_stop(process->asker); /* its questions go back before their loops end */
+    verifier_stop(process->shared.verifier);
     for (uint32_t i = 0; i < process->worker_count; i++) {
         process->end_letters[i].letter.deliver = end_worker;
         mailbox_send(&process->loop, &process->workers[i]->loop, &process->end_letters[i].letter);
@@ -465,7 +467,8 @@ static enum err prepare(struct server_process *process, struct config *config, c
         return e;
     if (!open_signals(process))
         return ERR_SYSTEM;
-    if (!server_prepare_homes(process, config, why))
+    forward_places_init(&process->shared.places, loop_random(&process->loop));
+    if (!server_prepare_verifier(process, config, why) || !server_prepare_homes(process, config, why))
         return ERR_MEMORY;
     process->generation = generation_new(&process->registry, config, NULL, why);
     if (process->generation) {
@@ -589,6 +592,8 @@ static void release(struct server_process *process, int code)
     if (process->control)
         control_close(process->control);
     free_generations(process);
+    verifier_free(process->shared.verifier);
+    forward_places_release(&process->shared.places);
     changes_end(process);
     servers_forget_state(process);
     tickets_end(process);

@@ -6,6 +6,7 @@
 #include "engine/disk.h"
 #include "engine/homes.h"
 #include "engine/process.h"
+#include "engine/verifier.h"
 #include "engine/report.h"
 
 /* Where it cannot be had the engine goes on without. */
@@ -91,4 +92,13 @@ bool server_prepare_homes(struct server_process *process, const struct config *c
     process->homes_bytes = bytes;
     atomic_store_explicit(&process->shared.homes, homes, memory_order_release);
     return true;
+}
+
+bool server_prepare_verifier(struct server_process *process, const struct config *config, char why[256])
+{
+    if (config->forward.users.length == 0 || process->shared.verifier)
+        return true;
+    struct verifier *verifier = verifier_new(why);
+    atomic_store_explicit(&process->shared.verifier, verifier, memory_order_release);
+    return verifier != NULL;
 }

@@ -62,6 +62,22 @@
     X(tcp_no_match,        counter, "TCP connections closed: no row of passthrough takes them, and no pool stands beside")  \
     X(tcp_malformed,       counter, "TCP connections closed for a malformed or too large ClientHello") \
     X(tcp_total,           counter, "TCP connections closed since they were as old as tcp.total says") \
+    X(forward_requests,    counter, "requests to the forward proxy")                                   \
+    X(forward_connects,    counter, "of these, those with CONNECT")                                    \
+    X(forward_client,      counter, "requests to the forward proxy from networks that may not use it (403)") \
+    X(forward_unknown,     counter, "requests to the forward proxy without a user, or with a wrong password (407)") \
+    X(forward_wrong,       counter, "of these, those with a user or password that is not right")       \
+    X(forward_busy,        counter, "requests to the forward proxy when too many passwords or names were being looked at (503)") \
+    X(forward_limited,     counter, "requests to the forward proxy above forward-proxy.limits.per-user (429)") \
+    X(forward_target,      counter, "requests that a forward proxy does not take: of another form, with https://, or CONNECT with content") \
+    X(forward_bad_host,    counter, "requests to the forward proxy for what is no host (400)")         \
+    X(forward_port,        counter, "CONNECT to a port that is not in forward-proxy.connect-ports (403)") \
+    X(forward_denied,      counter, "requests to the forward proxy for hosts that are denied (403)")   \
+    X(forward_not_allowed, counter, "requests to the forward proxy for hosts that are not allowed (403)") \
+    X(forward_private,     counter, "requests to the forward proxy for addresses inside, or names that stand for them (403)") \
+    X(forward_lookups,     counter, "names asked of name servers for the forward proxy")               \
+    X(forward_lookup_failures, counter, "requests to the forward proxy for names that do not resolve (502)") \
+    X(forward_lookup_timeouts, counter, "requests to the forward proxy whose name was not answered in time (504)") \
     X(body_too_large,      counter, "requests refused for their content's length (413)")               \
     X(origin_connect,      counter, "502, or a TCP connection closed: no connection to an origin could be made")                   \
     X(origin_closed,       counter, "502: the origin closed before a response")                        \

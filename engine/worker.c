@@ -12,6 +12,7 @@
 #include "engine/conn_tls.h"
 #include "engine/disk.h"
 #include "engine/exchange.h"
+#include "engine/forward.h"
 #include "engine/front.h"
 #include "engine/hot.h"
 #include "engine/listener.h"
@@ -398,6 +399,7 @@ void worker_adopt(struct worker *worker)
     if (!old)
         return;
     forget_origins(worker);
+    forward_side_adopt(worker->forward);
     view_retire(old);
     if (!worker->draining)
         timer_set(&worker->loop.wheel, &worker->ticker, worker->loop.now_ms); /* what it wants opened ahead */
@@ -464,7 +466,7 @@ static void ending(struct timer *timer, uint64_t now_ms)
     struct worker *worker = CONTAINER_OF(timer, struct worker, ticker);
     bool quiet = worker->conns.taken == 0 && worker->races.taken == 0 && worker->listener_count == 0 && access_log_quiet(worker->log);
     bool awaited = atomic_load(&worker->shared->letters) > 0; /* here or elsewhere: it takes a turn or two */
-    if (!awaited && disk_rests(worker) && (quiet || now_ms >= worker->end_ms)) {
+    if (!awaited && disk_rests(worker) && forward_side_quiet(worker->forward) && (quiet || now_ms >= worker->end_ms)) {
         publish(worker);
         worker->loop.stop = true;
     } else
@@ -491,6 +493,7 @@ void worker_end(struct worker *worker)
     worker_cut(worker);
     while ((entry = map_next(&worker->origins, &cursor)))
         back_forget(entry->value);
+    forward_side_close(worker->forward);
     if (worker->hot)
         hot_clear(worker);
     slab_each(&worker->conns, close_any, NULL); /* those that were finishing, or being opened for a shelf */
@@ -515,6 +518,7 @@ static void release_view(struct worker *worker)
         view_drop(worker->view);
     while ((entry = map_next(&worker->origins, &cursor)))
         origin_unref(entry->value);
+    forward_side_free(worker->forward);
     cursor = 0;
     while ((entry = map_next(&worker->lines, &cursor)))
         free(entry->value);

@@ -14,6 +14,7 @@
 #include "engine/base/slab.h"
 #include "engine/borrow.h"
 #include "engine/conn.h"
+#include "engine/forward_places.h"
 #include "engine/generation.h"
 #include "engine/log.h"
 #include "engine/loop.h"
@@ -37,7 +38,9 @@ struct disk;
 struct disk_side;
 struct homes;
 struct hot_table;
+struct forward_side;
 struct worker;
+struct verifier;
 struct process_shared {
     _Atomic uint64_t clients;    /* for limits.connections */
     _Atomic uint64_t handshakes; /* for limits.handshakes */
@@ -47,6 +50,8 @@ struct process_shared {
     _Atomic(struct worker **) workers; /* once all have started; NULL before */
     _Atomic(struct disk *) disk;       /* disk.h; there before homes are, if at all, and until the end */
     _Atomic(struct homes *) homes;     /* homes.h; there before any route with a cache is, and until the end. NULL: no such route was ever there */
+    _Atomic(struct verifier *) verifier; /* verifier.h; there before a generation with users is. NULL: none ever was */
+    struct forward_places places; /* of the forward proxy's users */
 } __attribute__((aligned(CACHE_LINE)));
 
 /* A place under a cap that holds for the process, exactly and at every moment; cap 0: none. The caller gives it back with place_return. */
@@ -89,6 +94,7 @@ struct worker {
     struct exchange *running;  /* what is left of those that are being run */
     struct wakes wakes;
     struct disk_side *disk;     /* NULL: the cache has no disk */
+    struct forward_side *forward; /* NULL until the first request to a forward proxy */
     struct hot_table *hot;     /* NULL until the first request of a route with a cache */
     struct listener *listeners; /* list */
     uint32_t listener_count;    /* with those that are leaving */

@@ -59,7 +59,7 @@ Test(config, listener_has_its_defaults)
     cr_assert(slice_equal(listener->name, SLICE("127.0.0.1:8080")));
     cr_assert_eq(listener->backlog, 4096);
     cr_assert_eq(listener->unix_mode, 0660);
-    cr_assert_not(listener->admin);
+    cr_assert_eq(listener->serve, SERVE_PROXY);
     cr_assert_not(listener->redirect_to_https);
     cr_assert_eq(listener->tls.certificate_count, 0);
     cr_assert_eq(listener->tls.client.mode, TLS_CLIENT_ANY);
