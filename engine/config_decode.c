@@ -184,7 +184,7 @@ static const struct row *refuse_key(struct decoder *decoder, const struct sectio
                                     const struct node *key)
 {
     struct nearest nearest = nearest_to(key->text);
-    char list[200] = "";
+    char list[236] = ""; /* a help has 256 */
     size_t length = 0;
     for (uint32_t i = 0; i < section->row_count; i++) {
         if (section->rows[i].type == TYPE_LATER)

@@ -72,7 +72,7 @@ static bool refuses_form(struct exchange *x)
     }
     if (request->form != TARGET_ABSOLUTE)
         refuse_target(x, 400, "This is a forward proxy: the request line must name the site, as in GET http://example.com/ HTTP/1.1");
-    else if (request->target.length > 5 && slice_equal_nocase(slice_of(request->target.at, 5), SLICE("https")))
+    else if (request->target.length > 5 && slice_equal_nocase(slice_of(request->target.at, 6), SLICE("https:")))
         refuse_target(x, 501, "https:// is asked for with CONNECT, so that nobody on the way can read it");
     else
         return false;

@@ -13,6 +13,7 @@
     X(FAULT_NONE,                  "none",                  200, "no fault")                                   \
     X(FAULT_METHOD,                "bad_method",            400, "the method is not a token")                  \
     X(FAULT_TARGET,                "bad_target",            400, "the request target is malformed")            \
+    X(FAULT_SCHEME,                "unsupported_scheme",    400, "only http:// is asked for here, and https:// by CONNECT") \
     X(FAULT_TARGET_LONG,           "target_too_long",       414, "the request target is too long")             \
     X(FAULT_VERSION,               "bad_version",           400, "the HTTP version is malformed")              \
     X(FAULT_VERSION_UNSUPPORTED,   "version_unsupported",   505, "this HTTP version is not spoken here")       \

@@ -381,6 +381,16 @@ static enum codec_fault absolute_target(struct request *request, struct slice re
     return path.length && !uri_query_is_canonical(request->query) ? FAULT_TARGET : FAULT_NONE;
 }
 
+/* Of another scheme (RFC 3986 3.1), with the slashes that an authority needs. */
+static bool names_scheme(struct slice target)
+{
+    size_t length = 0;
+    while (length < target.length && ((target.at[length] | 0x20) >= 'a' && (target.at[length] | 0x20) <= 'z'))
+        length++;
+    bool http = length >= 4 && length <= 5 && slice_equal_nocase(slice_of(target.at, length), slice_of("https", length));
+    return length > 0 && !http && target.length - length >= 3 && memcmp(target.at + length, "://", 3) == 0;
+}
+
 static enum codec_fault read_target(struct request *request, struct arena *arena)
 {
     struct slice target = request->target;
@@ -405,7 +415,7 @@ static enum codec_fault read_target(struct request *request, struct arena *arena
         return absolute_target(request, slice_of(target.at + 7, target.length - 7), arena);
     if (target.length > 8 && slice_equal_nocase(slice_of(target.at, 8), SLICE("https://")))
         return absolute_target(request, slice_of(target.at + 8, target.length - 8), arena);
-    return FAULT_TARGET;
+    return names_scheme(target) ? FAULT_SCHEME : FAULT_TARGET;
 }
 
 /* The same host and port, a default port left out or not. */
