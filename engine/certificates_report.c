@@ -7,6 +7,7 @@
 #include "engine/certificates_files.h"
 #include "engine/config_problem.h"
 #include "engine/generation.h"
+#include "engine/passwords.h"
 
 /* Looking at files ----------------------------------------------------------------------------------------------- */
 
@@ -127,6 +128,15 @@ static void look_at_secret(struct look *look, struct slice path)
     file_release(&file);
 }
 
+static void look_at_users(struct look *look, struct slice path)
+{
+    char why[256];
+    struct passwords *users = passwords_read(path, NULL, why);
+    if (!users)
+        complain(look, why);
+    passwords_unref(users);
+}
+
 void config_check_files(const struct config *config, int64_t now, struct config_problems *problems)
 {
     struct look look = { .reporter.problems = problems, .now = now };
@@ -150,6 +160,8 @@ void config_check_files(const struct config *config, int64_t now, struct config_
         if (config->pools[p].sticky.secret.length)
             look_at_secret(&look, config->pools[p].sticky.secret);
     }
+    if (config->forward.users.length)
+        look_at_users(&look, config->forward.users);
     if (config->tls.ticket_keys.length)
         look_at_ticket_keys(&look, config->tls.ticket_keys);
     tls_library_end();

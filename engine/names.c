@@ -14,6 +14,7 @@ struct known_name {
     struct name_wait *waits;
     enum name_state state;
     uint64_t expires_ms;
+    uint64_t busy_turn; /* of the loop, for which NAME_BUSY holds */
     uint64_t ttl_min_ms, ttl_max_ms;
     struct name_address *addresses; /* own memory */
     uint32_t count;
@@ -87,25 +88,25 @@ static uint64_t life_of(const struct known_name *name, uint32_t ttl_s)
     return u64_min(u64_max((uint64_t)ttl_s * 1000, name->ttl_min_ms), name->ttl_max_ms);
 }
 
-static void take_answer(struct known_name *name, const struct question *question, uint64_t now_ms)
+static void take_answer(struct known_name *name, const struct question *question, uint64_t now_ms, uint64_t turn)
 {
     static const struct {
         enum name_state state;
         uint32_t ms;
     } verdicts[] = { [ASKED_FOUND] = { NAME_FOUND, 0 }, [ASKED_NONE] = { NAME_NONE, NAMES_NONE_MS },
-                     [ASKED_FAILED] = { NAME_FAILED, NAMES_FAILED_MS }, [ASKED_BUSY] = { NAME_BUSY, NAMES_FAILED_MS } };
+                     [ASKED_FAILED] = { NAME_FAILED, NAMES_FAILED_MS }, [ASKED_BUSY] = { NAME_BUSY, 0 } };
     size_t bytes = question->address_count * sizeof *name->addresses;
     free(name->addresses);
     name->addresses = NULL;
     name->count = 0;
     name->state = verdicts[question->verdict].state;
+    name->busy_turn = turn;
     name->expires_ms = now_ms + (name->state == NAME_FOUND ? life_of(name, question->ttl_s) : verdicts[question->verdict].ms);
     if (name->state != NAME_FOUND)
         return;
     name->addresses = FAULT("names") ? NULL : malloc(bytes);
     if (!name->addresses) {
         name->state = NAME_BUSY;
-        name->expires_ms = now_ms + NAMES_FAILED_MS;
         return;
     }
     memcpy(name->addresses, question->addresses, bytes);
@@ -132,7 +133,7 @@ static void came_back(struct letter *letter, struct loop *here)
     worker->forward->names->asked--;
     name->asked = NULL;
     link_name(worker->forward->names, name);
-    take_answer(name, &asked->question, worker->loop.now_ms);
+    take_answer(name, &asked->question, worker->loop.now_ms, worker->loop.turns);
     free(asked);
     tell(name);
 }
@@ -213,8 +214,9 @@ enum name_state names_find(struct names *names, struct slice text, const struct 
         name = name_new(names, text);
     if (!name)
         return NAME_BUSY;
-    bool old = !name->asked && names->worker->loop.now_ms >= name->expires_ms;
-    if (old && !ask(names, name, dns, patience_ms))
+    const struct loop *loop = &names->worker->loop;
+    bool old = name->state == NAME_BUSY ? loop->turns != name->busy_turn : loop->now_ms >= name->expires_ms;
+    if (!name->asked && old && !ask(names, name, dns, patience_ms))
         return NAME_BUSY;
     if (name->asked) {
         wait_for(name, wait);

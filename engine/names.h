@@ -2,8 +2,8 @@
  * names: what hosts that clients of the forward proxy name stand for, as one worker knows it.
  *
  * The first who wants a name has it asked for by letter on the control thread (resolver_ask.h); others who want it meanwhile wait for the same answer. An
- * answer is used for its TTL within dns.ttl-min and dns.ttl-max, that there is no such name for NAMES_NONE_MS, and a failure for NAMES_FAILED_MS,
- * which is as long as those who waited need to see it. NAMES_KEPT are remembered, those that were used last; NAMES_ASKED are asked for at once.
+ * answer is used for its TTL within dns.ttl-min and dns.ttl-max, that there is no such name for NAMES_NONE_MS, that name servers say nothing for
+ * NAMES_FAILED_MS, and that memory or a place was missing for the turn, in which those who waited see it. NAMES_KEPT are remembered, those that were used last; NAMES_ASKED are asked for at once.
  *
  * Whether an address may be connected to is none of its business: who asks judges each anew.
  */

@@ -36,6 +36,7 @@ static enum asked verdict_of(int status)
     case ARES_ENOTFOUND:
     case ARES_ENODATA:
     case ARES_EBADNAME: return ASKED_NONE;
+    case ARES_ENOMEM: return ASKED_BUSY;
     default: return ASKED_FAILED;
     }
 }
@@ -76,9 +77,10 @@ static void ask(struct asker *asker, struct question *question)
 {
     static const int families[] = { [DNS_ANY] = AF_UNSPEC, [DNS_IPV4] = AF_INET, [DNS_IPV6] = AF_INET6 };
     struct ares_addrinfo_hints hints = { .ai_family = families[asker->family], .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT };
-    if (asker->channel.loop->now_ms >= question->due_ms || !dns_channel_open(&asker->channel)) {
+    bool late = asker->channel.loop->now_ms >= question->due_ms;
+    if (late || !dns_channel_open(&asker->channel)) {
         asker->count--;
-        answer(question, ASKED_FAILED);
+        answer(question, late ? ASKED_FAILED : ASKED_BUSY);
         return;
     }
     asker->asking++;

@@ -17,8 +17,8 @@
 enum asked {
     ASKED_FOUND,
     ASKED_NONE,   /* there is no such name, or it has no address */
-    ASKED_FAILED, /* no name server has answered, or none could be asked */
-    ASKED_BUSY
+    ASKED_FAILED, /* no name server has answered */
+    ASKED_BUSY    /* no place or no memory */
 };
 
 struct question {

@@ -306,7 +306,7 @@ static void view_server(struct server_process *process, uint32_t p, uint32_t s, 
 static void view_routes(struct server_process *process, struct stats_view *view)
 {
     const struct config *config = server_config(process);
-    for (uint32_t i = 0; i < config->route_count; i++) {
+    for (uint32_t i = 0; i <= config->route_count; i++) { /* the last is the forward proxy's */
         const struct route_record *record = process->generation->route_records[i];
         if (!record)
             continue;
@@ -362,7 +362,7 @@ enum err server_stats(struct server_process *process, struct stats_view *view)
     size_t bytes = process->worker_count * sizeof *view->workers;
     view->workers = FAULT("stats") ? NULL : aligned_alloc(CACHE_LINE, bytes);
     view->servers = lines_of_memory(servers * sizeof *view->servers);
-    view->routes = lines_of_memory(config->route_count * sizeof *view->routes);
+    view->routes = lines_of_memory((config->route_count + 1u) * sizeof *view->routes);
     if (!view->workers || !view->servers || !view->routes) {
         server_stats_release(view);
         return ERR_MEMORY;
