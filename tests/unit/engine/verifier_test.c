@@ -15,7 +15,7 @@
 struct asker {
     struct verifier_wait wait;
     enum verified verdict;
-    unsigned answers, order;
+    unsigned answers;
 };
 
 struct stand {
@@ -25,7 +25,6 @@ struct stand {
     struct verifier_side *side;
 };
 static struct stand stand;
-static unsigned answered;
 static const uint8_t here[16] = { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1 };
 
 static void on_answer(struct verifier_wait *wait, enum verified verdict)
@@ -33,7 +32,6 @@ static void on_answer(struct verifier_wait *wait, enum verified verdict)
     struct asker *asker = CONTAINER_OF(wait, struct asker, wait);
     asker->verdict = verdict;
     asker->answers++;
-    asker->order = ++answered;
 }
 
 static struct passwords *users(const char *text)
@@ -51,7 +49,6 @@ static struct passwords *users(const char *text)
 static void set_up(void)
 {
     char why[256];
-    answered = 0;
     stand.verifier = verifier_new(why);
     cr_assert_not_null(stand.verifier, "%s", why);
     cr_assert_eq(loop_init(&stand.loop, 0, 256, why), ERR_OK, "%s", why);
