@@ -143,14 +143,14 @@ static enum verified verify(struct exchange *x)
     enum verified verdict =
         side ? verifier_ask(side, x->view->generation->users, user, password, address, &forward->verifier) : VERIFIED_BUSY;
     explicit_bzero(room, sizeof room);
-    if (verdict == VERIFIED_NO)
-        COUNT(x->worker, forward_wrong);
     return verdict;
 }
 
 static enum step_verdict challenge(struct exchange *x)
 {
     COUNT(x->worker, forward_unknown);
+    if (fields_have(&x->request.fields, FIELD_PROXY_AUTHORIZATION))
+        COUNT(x->worker, forward_wrong);
     x->forward->user_length = 0; /* whoever said so has not shown it */
     return forward_refuse(x, 407, "forward_unknown", "This proxy asks for a user name and a password\n");
 }
@@ -200,6 +200,10 @@ static void hide_client(struct exchange *x)
     x->pool = &x->view->forward;
     if (x->view->config->forward.forwarded)
         return;
+    struct fields *fields = &x->request.fields;
+    for (unsigned i = 0; fields_have(fields, FIELD_VIA) && i < fields->count; i++)
+        if (fields->list[i].id == FIELD_VIA)
+            fields->list[i].flags |= FIELD_HOP_BY_HOP; /* of proxies inside (RFC 9110 7.6.3) */
     x->forwarding.via = SLICE_NONE;
     x->forwarding.forwarded_x = x->forwarding.forwarded_rfc7239 = x->forwarding.client_trusted = false;
     x->forwarding.client_verify = SLICE_NONE;

@@ -55,7 +55,8 @@ class DnsServer:
 
     def set(self, name, *addresses, ttl=1):
         with self.lock:
-            self.records[name] = [(A if "." in a else AAAA, ttl, ipaddress.ip_address(a).packed) for a in addresses]
+            found = [ipaddress.ip_address(a) for a in addresses]
+            self.records[name] = [(A if a.version == 4 else AAAA, ttl, a.packed) for a in found]
 
     def service(self, name, *targets, ttl=1):
         """targets: (priority, weight, port, host)"""

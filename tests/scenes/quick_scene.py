@@ -16,6 +16,7 @@ import time
 import unittest
 
 from props import PLAIN, Command, run
+from outbound_torture_scene import HASH
 from stage import ROOT, WEIR, Client, Scene, answers, free_port, named, ok, wait_for
 from tls_certificates import certificates
 
@@ -166,6 +167,8 @@ class Pages(Scene):
             for name, made in (("other", certificates().other), (r"[\w-]+", certificates().site)):  # its files are nobody's
                 block = re.sub(rf"/etc/weir/{name}\.key", made.key, re.sub(rf"/etc/weir/{name}\.(crt|pem)", made.chain, block))
             with tempfile.NamedTemporaryFile("w") as users:
+                users.write(HASH)
+                users.flush()
                 code, _, errors = self.check(block.replace("/etc/weir/users", users.name))
             self.assertEqual(code, 0, errors.decode())
 
