@@ -207,7 +207,19 @@ static void hide_client(struct exchange *x)
     x->forwarding.via = SLICE_NONE;
     x->forwarding.forwarded_x = x->forwarding.forwarded_rfc7239 = x->forwarding.client_trusted = false;
     x->forwarding.client_verify = SLICE_NONE;
-    x->forwarding.early_data = false;
+}
+
+/* NTLM and Negotiate speak for a whole connection: whoever had it next would be that user to the site. Of unknown schemes the same is feared. */
+static bool speaks_for_connection(const struct request *request)
+{
+    static const char *const others[] = { "Basic ", "Bearer ", "Digest " };
+    const struct field *field = fields_find(&request->fields, FIELD_AUTHORIZATION);
+    for (size_t i = 0; field && i < ARRAY_LENGTH(others); i++) {
+        struct slice value = field_value(field), scheme = slice_of_text(others[i]);
+        if (value.length >= scheme.length && slice_equal_nocase(slice_of(value.at, scheme.length), scheme))
+            return false;
+    }
+    return field != NULL;
 }
 
 /* False: x->step says what happens instead. */
@@ -227,6 +239,7 @@ static bool begin(struct exchange *x)
         return false;
     }
     x->forwarding.hsts = SLICE_NONE;
+    x->fresh_only = x->forward->alone = speaks_for_connection(&x->request);
     hide_client(x);
     if (refuses_form(x))
         return false;

@@ -215,6 +215,8 @@ void exchange_release_origin(struct exchange *x, bool keep)
     struct conn *origin = x->origin;
     exchange_drop_splices(x);
     x->origin = NULL;
+    if (unlikely(x->forward != NULL) && x->forward->alone)
+        keep = false;
     if (keep && origin->state == CONN_OPEN && queue_empty(&origin->in) && !origin->ended && !origin->held && !conn_unsent(origin))
         back_keep(origin);
     else

@@ -37,6 +37,7 @@ struct forward {
     bool asked;    /* the verifier was */
     bool resolving; /* patience counts */
     bool late;     /* it has ended */
+    bool alone;    /* the connection to the site is nobody else's, before and after */
     uint16_t port;
     struct forward_host host;
     uint32_t user_length;

@@ -13,7 +13,7 @@
 #include "engine/expansion.h"
 
 #define NAMES_KEPT 8192u
-#define NAMES_ASKED 2048u
+#define NAMES_ASKED 4096u
 #define NAMES_NONE_MS 5000u
 #define NAMES_FAILED_MS 1000u
 

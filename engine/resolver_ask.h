@@ -11,7 +11,7 @@
 #include "engine/expansion.h"
 #include "engine/loop.h"
 
-#define ASKED_AT_ONCE 256u
+#define ASKED_AT_ONCE 4096u /* by c-ares in memory; a name that nobody answers stands there for some seconds */
 #define ASKED_MAX 16384u
 
 enum asked {

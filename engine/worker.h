@@ -51,7 +51,7 @@ struct process_shared {
     _Atomic(struct disk *) disk;       /* disk.h; there before homes are, if at all, and until the end */
     _Atomic(struct homes *) homes;     /* homes.h; there before any route with a cache is, and until the end. NULL: no such route was ever there */
     _Atomic(struct verifier *) verifier; /* verifier.h; there before a generation with users is. NULL: none ever was */
-    struct forward_places places; /* of the forward proxy's users */
+    struct forward_places places __attribute__((aligned(CACHE_LINE))); /* of the forward proxy's users */
 } __attribute__((aligned(CACHE_LINE)));
 
 /* A place under a cap that holds for the process, exactly and at every moment; cap 0: none. The caller gives it back with place_return. */

@@ -22,9 +22,16 @@ log: { access: "{folder}/access.log", level: info }
 """
 
 
+class Deaf(DnsServer):
+    """Says nothing of some names."""
+
+    def answer(self, data, most):
+        return None if b"dead" in data else super().answer(data, most)
+
+
 class Outbound(Scene):
     def proxy(self, more="", top=""):
-        self.dns = DnsServer()
+        self.dns = Deaf()
         self.addCleanup(self.dns.stop)
         return self.weir(CONFIG % (more, f'"{self.dns.address}"') + top)
 
@@ -202,6 +209,19 @@ class Names(Outbound):
         self.dns.set("loop.test", *[f"127.0.{i // 250 + 1}.{i % 250 + 1}" for i in range(1000)])
         self.assertIn(self.ask(weir, f"http://loop.test:{origin.port}/").status, (502,))
 
+    def test_names_that_nobody_answers_hold_up_no_other(self):
+        weir, origin = self.proxy("limits: { per-user: 500 }"), self.origin()
+        self.dns.set("well.test", "127.0.0.1")
+        clients = [self.connect(weir, f"dead{i}.test:443") for i in range(700)]
+        wait_for("the look-ups", lambda: weir.counter("forward_connects") == 700)
+        self.assertEqual(weir.counter("forward_limited"), 200)
+        with Client(weir.port, source="127.0.0.2") as client:
+            client.send(f"GET http://well.test:{origin.port}/ HTTP/1.1\r\nHost: well.test:{origin.port}\r\n\r\n".encode())
+            self.assertEqual(client.response().status, 200)
+        self.assertEqual(weir.counter("forward_lookup_timeouts"), 0)  # they still wait
+        for client in clients:
+            client.close()
+
     def test_a_reload_loses_no_question(self):
         weir, origin = self.proxy(), self.origin()
         self.dns.set("late.test", "127.0.0.1")
@@ -274,6 +294,23 @@ class Requests(Outbound):
         self.assertEqual(weir.command("reload")[0], 0)
         self.assertEqual(self.ask(weir, f"http://kept.test:{origin.port}/").status, 200)
         self.assertEqual(len(origin.connections), 2)  # the rules may be others
+
+    def test_who_signs_on_for_a_connection_shares_it_with_nobody(self):
+        weir, origin = self.proxy(top="workers: 1\n"), self.origin()
+        for scheme in ("Basic YTpi", "Basic YTpi", "Negotiate YTpi", "NTLM YTpi", "Basic YTpi"):
+            self.assertEqual(self.ask(weir, f"http://127.0.0.1:{origin.port}/", f"Authorization: {scheme}").status, 200)
+        self.assertEqual(len(origin.connections), 3)
+
+    def test_a_websocket_passes(self):
+        weir = self.proxy()
+        origin = self.origin(lambda exchange: exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                                                            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nhello"))
+        with Client(weir.port) as client:
+            host = f"127.0.0.1:{origin.port}"
+            client.send(f"GET http://{host}/chat HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                        f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+            self.assertEqual(client.head()[0], 101)
+            self.assertEqual(client.exactly(5), b"hello")
 
     def test_an_origin_that_is_not_there(self):
         weir = self.proxy()
