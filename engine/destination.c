@@ -139,6 +139,10 @@ void destination_unref(struct destination *destination)
     MUST(destination->references > 0);
     if (--destination->references > 0)
         return;
+    if (!all->worker->view->forward.config) { /* there is no forward proxy any more, and its record may go */
+        destination_free(destination);
+        return;
+    }
     link_unused(destination);
     if (all->unused <= DESTINATIONS_KEPT)
         return;
@@ -180,6 +184,8 @@ void destinations_adopt(struct destinations *all)
     uint32_t cursor = 0;
     if (!generation->derived)
         destinations_close(all);
+    if (!generation->forward_servers)
+        return; /* what is in use is closed when it is done with */
     while ((entry = map_next(&all->map, &cursor)))
         ((struct destination *)entry->value)->origin->seen = generation->number;
 }

@@ -71,6 +71,10 @@ class Outbound(Scene):
             client.send_request(target, method=method, headers=(f"Host: {host}",) + headers, body=body)
             return client.response(method)
 
+    def text(self, weir):
+        with open(weir.path) as file:
+            return file.read()
+
     def rest(self, client):
         try:
             while client.fill():
@@ -144,6 +148,35 @@ class Tunnels(Outbound):
             self.assertEqual(client.exactly(5), b"still")
         weir.process.terminate()
         self.assertTrue(client.closed())
+
+    def test_a_reload_takes_the_forward_proxy_out_and_puts_it_back(self):
+        weir, port, origin = self.proxy(), self.echo(), self.origin()
+        config = self.text(weir)
+        client = self.connect(weir, f"127.0.0.1:{port}")
+        client.until(b"\r\n\r\n")
+        kept = Client(weir.port)
+        self.addCleanup(kept.close)
+        target = f"http://127.0.0.1:{origin.port}/"
+        request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{origin.port}\r\n\r\n".encode()
+        kept.send(request)
+        self.assertEqual(kept.response().status, 200)
+        for _ in range(2):
+            with open(weir.path, "w") as file:
+                file.write(f"workers: 2\npin: false\nlisteners: [ {{ address: 127.0.0.1:{weir.admin} }} ]\nroutes: [ {{ respond: {{ body: mine }} }} ]\n"
+                           f"control: {{ socket: {weir.socket} }}\nlog: {{ level: info }}\n")
+            code, out, err = weir.command("reload")
+            self.assertEqual(code, 0, out + err)
+            kept.send(request)
+            self.assertEqual(kept.response().status, 404)
+            client.send(b"still")
+            self.assertEqual(client.exactly(5), b"still")
+            with open(weir.path, "w") as file:
+                file.write(config)
+            self.assertEqual(weir.command("reload")[0], 0)
+            self.assertEqual(self.ask(weir, target).status, 200)
+            self.assertEqual(self.connect(weir, f"127.0.0.1:{port}").head()[0], 200)
+            kept.send(request)
+            self.assertEqual(kept.response().status, 200)
 
     def test_a_hundred_clients_that_leave_while_names_are_looked_up(self):
         weir = self.proxy("timeouts: { lookup: 30s }")
