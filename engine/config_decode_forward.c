@@ -11,7 +11,8 @@
 #define KEPT_MS 30000u
 
 static const char *const usual_clients[] = {
-    "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10", "unix:",
+    "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
+    "::1/128",     "fc00::/7",   "fe80::/10",     "unix:",
 };
 
 static void set_usual_clients(struct decoder *decoder, struct config_forward *forward)
@@ -23,7 +24,8 @@ static void set_usual_clients(struct decoder *decoder, struct config_forward *fo
 }
 
 /* What is empty was complained of. */
-static const struct forward_entry *entries_of(struct decoder *decoder, const struct slice *texts, uint32_t count, uint32_t *taken)
+static const struct forward_entry *entries_of(struct decoder *decoder, const struct slice *texts, uint32_t count,
+                                              uint32_t *taken)
 {
     struct forward_entry *entries = count ? decode_take(decoder, count, sizeof *entries) : NULL;
     for (uint32_t i = 0; entries && i < count; i++)
@@ -32,7 +34,8 @@ static const struct forward_entry *entries_of(struct decoder *decoder, const str
     return entries;
 }
 
-static const struct forward_ports *ports_of(struct decoder *decoder, const struct slice *texts, uint32_t count, uint32_t *taken)
+static const struct forward_ports *ports_of(struct decoder *decoder, const struct slice *texts, uint32_t count,
+                                            uint32_t *taken)
 {
     struct forward_ports *ports = count ? decode_take(decoder, count, sizeof *ports) : NULL;
     for (uint32_t i = 0; ports && i < count; i++)
@@ -47,7 +50,8 @@ static void make_policy(struct decoder *decoder, struct config_forward *forward)
     *policy = (struct forward_policy){ .open = forward->open, .open_count = forward->open_count };
     policy->deny = entries_of(decoder, forward->deny, forward->deny_count, &policy->deny_count);
     policy->allow = entries_of(decoder, forward->allow, forward->allow_count, &policy->allow_count);
-    policy->connect_ports = ports_of(decoder, forward->connect_ports, forward->connect_port_count, &policy->connect_port_count);
+    policy->connect_ports =
+        ports_of(decoder, forward->connect_ports, forward->connect_port_count, &policy->connect_port_count);
 }
 
 /* A route and a pool that no file names: what exchanges go by on their way. */
@@ -68,7 +72,9 @@ static void check_unix(struct decoder *decoder, const struct node *node, const s
 {
     for (uint32_t i = 0; i < forward->open_count; i++)
         if (value_network_is_unix(&forward->open[i]))
-            problem_help(problem_error(decoder->reporter, key_place(node, "private"), "'unix:' is no address that could be reached"), "leave it out");
+            problem_help(problem_error(decoder->reporter, key_place(node, "private"),
+                                       "'unix:' is no address that could be reached"),
+                         "leave it out");
 }
 
 void finish_forward(struct decoder *decoder, const struct node *node, void *target, uint64_t given)
@@ -88,7 +94,8 @@ static bool is_loopback(const struct address *address)
 {
     if (address->socket.any.sa_family == AF_INET)
         return (ntohl(address->socket.v4.sin_addr.s_addr) >> 24) == 127;
-    return address->socket.any.sa_family == AF_UNIX || (address->socket.any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address->socket.v6.sin6_addr));
+    return address->socket.any.sa_family == AF_UNIX ||
+           (address->socket.any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address->socket.v6.sin6_addr));
 }
 
 /* More than any organisation has. */
@@ -97,7 +104,8 @@ static bool is_the_world(const struct network *network)
     static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
     if (network->bits >= 96 && memcmp(network->address, mapped, sizeof mapped) == 0)
         return network->bits < 96 + 8;
-    return network->bits < 16 && (network->address[0] & 0xfe) != 0xfc && !(network->address[0] == 0xfe && network->bits >= 10);
+    return network->bits < 16 && (network->address[0] & 0xfe) != 0xfc &&
+           !(network->address[0] == 0xfe && network->bits >= 10);
 }
 
 static void check_open(struct decoder *decoder, uint32_t index)
@@ -111,7 +119,9 @@ static void check_open(struct decoder *decoder, uint32_t index)
             continue;
         char text[VALUE_TEXT_BYTES];
         value_write_network(&forward->clients[i], text);
-        struct config_problem *problem = problem_error(decoder->reporter, key_place(section, "clients"), "an open proxy: anybody in %s may use it without a password", text);
+        struct config_problem *problem =
+            problem_error(decoder->reporter, key_place(section, "clients"),
+                          "an open proxy: anybody in %s may use it without a password", text);
         problem_note(problem, item_place(node_find(decoder->root, "listeners"), index, NULL), "it listens here");
         problem_help(problem, "add 'users', or name your own networks in 'clients'");
         return;
@@ -121,13 +131,16 @@ static void check_open(struct decoder *decoder, uint32_t index)
 void check_forward(struct decoder *decoder)
 {
     const struct config *config = decoder->config;
-    const struct node *nodes = node_find(decoder->root, "listeners"), *section = node_find(decoder->root, "forward-proxy");
+    const struct node *nodes = node_find(decoder->root, "listeners"),
+                      *section = node_find(decoder->root, "forward-proxy");
     bool served = false;
     for (uint32_t i = 0; i < config->listener_count; i++) {
         if (config->listeners[i].serve != SERVE_FORWARD)
             continue;
         if (!section) {
-            problem_help(problem_error(decoder->reporter, item_place(nodes, i, "serve"), "there is no section 'forward-proxy'"), "add it: forward-proxy: {}");
+            problem_help(
+                problem_error(decoder->reporter, item_place(nodes, i, "serve"), "there is no section 'forward-proxy'"),
+                "add it: forward-proxy: {}");
             return;
         }
         if (!served && config->forward.on)
@@ -135,6 +148,7 @@ void check_forward(struct decoder *decoder)
         served = true;
     }
     if (section && !served)
-        problem_help(problem_error(decoder->reporter, key_place(decoder->root, "forward-proxy"), "no listener serves the forward proxy"),
+        problem_help(problem_error(decoder->reporter, key_place(decoder->root, "forward-proxy"),
+                                   "no listener serves the forward proxy"),
                      "add one: { address: 127.0.0.1:3128, serve: forward-proxy }");
 }

@@ -63,15 +63,19 @@ static struct origin *origin_new(struct destination *destination, struct worker 
     origin->key = slice_of(key, destination->length);
     origin->worker = worker;
     origin->record = record;
-    origin->server = (struct server){ .name = origin->key, .health = &destination->health, .references = 1,
-                                      .counters = &record->counters[worker->loop.number], .owner = origin };
+    origin->server = (struct server){ .name = origin->key,
+                                      .health = &destination->health,
+                                      .references = 1,
+                                      .counters = &record->counters[worker->loop.number],
+                                      .owner = origin };
     return origin;
 }
 
 static struct destination *destination_new(struct destinations *all, struct slice key, const struct view *view)
 {
     size_t bytes = (sizeof(struct destination) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
-    struct destination *destination = key.length > DESTINATION_KEY_BYTES || FAULT("destination") ? NULL : aligned_alloc(CACHE_LINE, bytes);
+    struct destination *destination =
+        key.length > DESTINATION_KEY_BYTES || FAULT("destination") ? NULL : aligned_alloc(CACHE_LINE, bytes);
     if (!destination)
         return NULL;
     memset(destination, 0, bytes);
@@ -79,7 +83,8 @@ static struct destination *destination_new(struct destinations *all, struct slic
     destination->length = (uint32_t)key.length;
     memcpy(destination->key, key.at, key.length);
     destination->origin = origin_new(destination, all->worker, view->generation->forward_servers);
-    if (!destination->origin || map_add(&all->map, slice_of(destination->key, destination->length), destination) != ERR_OK) {
+    if (!destination->origin ||
+        map_add(&all->map, slice_of(destination->key, destination->length), destination) != ERR_OK) {
         if (destination->origin)
             origin_unref(destination->origin);
         free(destination);
@@ -96,7 +101,8 @@ static bool same_peer(const struct peer_address *a, const void *socket, uint32_t
 
 static bool has_addresses(const struct origin *origin, const struct peer_address *list, uint32_t count)
 {
-    bool same = origin->more_count + 1 == count && same_peer(&list[0], &origin->address.socket, origin->address.socket_bytes);
+    bool same =
+        origin->more_count + 1 == count && same_peer(&list[0], &origin->address.socket, origin->address.socket_bytes);
     for (uint32_t i = 1; same && i < count; i++)
         same = same_peer(&list[i], &origin->more[i - 1].socket, origin->more[i - 1].socket_bytes);
     return same;
@@ -116,7 +122,8 @@ static void set_addresses(struct destination *destination, const struct peer_add
     back_forget(origin);
 }
 
-struct destination *destination_for(struct destinations *all, struct slice key, const struct peer_address *addresses, uint32_t count, const struct view *view)
+struct destination *destination_for(struct destinations *all, struct slice key, const struct peer_address *addresses,
+                                    uint32_t count, const struct view *view)
 {
     struct destination *destination = map_find(&all->map, key);
     MUST(count >= 1 && count <= SERVER_ADDRESSES_MAX);

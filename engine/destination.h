@@ -27,7 +27,8 @@ void destinations_close(struct destinations *destinations); /* all kept connecti
 void destinations_free(struct destinations *destinations);  /* the loop has ended; NULL: nothing */
 
 /* A reference. addresses: 1..SERVER_ADDRESSES_MAX, in the order to try them. NULL: no memory. */
-struct destination *must_use destination_for(struct destinations *destinations, struct slice key, const struct peer_address *addresses, uint32_t count,
+struct destination *must_use destination_for(struct destinations *destinations, struct slice key,
+                                             const struct peer_address *addresses, uint32_t count,
                                              const struct view *view);
 void destination_unref(struct destination *destination);
 

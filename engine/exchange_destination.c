@@ -50,7 +50,8 @@ static void judge(struct exchange *x, const struct name_address *from, struct ca
     struct forward *forward = x->forward;
     uint8_t address[16] = { [10] = 0xff, [11] = 0xff };
     memcpy(from->family == 4 ? address + 12 : address, from->bytes, from->family == 4 ? 4 : 16);
-    enum forward_verdict verdict = forward_admits(&x->view->config->forward.policy, x->request.host, address, forward->port);
+    enum forward_verdict verdict =
+        forward_admits(&x->view->config->forward.policy, x->request.host, address, forward->port);
     if (verdict == FORWARD_ALLOWED)
         add_peer(to, address, is_mapped(address), forward->port);
     else
@@ -92,7 +93,8 @@ static struct slice key_of(const struct forward *forward, char room[DESTINATION_
         address_text_write(forward->host.address, !v4, text);
         length = snprintf(room, DESTINATION_KEY_BYTES, v4 ? "%s:%u" : "[%s]:%u", text, forward->port);
     } else {
-        length = snprintf(room, DESTINATION_KEY_BYTES, "%.*s:%u", (int)forward->host.length, forward->host.name, forward->port);
+        length = snprintf(room, DESTINATION_KEY_BYTES, "%.*s:%u", (int)forward->host.length, forward->host.name,
+                          forward->port);
     }
     return slice_of(room, (size_t)length);
 }
@@ -138,15 +140,17 @@ static enum step_verdict not_found(struct exchange *x, enum name_state state)
     int length = (int)forward->host.length;
     if (state == NAME_WAIT) {
         COUNT(x->worker, forward_lookup_timeouts);
-        return forward_refuse(x, 504, "forward_lookup_timeouts", "The look-up of %.*s took too long\n", length, forward->host.name);
+        return forward_refuse(x, 504, "forward_lookup_timeouts", "The look-up of %.*s took too long\n", length,
+                              forward->host.name);
     }
     if (state == NAME_BUSY) {
         COUNT(x->worker, forward_busy);
         return forward_refuse(x, 503, "forward_busy", "Too many names are being looked up\n");
     }
     COUNT(x->worker, forward_lookup_failures);
-    return forward_refuse(x, 502, "forward_lookup_failures", state == NAME_NONE ? "There is no host %.*s\n" : "The name %.*s could not be looked up\n", length,
-                          forward->host.name);
+    return forward_refuse(x, 502, "forward_lookup_failures",
+                          state == NAME_NONE ? "There is no host %.*s\n" : "The name %.*s could not be looked up\n",
+                          length, forward->host.name);
 }
 
 static enum step_verdict look_up(struct exchange *x)
@@ -161,8 +165,8 @@ static enum step_verdict look_up(struct exchange *x)
     if (name_waits(&forward->name))
         return STEP_WAIT;
     forward->name.told = told;
-    enum name_state state = names_find(x->worker->forward->names, slice_of(forward->host.name, forward->host.length), &config->dns,
-                                       config->forward.lookup_ms, &forward->name, &addresses, &count);
+    enum name_state state = names_find(x->worker->forward->names, slice_of(forward->host.name, forward->host.length),
+                                       &config->dns, config->forward.lookup_ms, &forward->name, &addresses, &count);
     if (state == NAME_WAIT) {
         if (!forward->resolving) {
             forward->resolving = true;

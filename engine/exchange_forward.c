@@ -25,7 +25,8 @@ enum step_verdict forward_refuse(struct exchange *x, unsigned status, const char
     va_start(list, format);
     int length = room ? vsnprintf(room, PAGE_BYTES, format, list) : 0;
     va_end(list);
-    return exchange_answer(x, status, why, length > 0 ? slice_of(room, size_min((size_t)length, PAGE_BYTES - 1)) : SLICE("Refused\n"));
+    return exchange_answer(x, status, why,
+                           length > 0 ? slice_of(room, size_min((size_t)length, PAGE_BYTES - 1)) : SLICE("Refused\n"));
 }
 
 enum step_verdict forward_forbid(struct exchange *x, enum forward_verdict verdict)
@@ -41,8 +42,8 @@ enum step_verdict forward_forbid(struct exchange *x, enum forward_verdict verdic
     case FORWARD_BAD_HOST: why = "forward_bad_host", counter_add(&stats->forward_bad_host, 1); break;
     default: counter_add(&stats->forward_denied, 1); break;
     }
-    return forward_refuse(x, verdict == FORWARD_BAD_HOST ? 400 : 403, why, "%.*s, port %u: %s\n", (int)size_min(host.length, 255), host.at,
-                          x->forward ? x->forward->port : 0u, sentence);
+    return forward_refuse(x, verdict == FORWARD_BAD_HOST ? 400 : 403, why, "%.*s, port %u: %s\n",
+                          (int)size_min(host.length, 255), host.at, x->forward ? x->forward->port : 0u, sentence);
 }
 
 static enum step_verdict short_of_memory(struct exchange *x)
@@ -71,7 +72,9 @@ static bool refuses_form(struct exchange *x)
         return true;
     }
     if (request->form != TARGET_ABSOLUTE)
-        refuse_target(x, 400, "This is a forward proxy: the request line must name the site, as in GET http://example.com/ HTTP/1.1");
+        refuse_target(
+            x, 400,
+            "This is a forward proxy: the request line must name the site, as in GET http://example.com/ HTTP/1.1");
     else if (request->target.length > 5 && slice_equal_nocase(slice_of(request->target.at, 6), SLICE("https:")))
         refuse_target(x, 501, "https:// is asked for with CONNECT, so that nobody on the way can read it");
     else
@@ -141,7 +144,8 @@ static enum verified verify(struct exchange *x)
     struct verifier_side *side = verifier_of(x->worker);
     forward->verifier.answered = verified;
     enum verified verdict =
-        side ? verifier_ask(side, x->view->generation->users, user, password, address, &forward->verifier) : VERIFIED_BUSY;
+        side ? verifier_ask(side, x->view->generation->users, user, password, address, &forward->verifier)
+             : VERIFIED_BUSY;
     explicit_bzero(room, sizeof room);
     return verdict;
 }
@@ -183,7 +187,8 @@ static bool takes_place(struct exchange *x)
     char key[PLACES_KEY_BYTES];
     if (most == 0 || forward->place)
         return true;
-    struct slice who = x->view->generation->users ? slice_of(forward->user, forward->user_length) : x->forwarding.client_address;
+    struct slice who =
+        x->view->generation->users ? slice_of(forward->user, forward->user_length) : x->forwarding.client_address;
     key[0] = x->view->generation->users ? 'u' : 'a'; /* a user may be called like an address */
     memcpy(key + 1, who.at, who.length);
     forward->place = forward_place_take(&x->worker->shared->places, slice_of(key, who.length + 1), most);
@@ -280,7 +285,8 @@ enum step_verdict exchange_admit(struct exchange *x)
         return forward_forbid(x, forward);
     if (!takes_place(x)) {
         COUNT(x->worker, forward_limited);
-        return forward_refuse(x, 429, "forward_limited", "More than %u requests and tunnels at once are not allowed\n", config->per_user);
+        return forward_refuse(x, 429, "forward_limited", "More than %u requests and tunnels at once are not allowed\n",
+                              config->per_user);
     }
     return go_on(x);
 }

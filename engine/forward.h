@@ -34,10 +34,10 @@ struct forward {
     struct verifier_wait verifier;
     struct timer patience; /* for the name */
     enum verified verified;
-    bool asked;    /* the verifier was */
+    bool asked;     /* the verifier was */
     bool resolving; /* patience counts */
-    bool late;     /* it has ended */
-    bool alone;    /* the connection to the site is nobody else's, before and after */
+    bool late;      /* it has ended */
+    bool alone;     /* the connection to the site is nobody else's, before and after */
     uint16_t port;
     struct forward_host host;
     uint32_t user_length;
@@ -52,7 +52,8 @@ void forward_free(struct forward *forward);
 bool must_use forward_read_target(struct forward *forward, const struct request *request);
 
 /* Answers of the forward proxy's own, a sentence each. */
-enum step_verdict forward_refuse(struct exchange *x, unsigned status, const char *why, const char *format, ...) printf_like(4, 5);
+enum step_verdict forward_refuse(struct exchange *x, unsigned status, const char *why, const char *format, ...)
+    printf_like(4, 5);
 enum step_verdict forward_forbid(struct exchange *x, enum forward_verdict verdict); /* counted */
 
 /* SELECT of a request of the forward proxy. */

@@ -93,15 +93,18 @@ static void take_answer(struct known_name *name, const struct question *question
     static const struct {
         enum name_state state;
         uint32_t ms;
-    } verdicts[] = { [ASKED_FOUND] = { NAME_FOUND, 0 }, [ASKED_NONE] = { NAME_NONE, NAMES_NONE_MS },
-                     [ASKED_FAILED] = { NAME_FAILED, NAMES_FAILED_MS }, [ASKED_BUSY] = { NAME_BUSY, 0 } };
+    } verdicts[] = { [ASKED_FOUND] = { NAME_FOUND, 0 },
+                     [ASKED_NONE] = { NAME_NONE, NAMES_NONE_MS },
+                     [ASKED_FAILED] = { NAME_FAILED, NAMES_FAILED_MS },
+                     [ASKED_BUSY] = { NAME_BUSY, 0 } };
     size_t bytes = question->address_count * sizeof *name->addresses;
     free(name->addresses);
     name->addresses = NULL;
     name->count = 0;
     name->state = verdicts[question->verdict].state;
     name->busy_turn = turn;
-    name->expires_ms = now_ms + (name->state == NAME_FOUND ? life_of(name, question->ttl_s) : verdicts[question->verdict].ms);
+    name->expires_ms =
+        now_ms + (name->state == NAME_FOUND ? life_of(name, question->ttl_s) : verdicts[question->verdict].ms);
     if (name->state != NAME_FOUND)
         return;
     name->addresses = FAULT("names") ? NULL : malloc(bytes);
@@ -206,8 +209,8 @@ void names_leave(struct name_wait *wait)
     wait->previous = NULL;
 }
 
-enum name_state names_find(struct names *names, struct slice text, const struct config_dns *dns, uint32_t patience_ms, struct name_wait *wait,
-                           const struct name_address **addresses, uint32_t *count)
+enum name_state names_find(struct names *names, struct slice text, const struct config_dns *dns, uint32_t patience_ms,
+                           struct name_wait *wait, const struct name_address **addresses, uint32_t *count)
 {
     struct known_name *name = map_find(&names->map, text);
     if (!name)

@@ -34,7 +34,10 @@ struct name_wait {
     struct name_wait *next, **previous;
     void (*told)(struct name_wait *wait); /* ask again: there is an answer now. Never from names_find */
 };
-static inline bool name_waits(const struct name_wait *wait) { return wait->previous != NULL; }
+static inline bool name_waits(const struct name_wait *wait)
+{
+    return wait->previous != NULL;
+}
 
 struct names *must_use names_new(struct worker *worker); /* NULL: no memory */
 void names_free(struct names *names);                    /* no question is out, nobody waits; NULL: nothing */
@@ -43,8 +46,9 @@ void names_free(struct names *names);                    /* no question is out, 
  * name: in small letters, without a dot at its end, 253 bytes at most. WAIT: *wait stands in line. FOUND: *addresses are valid until the caller returns to
  * the loop. patience_ms: how long it is worth asking.
  */
-enum name_state must_use names_find(struct names *names, struct slice name, const struct config_dns *dns, uint32_t patience_ms, struct name_wait *wait,
-                                    const struct name_address **addresses, uint32_t *count);
+enum name_state must_use names_find(struct names *names, struct slice name, const struct config_dns *dns,
+                                    uint32_t patience_ms, struct name_wait *wait, const struct name_address **addresses,
+                                    uint32_t *count);
 void names_leave(struct name_wait *wait); /* one that does not wait: nothing */
 
 #endif

@@ -76,7 +76,9 @@ static void came(void *data, int status, int timeouts, struct ares_addrinfo *inf
 static void ask(struct asker *asker, struct question *question)
 {
     static const int families[] = { [DNS_ANY] = AF_UNSPEC, [DNS_IPV4] = AF_INET, [DNS_IPV6] = AF_INET6 };
-    struct ares_addrinfo_hints hints = { .ai_family = families[asker->family], .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_NOSORT };
+    struct ares_addrinfo_hints hints = { .ai_family = families[asker->family],
+                                         .ai_socktype = SOCK_STREAM,
+                                         .ai_flags = ARES_AI_NOSORT };
     bool late = asker->channel.loop->now_ms >= question->due_ms;
     if (late || !dns_channel_open(&asker->channel)) {
         asker->count--;

@@ -26,7 +26,8 @@ struct question {
     struct asker *asker;
     char name[256];  /* in small letters, without a dot at its end */
     uint64_t due_ms; /* nobody waits for it from then on */
-    void (*answered)(struct question *question); /* from here it is the caller's again; may come from within asker_ask */
+    void (*answered)(
+        struct question *question); /* from here it is the caller's again; may come from within asker_ask */
     enum asked verdict;
     uint32_t ttl_s;
     uint32_t address_count;

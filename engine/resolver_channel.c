@@ -105,8 +105,11 @@ static bool start_library(struct dns_channel *channel)
 bool dns_channel_open(struct dns_channel *channel)
 {
     char lookups[] = "fb"; /* the file /etc/hosts, then DNS */
-    struct ares_options options = { .timeout = (int)channel->timeout_ms, .tries = (int)channel->tries, .sock_state_cb = socket_changed,
-                                    .sock_state_cb_data = channel, .lookups = lookups };
+    struct ares_options options = { .timeout = (int)channel->timeout_ms,
+                                    .tries = (int)channel->tries,
+                                    .sock_state_cb = socket_changed,
+                                    .sock_state_cb_data = channel,
+                                    .lookups = lookups };
     int given = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS;
 #ifdef ARES_OPT_QUERY_CACHE
     given |= ARES_OPT_QUERY_CACHE; /* of 0 s: it is we who say when an answer is old */
@@ -115,7 +118,8 @@ bool dns_channel_open(struct dns_channel *channel)
         given |= ARES_OPT_DOMAINS; /* of which there are none */
     if (channel->open)
         return true;
-    if (!start_library(channel) || FAULT("resolver") || ares_init_options(&channel->ares, &options, given) != ARES_SUCCESS)
+    if (!start_library(channel) || FAULT("resolver") ||
+        ares_init_options(&channel->ares, &options, given) != ARES_SUCCESS)
         return false;
     channel->open = true;
     if (!channel->servers[0] || ares_set_servers_ports_csv(channel->ares, channel->servers) == ARES_SUCCESS)
@@ -126,7 +130,8 @@ bool dns_channel_open(struct dns_channel *channel)
 
 /* Life --------------------------------------------------------------------------------------------------------- */
 
-void dns_channel_init(struct dns_channel *channel, struct loop *loop, bool search, void (*moved)(struct dns_channel *channel))
+void dns_channel_init(struct dns_channel *channel, struct loop *loop, bool search,
+                      void (*moved)(struct dns_channel *channel))
 {
     channel->loop = loop;
     channel->search = search;

@@ -38,12 +38,13 @@ struct dns_channel {
     uint32_t timeout_ms, tries;
     char servers[SERVER_LIST_BYTES]; /* "127.0.0.1:5353,[::1]:53"; empty: those of resolv.conf */
     struct watch watches[WATCHES_MAX];
-    struct timer patience; /* c-ares': the next question that is to be asked again */
+    struct timer patience;                      /* c-ares': the next question that is to be asked again */
     void (*moved)(struct dns_channel *channel); /* c-ares was given something, and may have answered */
 };
 
 /* The channel stays where it is from here on. */
-void dns_channel_init(struct dns_channel *channel, struct loop *loop, bool search, void (*moved)(struct dns_channel *channel));
+void dns_channel_init(struct dns_channel *channel, struct loop *loop, bool search,
+                      void (*moved)(struct dns_channel *channel));
 /* From now on asked so; what is open is closed (questions that are out end with ARES_EDESTRUCTION). True: it was. */
 bool dns_channel_configure(struct dns_channel *channel, const struct config_dns *dns);
 bool must_use dns_channel_open(struct dns_channel *channel); /* false: no memory */

@@ -130,6 +130,16 @@ Test(config_diff, listeners)
 #define A "{ chain: /a.crt, key: /a.key }"
 #define B "{ chain: /b.crt, key: /b.key }"
 
+#define FORWARD(keys) "listeners: [ { address: 127.0.0.1:3128, serve: forward-proxy } ]\nforward-proxy: " keys "\n"
+
+Test(config_diff, the_forward_proxy)
+{
+    changes(FORWARD("{}"), FORWARD("{ connect-ports: 443, cache: {}, limits: { per-user: none }, timeouts: { lookup: 1s }, deny: [ Example.COM, 10.0.0.0/8 ] }"), ERR_OK,
+            "cache: added\nforward-proxy.deny: changed\nforward-proxy.cache: added\nforward-proxy.limits.per-user: 1000 -> none\nforward-proxy.timeouts.lookup: 5s -> 1s\n");
+    changes(BASE, FORWARD("{}"), ERR_OK,
+            "forward-proxy: added\nlistener 127.0.0.1:8080 removed\nlistener 127.0.0.1:3128 added\nroute routes[0] removed\npool app removed\n");
+}
+
 Test(config_diff, certificates_and_rules_of_tls)
 {
     changes(TLS(A, ""), TLS(A, ", min-version: 1.3, hsts: 1d"), ERR_OK,

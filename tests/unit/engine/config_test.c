@@ -548,6 +548,26 @@ Test(config, refuses_nesting_by_alias)
     text_release(&file);
 }
 
+Test(config, a_forward_proxys_lists_become_its_policy)
+{
+    struct config *config = must_parse(SLICE("listeners: [ { address: 127.0.0.1:3128, serve: forward-proxy } ]\n"
+                                             "forward-proxy: { connect-ports: [ 443, 8000-8999 ], deny: [ \"*.Ads.Example\", \"example.com:25\" ], private: 10.1.0.0/16 }\n"));
+    const struct config_forward *forward = &config->forward;
+    const struct forward_policy *policy = &forward->policy;
+    cr_assert(forward->on && !forward->forwarded && !forward->route.cache.on);
+    cr_assert_eq(config->listeners[0].serve, SERVE_FORWARD);
+    cr_assert_eq(forward->per_user, 1000);
+    cr_assert_eq(forward->client_count, 9);
+    cr_assert_eq(forward_decide(policy, SLICE("a.ads.example"), 80, false), FORWARD_DENIED_HOST);
+    cr_assert_eq(forward_decide(policy, SLICE("example.com"), 25, false), FORWARD_DENIED_HOST);
+    cr_assert_eq(forward_decide(policy, SLICE("example.com"), 80, false), FORWARD_ALLOWED);
+    cr_assert_eq(forward_decide(policy, SLICE("example.com"), 8500, true), FORWARD_ALLOWED);
+    cr_assert_eq(forward_decide(policy, SLICE("example.com"), 9000, true), FORWARD_PORT);
+    cr_assert_eq(forward_decide(policy, SLICE("10.1.2.3"), 80, false), FORWARD_ALLOWED);
+    cr_assert_eq(forward_decide(policy, SLICE("10.2.2.3"), 80, false), FORWARD_PRIVATE);
+    config_free(config);
+}
+
 Test(config, refuses_many_anchors)
 {
     struct text file = { 0 };
