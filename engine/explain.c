@@ -102,7 +102,7 @@ static void find_listener(struct explanation *e)
 {
     for (uint32_t i = 0; i < e->config->listener_count; i++) {
         const struct config_listener *listener = &e->config->listeners[i];
-        if ((listener->tls.certificate_count > 0) != e->https || listener->serve == SERVE_FORWARD)
+        if ((listener->tls.certificate_count > 0) != e->https)
             continue;
         e->listener_exact = listener->address.port == e->port;
         if (e->listener_exact || (!e->listener && listener->serve == SERVE_PROXY))
@@ -176,6 +176,10 @@ static bool ask_listener(struct explanation *e)
     struct text to = { 0 };
     enum err copied = ERR_OK;
     bool admin = e->listener && e->listener->serve == SERVE_ADMIN;
+    if (e->listener && e->listener->serve == SERVE_FORWARD) {
+        end_with(e, EXPLAIN_FORWARD, 0, NULL, NULL);
+        return false;
+    }
     if (!e->listener || (!admin && !e->listener->redirect_to_https))
         return true;
     end_with(e, admin ? EXPLAIN_ADMIN : EXPLAIN_TO_HTTPS, admin ? 0 : 308, NULL, NULL);

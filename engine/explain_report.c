@@ -254,6 +254,10 @@ static void put_answer(const struct explanation *e, struct text *text)
         text_add(text, SLICE("answer    by the listener itself, which serves metrics and no routes\n"));
         return;
     }
+    if (e->end == EXPLAIN_FORWARD) {
+        text_add(text, SLICE("answer    by the forward proxy, which asks no routes\n"));
+        return;
+    }
     text_format(text, "answer    %u", e->status);
     if (e->why)
         text_format(text, " %s", e->why);
@@ -426,6 +430,7 @@ void explain_put_json(const struct explanation *e, struct text *json)
 {
     static const char *const ends[] = {
         [EXPLAIN_REFUSED] = "refuse",  [EXPLAIN_ADMIN] = "admin",       [EXPLAIN_TO_HTTPS] = "redirect-to-https",
+        [EXPLAIN_FORWARD] = "forward-proxy",
         [EXPLAIN_RESPOND] = "respond", [EXPLAIN_REDIRECT] = "redirect", [EXPLAIN_POOL] = "pool",
     };
     request_json(e, json);

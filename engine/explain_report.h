@@ -15,6 +15,7 @@
 enum explain_end {
     EXPLAIN_REFUSED,  /* by us, with status and why */
     EXPLAIN_ADMIN,    /* the listener answers itself: metrics */
+    EXPLAIN_FORWARD,  /* the listener is a forward proxy's, and asks no routes */
     EXPLAIN_TO_HTTPS, /* the listener redirects */
     EXPLAIN_RESPOND,
     EXPLAIN_REDIRECT,

@@ -10,21 +10,6 @@
 #include "proto/h1_write.h"
 #include "proto/uri.h"
 
-/* A target that names a host names one only, without a user, and Host has not changed it (RFC 9112 3.2). */
-static void names_one_host(void)
-{
-    struct slice host;
-    uint16_t port;
-    struct forward_host read;
-    if (whole.form != TARGET_ABSOLUTE && whole.form != TARGET_AUTHORITY)
-        return;
-    MUST(uri_authority_split(whole.authority, &host, &port) == ERR_OK && slice_equal(host, whole.host));
-    MUST(!memchr(whole.authority.at, '@', whole.authority.length) && !memchr(whole.authority.at, '%', whole.authority.length));
-    MUST(whole.authority.at >= whole.target.at && whole.authority.at + whole.authority.length <= whole.target.at + whole.target.length);
-    if (forward_host_read(host, &read) && !read.is_address)
-        MUST(read.length > 0 && read.length <= FORWARD_HOST_BYTES_MAX && read.name[read.length - 1] != '.');
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct h1_limits limits = { 16384, 8192, 100 };
@@ -41,6 +26,21 @@ static enum h1_verdict parse_in_pieces(const char *at, size_t length, size_t ste
             break;
     }
     return verdict;
+}
+
+/* A target that names a host names one only, without a user, and Host has not changed it (RFC 9112 3.2). */
+static void names_one_host(void)
+{
+    struct slice host;
+    uint16_t port;
+    struct forward_host read;
+    if (whole.form != TARGET_ABSOLUTE && whole.form != TARGET_AUTHORITY)
+        return;
+    MUST(uri_authority_split(whole.authority, &host, &port) == ERR_OK && slice_equal(host, whole.host));
+    MUST(!memchr(whole.authority.at, '@', whole.authority.length) && !memchr(whole.authority.at, '%', whole.authority.length));
+    MUST(whole.authority.at >= whole.target.at && whole.authority.at + whole.authority.length <= whole.target.at + whole.target.length);
+    if (forward_host_read(host, &read) && !read.is_address)
+        MUST(read.length > 0 && read.length <= FORWARD_HOST_BYTES_MAX && read.name[read.length - 1] != '.');
 }
 
 static void reads_back(struct arena *arena)
