@@ -399,7 +399,7 @@ static bool has_name(const struct forward_entry *entry, const struct forward_hos
         return false;
     if (entry->kind == FORWARD_HOST)
         return slice_equal(entry->host, name);
-    return entry->kind == FORWARD_SUFFIX && name.length > entry->host.length && slice_ends_nocase(name, entry->host);
+    return entry->kind == FORWARD_SUFFIX && slice_ends_nocase(name, entry->host);
 }
 
 /* Either way in which a NAT64 address can be seen. */
