@@ -78,7 +78,7 @@ class Echo:
 
     def __init__(self, host=OUTSIDE, first=b"", last=b""):
         self.first, self.last, self.received, self.connections = first, last, [], []
-        self.listener = socket.socket()
+        self.listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.listener.bind((host, 0))
         self.listener.listen(2048)
         self.port = self.listener.getsockname()[1]

@@ -70,6 +70,18 @@ class Curl(ForwardScene):
             answer = curl(engine.port, url, "--data-binary", f"@{path}", *ca_words(), user="joe:open sesame")
             self.assertEqual((answer.code, answer.status, answer.body == data), (0, 200, True), answer.errors)
 
+    def test_sites_by_ipv6(self):
+        dns = self.dns()
+        dns.set("six.test", "::1")
+        echo = self.kept(Echo("::1", first=b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nsix"))
+        engine = self.proxy(dns=dns, private="[ '::1' ]")
+        for host in ("[::1]", "[0:0:0::1]", "six.test"):
+            answer = curl(engine.port, f"http://{host}:{echo.port}/")
+            self.assertEqual((answer.status, answer.body), (200, b"six"), host)
+            client, status, _ = open_connect(engine.port, f"{host}:{echo.port}")
+            with client:
+                self.assertEqual((status, client.response().body), (200, b"six"), host)
+
     def test_connections_are_kept_on_both_sides(self):
         site = self.site(named("again"))
         engine = self.proxy()
@@ -178,20 +190,65 @@ class Users(ForwardScene):
             thread.join()
         self.assertEqual(answers, [200] * 60)
 
-    def test_guesses_do_not_keep_others_out(self):
-        stop, said = threading.Event(), []
-
+    def guessing(self, stop, said):
+        """Threads that try one password after the other."""
         def guess(number):
             count = 0
             while not stop.is_set():
                 count += 1
                 try:
                     said.append(get(self.engine.port, self.urls[0], [authorization("joe", f"guess {number} {count}")]).status)
-                except OSError:
+                except (OSError, EOFError):  # the engine ends
                     pass
         threads = [threading.Thread(target=guess, args=(i,)) for i in range(12)]
         for thread in threads:
             thread.start()
+        return threads
+
+    def test_reloads_with_other_users_while_passwords_are_in_line(self):
+        stop, said = threading.Event(), []
+        threads = self.guessing(stop, said)
+        try:
+            for i in range(12):
+                users_file(self.users_path, {"joe": "one" if i % 2 else "two"})
+                self.assertEqual(self.engine.command("reload")[0], 0)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        self.assertLessEqual(set(said), {407, 503})
+        self.assertEqual(self.ask(self.urls[0], "joe:one").status, 200)
+        self.assertEqual(self.ask(self.urls[0], "joe:two").said, 407)
+
+    def test_a_stop_waits_for_no_line(self):
+        stop, said = threading.Event(), []
+        threads = self.guessing(stop, said)
+        try:
+            wait_for("guesses to be refused", lambda: 407 in said, SLOW * 3)
+            self.engine.command("stop", "--now")
+            wait_for("the engine to end", self.engine.ended, SLOW * 2)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def test_who_leaves_while_he_is_waited_for(self):
+        """While his password is hashed, the name is looked up, and the site is connected to."""
+        good = authorization("joe", "open sesame")
+        self.names.mood = "silent"
+        for i in range(120):
+            client = self.engine.connect()
+            more = authorization("joe", f"wrong {i}") if i % 3 == 0 else good
+            target = f"name{i}.test:80" if i % 3 == 1 else f"origin.test:{self.plain.port}"
+            client.send(f"{'CONNECT' if i % 2 else 'GET'} {'' if i % 2 else 'http://'}{target}{'' if i % 2 else '/'} HTTP/1.1\r\nHost: {target}\r\n{more}\r\n\r\n".encode())
+            (client.reset if i % 4 < 2 else client.close)()
+        self.names.mood = "well"
+        wait_for("all to be forgotten", lambda: self.engine.counter("in_flight") == 0 and self.engine.counter("tunnels") == 0, SLOW * 3)
+        wait_for("requests to pass again", lambda: self.ask(self.urls[0], "joe:open sesame").status == 200, SLOW * 3)
+
+    def test_guesses_do_not_keep_others_out(self):
+        stop, said = threading.Event(), []
+        threads = self.guessing(stop, said)
         try:
             wait_for("guesses to be refused", lambda: 407 in said, SLOW * 3)
             answer = None
