@@ -3,7 +3,7 @@
  *
  * Hashes are those of crypt(3): bcrypt ($2a$, $2b$, $2y$), yescrypt ($y$), sha512crypt ($6$) and sha256crypt ($5$), as htpasswd -B and mkpasswd make
  * them. What can be guessed in no time (MD5, DES, SHA-1, a plain password) is refused by name, and so is a cost that would keep verifier.h's thread
- * busy for seconds. Empty lines and lines that begin with '#' are skipped.
+ * busy for seconds. (bcrypt looks at a password's first 72 bytes, here as everywhere.) Empty lines and lines that begin with '#' are skipped.
  *
  * A file is read by the control thread with each generation and never changes afterwards; generations and questions under way count it. Where the
  * bytes are those of the generation before, it is the same object, so that credentials stay proven over a reload.

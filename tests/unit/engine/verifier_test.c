@@ -253,22 +253,74 @@ Test(verifier, who_asks_much_waits_behind_himself)
     cr_expect(later >= ARRAY_LENGTH(guesses) - 4, "%u of the guesses were still in line", later); /* one or two may have been taken before it came */
 }
 
-Test(verifier, a_full_line_makes_place_for_who_has_none_in_it)
+/* Another worker's, on the same loop. */
+static enum verified ask_there(struct verifier_side *side, struct asker *asker, struct passwords *passwords, const char *password, const uint8_t client[16])
 {
-    struct asker first = { 0 }, guesses[VERIFIER_QUESTIONS_MAX - 2] = { 0 }, refused = { 0 };
+    asker->wait.answered = on_answer;
+    return verifier_ask(side, passwords, SLICE("a"), slice_of_text(password), client, &asker->wait);
+}
+
+/* Two workers' clients guess more than the line holds, each as much as it may. True: somebody lost a place, or found none. */
+static bool fill_line(struct verifier_side *sides[2], unsigned round)
+{
+    struct asker first = { 0 }, guesses[2 * VERIFIER_QUESTIONS_MAX] = { 0 }, honest = { 0 };
     uint8_t client[16] = { 0x20, 1, 4 };
-    occupy(&first);
+    unsigned busy = 0;
+    char password[32];
+    snprintf(password, sizeof password, "first %u", round);
+    cr_assert_eq(ask_from(&first, stand.slow, "a", password, (const uint8_t[16]){ 0x20, 1, 2, 3 }), VERIFIED_WAIT);
+    turn(&stand.loop);
     for (unsigned i = 0; i < ARRAY_LENGTH(guesses); i++) {
-        char password[16];
-        snprintf(password, sizeof password, "guess %u", i);
+        snprintf(password, sizeof password, "guess %u %u", round, i);
         client[3] = (uint8_t)(i / VERIFIER_CLIENT_MAX);
         client[15] = (uint8_t)i; /* of one /64 */
-        cr_assert_eq(ask_from(&guesses[i], stand.quick, "a", password, client), VERIFIED_WAIT);
+        cr_assert_eq(ask_there(sides[i % 2], &guesses[i], stand.quick, password, client), VERIFIED_WAIT);
     }
     client[3] = 0xff;
-    cr_assert_eq(ask_from(&refused, stand.quick, "a", "open sesame", client), VERIFIED_WAIT);
+    snprintf(password, sizeof password, "honest %u", round);
+    cr_assert_eq(ask_from(&honest, stand.quick, "a", password, client), VERIFIED_WAIT);
     turn_until_quiet(&stand.loop, stand.side);
-    cr_expect_eq(refused.verdict, VERIFIED_YES);
+    turn_until_quiet(&stand.loop, sides[0]);
+    turn_until_quiet(&stand.loop, sides[1]);
+    for (unsigned i = 0; i < ARRAY_LENGTH(guesses); i++)
+        busy += guesses[i].verdict == VERIFIED_BUSY;
+    cr_assert_eq(honest.verdict, VERIFIED_NO, "who has none in line always finds a place");
+    return busy > 0;
+}
+
+/* On a machine that was busy elsewhere the line may have been worked off meanwhile: then again. */
+Test(verifier, a_full_line_makes_place_for_who_has_none_in_it)
+{
+    struct verifier_side *sides[2] = { verifier_side_new(stand.verifier, &stand.loop), verifier_side_new(stand.verifier, &stand.loop) };
+    bool lost = false;
+    for (unsigned round = 0; round < 20 && !lost; round++)
+        lost = fill_line(sides, round);
+    cr_expect(lost);
+    verifier_side_free(sides[0]);
+    verifier_side_free(sides[1]);
+}
+
+Test(verifier, workers_that_ask_the_same_share_what_comes_of_it)
+{
+    struct verifier_side *second = verifier_side_new(stand.verifier, &stand.loop);
+    bool shared = false;
+    for (unsigned round = 0; round < 20 && !shared; round++) {
+        struct asker first = { 0 }, one = { 0 }, other = { 0 };
+        char password[32], before[32];
+        uint64_t hashes = hashed();
+        snprintf(before, sizeof before, "first %u", round);
+        snprintf(password, sizeof password, "guess %u", round);
+        cr_assert_eq(ask(&first, stand.slow, "a", before), VERIFIED_WAIT);
+        turn(&stand.loop);
+        cr_assert_eq(ask_there(second, &one, stand.quick, password, here), VERIFIED_WAIT);
+        cr_assert_eq(ask(&other, stand.quick, "a", password), VERIFIED_WAIT);
+        turn_until_quiet(&stand.loop, stand.side);
+        turn_until_quiet(&stand.loop, second);
+        cr_assert(one.answers == 1 && other.answers == 1 && one.verdict == VERIFIED_NO && other.verdict == VERIFIED_NO);
+        shared = hashed() - hashes == 2;
+    }
+    cr_expect(shared);
+    verifier_side_free(second);
 }
 
 Test(verifier, a_worker_has_only_so_many_under_way)
