@@ -163,7 +163,7 @@ static enum step_verdict look_up(struct exchange *x)
     if (forward->late)
         return not_found(x, NAME_WAIT);
     if (name_waits(&forward->name))
-        return STEP_WAIT;
+        return forward_wait(x);
     forward->name.told = told;
     enum name_state state = names_find(x->worker->forward->names, slice_of(forward->host.name, forward->host.length),
                                        &config->dns, config->forward.lookup_ms, &forward->name, &addresses, &count);
@@ -173,7 +173,7 @@ static enum step_verdict look_up(struct exchange *x)
             forward->patience.fire = patience_ended;
             timer_set(&x->worker->loop.wheel, &forward->patience, x->worker->loop.now_ms + config->forward.lookup_ms);
         }
-        return STEP_WAIT;
+        return forward_wait(x);
     }
     timer_cancel(&x->worker->loop.wheel, &forward->patience);
     forward->resolving = false;

@@ -52,6 +52,17 @@ static enum step_verdict short_of_memory(struct exchange *x)
     return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
 }
 
+/* Whoever has ended, and has sent nothing for a tunnel, has no use for one; a plain request still gets its answer. */
+enum step_verdict forward_wait(struct exchange *x)
+{
+    if (!x->client->ended || !queue_empty(&x->client->in) || x->request.method != METHOD_CONNECT)
+        return STEP_WAIT;
+    names_leave(&x->forward->name);
+    verifier_leave(&x->forward->verifier);
+    COUNT(x->worker, client_aborts);
+    return exchange_abort(x, "client_aborts", false);
+}
+
 /* The target --------------------------------------------------------------------------------------------------- */
 
 static enum step_verdict refuse_target(struct exchange *x, unsigned status, const char *sentence)
@@ -171,7 +182,7 @@ static bool is_known(struct exchange *x, enum step_verdict *verdict)
     }
     switch (forward->verified) {
     case VERIFIED_YES: return true;
-    case VERIFIED_WAIT: *verdict = STEP_WAIT; return false;
+    case VERIFIED_WAIT: *verdict = forward_wait(x); return false;
     case VERIFIED_NO: *verdict = challenge(x); return false;
     default:
         COUNT(x->worker, forward_busy);

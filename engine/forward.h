@@ -56,6 +56,9 @@ enum step_verdict forward_refuse(struct exchange *x, unsigned status, const char
     printf_like(4, 5);
 enum step_verdict forward_forbid(struct exchange *x, enum forward_verdict verdict); /* counted */
 
+/* WAIT, for a name or a password; or the end, when the client has left. */
+enum step_verdict forward_wait(struct exchange *x);
+
 /* SELECT of a request of the forward proxy. */
 enum step_verdict exchange_destine(struct exchange *x);
 /* FORWARD of CONNECT: the tunnel is opened. */

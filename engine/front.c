@@ -165,7 +165,7 @@ static void input(struct conn *client)
     x->client_moved_ms = client->worker->loop.now_ms;
     if (unlikely(client->ended && x->waiter.waiting))
         exchange_client_broken(x); /* it gave up before anybody was asked: its place goes to the next */
-    else if (!x->request_done)
+    else if (!x->request_done || unlikely(client->ended && x->forward))
         exchange_run(x);
 }
 

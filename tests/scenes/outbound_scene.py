@@ -17,7 +17,7 @@ forward-proxy:
   private: [ 127.0.0.0/8 ]
   connect-ports: "*"
   %s
-dns: { servers: [ %s ], timeout: 200ms, tries: 2 }
+dns: { servers: [ %s ], timeout: 1s, tries: 5 }
 log: { access: "{folder}/access.log", level: info }
 """
 
@@ -204,7 +204,7 @@ class Names(Outbound):
         self.assertEqual(len(origin.requests), 1)
 
     def test_one_question_serves_all_who_wait_and_its_answer_is_kept(self):
-        weir, origin = self.proxy(top="workers: 1\n"), self.origin()
+        weir, origin = self.proxy("timeouts: { lookup: 60s }", top="workers: 1\n"), self.origin()
         self.dns.set("one.test", "127.0.0.1", ttl=60)
         self.dns.mood = "silent"
         results, threads = [], []
@@ -243,7 +243,7 @@ class Names(Outbound):
         self.assertIn(self.ask(weir, f"http://loop.test:{origin.port}/").status, (502,))
 
     def test_names_that_nobody_answers_hold_up_no_other(self):
-        weir, origin = self.proxy("limits: { per-user: 500 }"), self.origin()
+        weir, origin = self.proxy("limits: { per-user: 500 }\n  timeouts: { lookup: 60s }"), self.origin()
         self.dns.set("well.test", "127.0.0.1")
         clients = [self.connect(weir, f"dead{i}.test:443") for i in range(700)]
         wait_for("the look-ups", lambda: weir.counter("forward_connects") == 700)
@@ -256,7 +256,7 @@ class Names(Outbound):
             client.close()
 
     def test_a_reload_loses_no_question(self):
-        weir, origin = self.proxy(), self.origin()
+        weir, origin = self.proxy("timeouts: { lookup: 60s }"), self.origin()
         self.dns.set("late.test", "127.0.0.1")
         self.dns.mood = "silent"
         result = []
