@@ -279,7 +279,7 @@ class Names(Outbound):
             self.assertNotIn(b" 200 ", self.rest(client))
 
     def test_a_name_that_moves_is_followed(self):
-        weir, first = self.proxy(), self.origin()
+        weir, first = self.proxy(top="workers: 1\n"), self.origin()
         second = self.origin(port=first.port, host="127.0.0.2")
         self.dns.set("moving.test", "127.0.0.1", ttl=0)
         self.assertEqual(self.ask(weir, f"http://moving.test:{first.port}/").status, 200)
