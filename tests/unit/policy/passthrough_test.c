@@ -2,6 +2,8 @@
 
 #include <criterion/criterion.h>
 
+#include "proto/tls_hello.h"
+
 static struct host_pattern patterns[4][4];
 
 /* names, protocols: words between spaces; "*": any. */
@@ -86,4 +88,44 @@ Test(passthrough, covering)
     cr_expect(passthrough_covers(&below, &one));
     one.protocol_count = 0;
     cr_expect_not(passthrough_covers(&below, &one));
+}
+
+/* A hello of TLS 1.2 for name and these protocols, its message in records of `piece` bytes; its length. */
+static size_t make_hello(char *out, struct slice name, struct slice protocols, size_t piece)
+{
+    char message[300] = { 1, 0, 0, 0, 3, 3 };
+    size_t at = 6 + 32 + 1;
+    memcpy(message + at, "\0\x02\xc0\x2f\x01\0", 6);
+    at += 6;
+    size_t extensions = at;
+    at += 2;
+    memcpy(message + at, (char[9]){ 0, 0, 0, (char)(name.length + 5), 0, (char)(name.length + 3), 0, 0, (char)name.length }, 9);
+    memcpy(message + at + 9, name.at, name.length);
+    at += 9 + name.length;
+    memcpy(message + at, (char[6]){ 0, 16, 0, (char)(protocols.length + 2), 0, (char)protocols.length }, 6);
+    memcpy(message + at + 6, protocols.at, protocols.length);
+    at += 6 + protocols.length;
+    message[extensions + 1] = (char)(at - extensions - 2);
+    message[3] = (char)(at - 4);
+    size_t length = 0;
+    for (size_t from = 0; from < at; from += piece) {
+        size_t part = size_min(piece, at - from);
+        memcpy(out + length, (char[5]){ 22, 3, 1, 0, (char)part }, 5);
+        memcpy(out + length + 5, message + from, part);
+        length += 5 + part;
+    }
+    return length;
+}
+
+Test(passthrough, protocols_of_a_hello_in_any_records_are_found)
+{
+    static char bytes[2000], scratch[TLS_HELLO_BYTES_MAX];
+    const struct passthrough_row rows[] = { row(0, "a.example", "x"), row(1, "a.example", "postgresql") };
+    for (size_t piece = 3; piece < 120; piece++) {
+        struct tls_hello hello;
+        size_t length = make_hello(bytes, SLICE("A.example"), SLICE("\x02h2\x0apostgresql"), piece);
+        cr_assert_eq(tls_hello_read(slice_of(bytes, length), scratch, &hello), TLS_HELLO_DONE, "pieces of %zu", piece);
+        cr_expect(slice_equal(hello.protocols, SLICE("\x02h2\x0apostgresql")));
+        cr_expect_eq(found(rows, 2, hello.name, hello.protocols), 1);
+    }
 }

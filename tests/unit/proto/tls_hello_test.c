@@ -551,27 +551,6 @@ Test(tls_hello, alpn_lists)
     judge_extensions(rows, ARRAY_LENGTH(rows));
 }
 
-Test(tls_hello, protocols_can_be_read_as_they_were_offered)
-{
-    static struct out out, cut;
-    static char room[TLS_HELLO_BYTES_MAX];
-    struct tls_hello hello;
-    struct marks marks = hello_begin(&out, 0x0303);
-    put_extension(&out, 16, "000d 02 6832 09 787878787878787878");
-    hello_end(&out, marks);
-    cr_assert_eq(tls_hello_read(slice_of(out.bytes, out.length), room, &hello), TLS_HELLO_DONE);
-    cr_expect(slice_equal(hello.protocols, SLICE("\x02h2\x09xxxxxxxxx")));
-    cut_into_records(&cut, &out, 5);
-    cr_assert_eq(tls_hello_read(slice_of(cut.bytes, cut.length), room, &hello), TLS_HELLO_DONE);
-    cr_expect(slice_equal(hello.protocols, SLICE("\x02h2\x09xxxxxxxxx")));
-    memset(&out, 0, sizeof out);
-    marks = hello_begin(&out, 0x0303);
-    put_extension(&out, 16, "0004 03 6832");
-    hello_end(&out, marks);
-    cr_assert_eq(tls_hello_read(slice_of(out.bytes, out.length), room, &hello), TLS_HELLO_BAD);
-    cr_expect_eq(hello.protocols.length, 0);
-}
-
 Test(tls_hello, signature_algorithms_say_what_certificates_will_do)
 {
     static const struct extension_row rows[] = {
