@@ -71,6 +71,10 @@ static void take(struct splice *splice)
     uint64_t room = op_armed(&splice->take) || splice->dry ? 0 : splice_room(splice);
     if (room == 0)
         return;
+    if (FAULT("ring_take")) {
+        splice_source_over(splice, ECONNRESET);
+        return;
+    }
     begin(splice, splice->from);
     splice->take.done = taken;
     op_splice(ring_of(splice), &splice->take, splice->from->fd, splice->pipe->in, (uint32_t)room);
@@ -80,6 +84,10 @@ static void give(struct splice *splice)
 {
     if (op_armed(&splice->give) || splice->pipe->bytes == 0)
         return;
+    if (FAULT("ring_give")) {
+        splice_refused(splice, EPIPE);
+        return;
+    }
     begin(splice, splice->to);
     splice->give.done = given;
     op_splice(ring_of(splice), &splice->give, splice->pipe->out, splice->to->fd, splice->pipe->bytes);

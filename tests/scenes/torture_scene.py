@@ -104,7 +104,7 @@ def answer(exchange):
 
 # path, method, content, chunked, what must come back
 REQUESTS = [("/own", "GET", b"", False, b"mine"), ("/", "GET", b"", False, b"ok"), ("/one", "POST", b"x" * 9000, False, b"ok"), ("/two", "GET", b"", False, b"ok"),
-            ("/large", "GET", b"", False, content(400000)), ("/chunked", "POST", b"y" * 3000, True, b"abcd"), ("/own", "POST", b"z" * 50000, False, b"mine")] + [
+            ("/large", "GET", b"", False, content(400000)), ("/large", "POST", b"w" * 400000, False, content(400000)), ("/chunked", "POST", b"y" * 3000, True, b"abcd"), ("/own", "POST", b"z" * 50000, False, b"mine")] + [
     (f"/coded/{coding}", "GET", b"", False, content(100000)) for coding in DECODERS]  # or plain, where there is no memory for a coder
 # Inside TLS, from the client, to the origin, or both.
 SEALED = [("/own", "GET", b"", False, b"mine"), ("/sealed/large", "GET", b"", False, content(400000)), ("/sealed/chunked", "POST", b"y" * 30000, True, b"abcd")]
@@ -333,6 +333,15 @@ class Torture(TlsScene):
                     failed[name] = failed.get(name, 0) + 1
         print(f"torture: {played} of {length} calls failed, {len(failed)} kinds: {json.dumps(failed)}")
         self.assertEqual(troubles, [], f"{len(troubles)} of {played}:\n" + "\n".join(troubles[:20]))
+
+
+class Ring(Torture):
+    """What is spliced, by the ring."""
+    seconds = 20
+
+    def setUp(self):
+        super().setUp()
+        self.config += "zero-copy: ring\n"
 
 
 if __name__ == "__main__":
