@@ -237,6 +237,8 @@ enum step_verdict exchange_response_spliced(struct exchange *x);
 /* Copying goes on, or the content is complete: receiving is taken up again. No-op without a splice. */
 void exchange_end_request_splice(struct exchange *x);
 void exchange_end_response_splice(struct exchange *x);
+/* While receiving was held, or has not gone on yet, nobody has seen whether more came than the response: such a connection has no next request. */
+bool exchange_nothing_follows(const struct conn *origin);
 /* The origin's connection is about to go: whatever is in a pipe is lost. */
 void exchange_drop_splices(struct exchange *x);
 

@@ -214,6 +214,7 @@ void exchange_release_origin(struct exchange *x, bool keep)
 {
     struct conn *origin = x->origin;
     exchange_drop_splices(x);
+    keep = keep && likely(!origin->receive_due || exchange_nothing_follows(origin));
     x->origin = NULL;
     if (unlikely(x->forward != NULL) && x->forward->alone)
         keep = false;

@@ -7,7 +7,7 @@
  * server; a response's when it is given to the client.
  *
  * Receiving is held meanwhile at the source. So a client that leaves while its content waits for a slow origin is noticed later than otherwise, and what an origin
- * sends behind its content not at all: one look at the end stands for it (nothing_follows).
+ * sends behind its content not at all: one look at the end stands for it (exchange_nothing_follows).
  */
 #include <errno.h>
 #include <sys/socket.h>
@@ -155,8 +155,7 @@ bool exchange_request_spliced(struct exchange *x)
 
 /* A response's ---------------------------------------------------------------------------------------------------- */
 
-/* While receiving was held nobody has seen whether more came than the response: such a connection has no next request. */
-static bool nothing_follows(const struct conn *origin)
+bool exchange_nothing_follows(const struct conn *origin)
 {
     char byte;
     return recv(origin->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
@@ -188,7 +187,7 @@ enum step_verdict exchange_response_spliced(struct exchange *x)
     splice->took = splice->gave = 0;
     switch ((enum splice_state)splice->state) {
     case SPLICE_WHOLE:
-        x->origin_keep = x->origin_keep && nothing_follows(x->origin);
+        x->origin_keep = x->origin_keep && exchange_nothing_follows(x->origin);
         exchange_end_response_splice(x);
         return STEP_NEXT; /* RELAY finds the end of the content */
     case SPLICE_REFUSED: return client_lost(x);
