@@ -468,6 +468,8 @@ enum stream_verdict stream_end(struct stream *s, const char *why, bool reset)
         wait_line_leave(&s->waiter);
     if (timer_armed(&s->timer))
         timer_cancel(&worker->loop.wheel, &s->timer);
+    if (s->tunnel)
+        tunnel_abandon(s->tunnel);
     close_origin(s, reset && s->tunnel);
     release_member(s, SERVER_UNTOLD);
     if (s->pool)

@@ -127,11 +127,16 @@ static void let_go(struct tunnel_side *from, struct tunnel_side *to)
     from->splice = NULL;
 }
 
+void tunnel_abandon(struct tunnel *tunnel)
+{
+    let_go(&tunnel->near, &tunnel->far);
+    let_go(&tunnel->far, &tunnel->near);
+}
+
 static void over(struct tunnel *tunnel, enum tunnel_end end)
 {
     tunnel->end = (uint8_t)end;
-    let_go(&tunnel->near, &tunnel->far);
-    let_go(&tunnel->far, &tunnel->near);
+    tunnel_abandon(tunnel);
 }
 
 static bool has_sent(const struct conn *conn)

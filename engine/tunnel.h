@@ -66,6 +66,8 @@ bool tunnel_run(struct tunnel *tunnel);
 bool tunnel_resets(const struct tunnel *tunnel, const struct conn *side);
 /* Ends it as it stands. */
 void tunnel_stop(struct tunnel *tunnel);
+/* The owner ends it by itself, and says so before it closes either side: what is being spliced is let go. */
+void tunnel_abandon(struct tunnel *tunnel);
 /* Before or after tunnel_begin; counted out. */
 void tunnel_free(struct tunnel *tunnel);
 

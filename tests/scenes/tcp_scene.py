@@ -1,4 +1,5 @@
 """TCP listeners: bytes to a server of a pool and back, and every odd thing that both ends, the pool and an operator may do meanwhile."""
+import contextlib
 import hashlib
 import os
 import random
@@ -157,6 +158,19 @@ class Ends(TcpScene):
                 time.sleep(0.05)
         self.assertEqual(engine.logged(1)[0]["why"], "tcp_total")
         self.assertEqual(engine.counter("tcp_total"), 1)
+        self.nothing_left(engine)
+
+    def test_the_total_ends_a_connection_that_is_being_spliced(self):
+        """To a client that takes nothing more, so that bytes wait in a pipe."""
+        def pour(sock):
+            with contextlib.suppress(OSError):
+                while True:
+                    sock.sendall(bytes(1 << 20))
+        engine = self.before(self.server(pour), tcp="{ pool: app, total: 2s }")
+        with engine.client() as client:
+            while engine.counter("splice_bytes") == 0:
+                client.recv(1 << 18)
+            self.assertEqual(engine.logged(1)[0]["why"], "tcp_total")
         self.nothing_left(engine)
 
     def test_clients_that_leave_at_any_moment(self):
