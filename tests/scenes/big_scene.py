@@ -127,6 +127,25 @@ class Big(Scene):
     def test_a_large_upload_in_chunks(self):
         self.upload(b"Transfer-Encoding: chunked", in_chunk, b"0\r\n\r\n", BYTES // 4)
 
+    def test_large_answers_in_a_row_are_spliced_from_their_heads_on(self):
+        """What is read ahead of the head has to be copied: a block at most."""
+        sizes = [1 << 20, 1 << 20, 70_000, 1 << 20, 1000, 0, 4 << 20]
+        left = list(sizes)
+
+        def script(exchange):
+            size = left.pop(0)
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"".join(blocks(size)))
+        engine = self.engine_before(script)
+        with engine.connect(PATIENCE) as client:
+            for number, size in enumerate(sizes):
+                before = engine.counter("splice_bytes")
+                client.send_request()
+                response = client.response()
+                self.assertEqual(hashlib.sha1(response.body).hexdigest(), hash_of(size), number)
+                if number < 2:
+                    self.assertGreaterEqual(engine.counter("splice_bytes") - before, size - 16384, number)
+        self.assertEqual(engine.json("pools")["servers"][0]["reused"], len(sizes) - 1)
+
     def test_many_large_answers_at_once(self):
         """Each moves at another speed; together they take no more than their queues."""
         length = BYTES // 32

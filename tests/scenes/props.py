@@ -46,9 +46,10 @@ def raise_descriptors(wanted=65536):
 
 
 def sanitized():
-    """Whether the binary under test carries AddressSanitizer: it is slower and holds freed memory back."""
+    """Whether the binary under test carries AddressSanitizer or ThreadSanitizer: it is slower, and has memory of its own that grows with what was touched."""
     with open(WEIR, "rb") as file:
-        return b"__asan_init" in file.read()
+        binary = file.read()
+    return b"__asan_init" in binary or b"__tsan_init" in binary
 
 
 class Nginx:

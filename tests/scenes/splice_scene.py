@@ -1,4 +1,5 @@
 """Content and tunnels that move inside the kernel: every byte of them, both ways, by each mover and by copying, and however it ends."""
+import contextlib
 import hashlib
 import os
 import random
@@ -86,8 +87,11 @@ class Splicing(Scene):
         return sum(1 for fd in os.listdir(f"/proc/{self.engine.process.pid}/fd") if self.is_ours(fd))
 
     def names(self):
-        folder = f"/proc/{self.engine.process.pid}/fd"
-        return [(fd, os.readlink(f"{folder}/{fd}")) for fd in os.listdir(folder)]
+        folder, found = f"/proc/{self.engine.process.pid}/fd", []
+        for fd in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found.append((fd, os.readlink(f"{folder}/{fd}")))
+        return found
 
     def is_ours(self, fd):
         """Pipes and connections: what a leak would be of."""
