@@ -304,8 +304,10 @@ static void broken(struct conn *conn, int error)
         back_close(conn);
         return;
     }
-    if (conn->deaf && op_armed(&conn->receive))
+    if (conn->deaf && conn_may_bring(conn)) {
+        conn->cut |= conn->paused; /* it may be a receive that has failed, and is tried again */
         return;
+    }
     if (queue_empty(&conn->in) || conn->ended) {
         fail_user(conn, conn_is_ready(conn) ? SERVER_CLOSED : SERVER_CONNECT, error);
         return;

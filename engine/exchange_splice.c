@@ -114,7 +114,7 @@ static bool origin_refuses(struct exchange *x, int error)
 {
     exchange_end_request_splice(x);
     x->origin->deaf = true;
-    if (op_armed(&x->origin->receive) || !queue_empty(&x->origin->in))
+    if (conn_may_bring(x->origin) || !queue_empty(&x->origin->in))
         return true;
     exchange_origin_failed(x, SERVER_CLOSED, error);
     return false;

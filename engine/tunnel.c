@@ -217,7 +217,7 @@ static void drained(struct conn *conn)
 static void broken(struct conn *conn, int error)
 {
     (void)error;
-    if (!conn->deaf || !op_armed(&conn->receive))
+    if (!conn->deaf || !conn_may_bring(conn))
         conn->ended = conn->cut = true;
     conn->tunnel->event(conn->tunnel);
 }

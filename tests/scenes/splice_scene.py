@@ -1,10 +1,13 @@
 """Content and tunnels that move inside the kernel: every byte of them, both ways, by each mover and by copying, and however it ends."""
 import contextlib
+import fcntl
 import hashlib
 import os
 import random
+import signal
 import socket
 import struct
+import termios
 import threading
 import time
 import unittest
@@ -15,6 +18,7 @@ from websocket_props import open_tunnel, switching
 KIB, MIB = 1024, 1024 * 1024
 BOUNDS = "limits: { body: 1GiB }\n"
 SEED = int(os.environ.get("WEIR_SEED") or random.randrange(1 << 32))
+WARM = 16 * MIB  # after that both kernels take much at a time
 BLOCK = random.Random(SEED).randbytes(MIB + 4096)
 
 
@@ -46,6 +50,18 @@ def read_exactly(connection, length, pause=0.0, part=65536):
 def abort(connection):
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
+
+
+def arrived(connection, data):
+    """Sends what can be sent without waiting: so many bytes of it have reached the other side's kernel."""
+    sent = 0
+    try:
+        while sent < len(data):
+            sent += connection.send(memoryview(data)[sent:sent + 65536], socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        pass
+    time.sleep(0.2)
+    return sent - struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, b"    "))[0]
 
 
 def small_buffers(client):
@@ -110,6 +126,12 @@ class Splicing(Scene):
             wait_for("descriptors to be closed", lambda: self.count() <= self.descriptors, 20)
         except AssertionError:
             self.fail(f"{self.count()} descriptors, not {self.descriptors}: {self.engine.command('status')} {self.names()} {self.before_names}")
+
+    def stopped(self):
+        """The engine sleeps, and what happens meanwhile it will hear of at once."""
+        self.engine.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.engine.process.send_signal, signal.SIGCONT)
+        time.sleep(0.1)
 
     def was_spliced(self, at_least=1):
         moved = self.engine.counter("splice_bytes")
@@ -338,6 +360,33 @@ class Content(Splicing):
             self.assertEqual(digest(client.response().body), digest(sent))
         self.settled()
 
+    def test_what_an_origin_said_before_it_broke_is_not_lost_with_what_it_is_sent(self):
+        go, came = threading.Event(), []
+
+        def early(exchange):
+            read_exactly(exchange.connection, 100000)
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 90000000\r\n\r\n" + content(WARM))
+            go.wait(SLOW)
+            came.append(arrived(exchange.connection, content(20 * MIB, 7)))
+            return exchange.reset()
+        self.play(early)
+        with self.engine.connect() as client:
+            client.send(b"POST /5 HTTP/1.1\r\nHost: scene\r\nContent-Length: 90000000\r\n\r\n")
+            self.push(client, content(60 * MIB))
+            self.assertEqual(client.head()[0], 200)
+            before = client.buffer + read_exactly(client.socket, WARM - len(client.buffer))
+            self.assertEqual(digest(before), digest(content(WARM)))
+            self.stopped()
+            go.set()
+            wait_for("the origin to have said what it can", lambda: came)
+            time.sleep(0.2)
+            self.engine.process.send_signal(signal.SIGCONT)
+            rest = self.rest(client.socket)
+            client.buffer = b""
+            self.assertEqual(digest(rest), digest(content(len(rest), 7)))
+        wait_for("all of it to be passed on", lambda: self.engine.counter("client_sent_bytes") >= WARM + came[0])  # our own reset may overtake it
+        self.settled()
+
     def test_100_continue(self):
         self.play(mirror)
         with self.engine.connect() as client:
@@ -508,6 +557,32 @@ class Tunnels(Splicing):
             except AssertionError:
                 self.fail(f"{who} {[(k, v) for k, v in self.engine.json('status').items() if k.startswith('tunnel')]}")
             self.settled()
+
+    def test_what_a_side_said_before_it_broke_is_not_lost_with_what_it_is_sent(self):
+        go, came = threading.Event(), []
+
+        def handler(connection):
+            connection.sendall(content(WARM))
+            go.wait(SLOW)
+            came.append(arrived(connection, content(20 * MIB, 7)))
+            abort(connection)
+        self.hold(handler)
+        client = self.engine.connect(60)
+        self.addCleanup(client.close)
+        open_tunnel(client)
+        before = client.buffer + read_exactly(client.socket, WARM - len(client.buffer))
+        self.assertEqual(digest(before), digest(content(WARM)))
+        self.stopped()
+        go.set()
+        wait_for("the origin to have said what it can", lambda: came)
+        client.socket.sendall(b"this breaks")
+        time.sleep(0.2)
+        self.engine.process.send_signal(signal.SIGCONT)
+        found, length, how = self.everything(client.socket)
+        self.assertEqual((found, how), (digest(content(length, 7)), "reset"))
+        wait_for("the tunnel to end", lambda: self.engine.counter("tunnels_reset") == 1)
+        self.assertEqual(self.engine.counter("tunnel_sent_bytes"), WARM + came[0])  # our own reset may overtake it
+        self.settled()
 
     def test_quiet_again_after_bulk_and_bulk_again(self):
         def handler(connection):
