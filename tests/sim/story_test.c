@@ -145,6 +145,7 @@ static void echo(struct reader *r, size_t head)
 static void *serve(void *argument)
 {
     struct reader *r = calloc(1, sizeof *r);
+    unsigned served = 0;
     r->fd = (int)(intptr_t)argument;
     for (;;) {
         ssize_t end;
@@ -155,6 +156,8 @@ static void *serve(void *argument)
             echo(r, (size_t)end);
             break;
         }
+        if (served++ && strncmp(r->bytes, "PUT ", 4) == 0)
+            break; /* as one that has grown tired of the connection: it may be asked again on another */
         if (!answer(r, (size_t)end))
             break;
     }
@@ -350,6 +353,46 @@ static void pass_every_byte(void)
 Test(sim, every_byte_arrives_through_an_awkward_kernel) { pass_every_byte(); }
 Test(sim_ring, every_byte_arrives_spliced_by_the_ring) { pass_every_byte(); }
 Test(sim_poll, every_byte_arrives_spliced) { pass_every_byte(); }
+
+/* Content behind its head, on a kept connection of which the origin wants no more: it goes whole to another, or is refused. */
+static void *run_putter(void *argument)
+{
+    unsigned number = (unsigned)(intptr_t)argument;
+    static _Thread_local char body[200000];
+    for (unsigned n = 0; n < 10; n++) {
+        struct reader *r = calloc(1, sizeof *r);
+        unsigned i = number * 3000 + n * 3 + 1;
+        char head[200];
+        r->fd = connect_to_weir();
+        cr_assert(send_request(r->fd, i) && read_response(r, some_size(i), i));
+        int length = snprintf(head, sizeof head, "PUT /10/%u/%zu HTTP/1.1\r\nHost: sim\r\nContent-Length: %zu\r\n\r\n", i, sizeof body, sizeof body);
+        for (size_t k = 0; k < sizeof body; k++)
+            body[k] = byte_at(k, i);
+        cr_assert(send_all(r->fd, head, (size_t)length));
+        usleep((useconds_t)(mix64(sim_seed + i) % 3000));
+        send_all(r->fd, body, sizeof body);
+        while (find_end(r) < 0 && fill(r))
+            continue;
+        bool refused = strncmp(r->bytes, "HTTP/1.1 502 ", 13) == 0 || r->length == 0; /* or reset before it could be read */
+        cr_assert(refused || read_response(r, 10, i), "%.60s", r->bytes);
+        close(r->fd);
+        free(r);
+    }
+    return NULL;
+}
+
+static void put_once_or_not_at_all(void)
+{
+    pthread_t putters[CLIENTS];
+    for (intptr_t i = 0; i < CLIENTS; i++)
+        pthread_create(&putters[i], NULL, run_putter, (void *)i);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        pthread_join(putters[i], NULL);
+}
+
+Test(sim, content_goes_whole_to_another_connection_or_to_none) { put_once_or_not_at_all(); }
+Test(sim_ring, content_goes_whole_to_another_connection_or_to_none) { put_once_or_not_at_all(); }
+Test(sim_poll, content_goes_whole_to_another_connection_or_to_none) { put_once_or_not_at_all(); }
 
 static void *run_deserter(void *argument)
 {
