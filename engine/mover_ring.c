@@ -57,9 +57,10 @@ static void given(struct op *op, int32_t result, uint32_t flags)
     splice->dry = splice->dry && result <= 0; /* it may have been the pipe that was full */
     splice->working--;
     if (!splice_settles(splice)) {
-        if (result == -EAGAIN)
+        if (result == -EAGAIN) {
+            splice->changed |= splice->left == 0; /* it is not ending any more, for whoever waits for that (splice_is_ending) */
             splice_await_sink(splice);
-        else if (result <= 0 && !is_passing(result) && splice->state == SPLICE_MOVING)
+        } else if (result <= 0 && !is_passing(result) && splice->state == SPLICE_MOVING)
             splice_refused(splice, result ? -result : EPIPE);
         splice_queue(splice);
     }
