@@ -191,7 +191,8 @@ void conn_release_hold(struct conn *conn);
 /* More may come of what the peer has sent, though it takes nothing any more: receiving is under way, or will be, or is its owner's. */
 static inline bool conn_may_bring(const struct conn *conn)
 {
-    return !conn->ended && (op_armed(&conn->receive) || conn->receive_due || conn->held || conn->paused || conn->waiter.waiting);
+    return !conn->ended &&
+           (op_armed(&conn->receive) || conn->receive_due || conn->held || conn->paused || conn->waiter.waiting);
 }
 
 /* Its descriptor is named by an operation under way: it stays open, and the conn's memory with it, until all pins are out. */

@@ -69,7 +69,8 @@ enum step_verdict exchange_give_up(struct exchange *x, enum server_outcome outco
 /* Content, or the last chunk of none: it has left the client's queue, so another origin would wait for it for ever. */
 static bool content_is_gone(const struct exchange *x)
 {
-    return x->request_content > 0 || splice_has_taken(x->request_splice) || (x->request_done && x->request.framing == FRAMING_CHUNKED);
+    return x->request_content > 0 || splice_has_taken(x->request_splice) ||
+           (x->request_done && x->request.framing == FRAMING_CHUNKED);
 }
 
 /* cause: enum server_outcome, or a status. */

@@ -58,7 +58,8 @@ static void given(struct op *op, int32_t result, uint32_t flags)
     splice->working--;
     if (!splice_settles(splice)) {
         if (result == -EAGAIN) {
-            splice->changed |= splice->left == 0; /* it is not ending any more, for whoever waits for that (splice_is_ending) */
+            splice->changed |=
+                splice->left == 0; /* it is not ending any more, for whoever waits for that (splice_is_ending) */
             splice_await_sink(splice);
         } else if (result <= 0 && !is_passing(result) && splice->state == SPLICE_MOVING)
             splice_refused(splice, result ? -result : EPIPE);

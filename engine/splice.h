@@ -90,7 +90,10 @@ static inline bool splice_is_moving(const struct splice *splice) { return splice
 /* Bytes wait for a sink that takes none. */
 static inline bool splice_waits_for_sink(const struct splice *splice) { return splice && splice->pipe && splice->pipe->bytes > 0; }
 /* Bytes have left the source that the owner does not know of, or may be leaving it this moment. */
-static inline bool splice_has_taken(const struct splice *splice) { return splice && (splice->took > 0 || splice->working > 0); }
+static inline bool splice_has_taken(const struct splice *splice)
+{
+    return splice && (splice->took > 0 || splice->working > 0);
+}
 /* All that was to be moved was given to the kernel, or is being given this moment: the end is about to be told. */
 static inline bool splice_is_ending(const struct splice *splice)
 {
