@@ -116,11 +116,15 @@ static void take_answer(struct known_name *name, const struct question *question
     name->count = question->address_count;
 }
 
-/* Whoever is told may leave, and take others with it: the first, again and again. */
+/* Whoever is told may leave, and take others with it: the first, again and again. Or ask for so many others that this name is forgotten. */
 static void tell(struct known_name *name)
 {
-    struct name_wait *wait;
-    while ((wait = name->waits)) {
+    struct name_wait *waits = name->waits;
+    name->waits = NULL;
+    if (waits)
+        waits->previous = &waits;
+    while (waits) {
+        struct name_wait *wait = waits;
         names_leave(wait);
         wait->told(wait);
     }
@@ -168,7 +172,8 @@ static void ask_there(struct letter *letter, struct loop *here)
 static bool ask(struct names *names, struct known_name *name, const struct config_dns *dns, uint32_t patience_ms)
 {
     struct worker *worker = names->worker;
-    struct asked_name *asked = names->asked >= NAMES_ASKED || FAULT("names") ? NULL : malloc(sizeof *asked);
+    bool may = names->asked < NAMES_ASKED && worker->end_ms == 0; /* the control thread may have ended before this one */
+    struct asked_name *asked = !may || FAULT("names") ? NULL : malloc(sizeof *asked);
     if (!asked)
         return false;
     memset(asked, 0, offsetof(struct asked_name, question.addresses));
