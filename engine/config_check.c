@@ -517,6 +517,10 @@ static void check_route_names(struct decoder *decoder)
     map_init(&seen, config->route_count + 1, 1, 2);
     for (uint32_t i = 0; i < config->route_count; i++) {
         struct route *route = &config->routes[i];
+        if (config->forward.on && slice_equal(route->name, config->forward.route.name))
+            problem_help(problem_error(decoder->reporter, item_place(nodes, i, "name"), "the log and the counters call the forward proxy '%s'",
+                                       quoted(route->name).text),
+                         "give the route another name");
         enum err e = route->name.length ? map_add(&seen, route->name, route) : ERR_OK;
         if (e == ERR_MEMORY)
             decoder->memory->failed = true;

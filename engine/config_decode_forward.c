@@ -108,12 +108,13 @@ static bool is_the_world(const struct network *network)
            !(network->address[0] == 0xfe && network->bits >= 10);
 }
 
-static void check_open(struct decoder *decoder, uint32_t index)
+/* True: it was complained of. */
+static bool check_open(struct decoder *decoder, uint32_t index)
 {
     const struct config_forward *forward = &decoder->config->forward;
     const struct node *section = node_find(decoder->root, "forward-proxy");
     if (forward->users.length || is_loopback(&decoder->config->listeners[index].address))
-        return;
+        return false;
     for (uint32_t i = 0; i < forward->client_count; i++) {
         if (!is_the_world(&forward->clients[i]))
             continue;
@@ -124,8 +125,9 @@ static void check_open(struct decoder *decoder, uint32_t index)
                           "an open proxy: anybody in %s may use it without a password", text);
         problem_note(problem, item_place(node_find(decoder->root, "listeners"), index, NULL), "it listens here");
         problem_help(problem, "add 'users', or name your own networks in 'clients'");
-        return;
+        return true;
     }
+    return false;
 }
 
 void check_forward(struct decoder *decoder)
@@ -133,7 +135,7 @@ void check_forward(struct decoder *decoder)
     const struct config *config = decoder->config;
     const struct node *nodes = node_find(decoder->root, "listeners"),
                       *section = node_find(decoder->root, "forward-proxy");
-    bool served = false;
+    bool served = false, open = false; /* the latter is complained of once */
     for (uint32_t i = 0; i < config->listener_count; i++) {
         if (config->listeners[i].serve != SERVE_FORWARD)
             continue;
@@ -143,8 +145,8 @@ void check_forward(struct decoder *decoder)
                 "add it: forward-proxy: {}");
             return;
         }
-        if (!served && config->forward.on)
-            check_open(decoder, i);
+        if (!open && config->forward.on)
+            open = check_open(decoder, i);
         served = true;
     }
     if (section && !served)
