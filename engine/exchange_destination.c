@@ -45,17 +45,22 @@ static bool is_mapped(const uint8_t address[16])
     return memcmp(address, mapped, sizeof mapped) == 0;
 }
 
-static void judge(struct exchange *x, const struct name_address *from, struct candidates *to)
+static void judge(struct exchange *x, const uint8_t address[16], struct candidates *to)
 {
     struct forward *forward = x->forward;
-    uint8_t address[16] = { [10] = 0xff, [11] = 0xff };
-    memcpy(from->family == 4 ? address + 12 : address, from->bytes, from->family == 4 ? 4 : 16);
     enum forward_verdict verdict =
         forward_admits(&x->view->config->forward.policy, x->request.host, address, forward->port);
     if (verdict == FORWARD_ALLOWED)
         add_peer(to, address, is_mapped(address), forward->port);
     else
         to->refusal = verdict;
+}
+
+static void judge_found(struct exchange *x, const struct name_address *from, struct candidates *to)
+{
+    uint8_t address[16] = { [10] = 0xff, [11] = 0xff };
+    memcpy(from->family == 4 ? address + 12 : address, from->bytes, from->family == 4 ? 4 : 16);
+    judge(x, address, to);
 }
 
 /* Families in turn, IPv6 first (RFC 8305 4). */
@@ -70,7 +75,7 @@ static void judge_all(struct exchange *x, const struct name_address *addresses, 
                 next[side]++;
             if (next[side] == count)
                 continue;
-            judge(x, &addresses[next[side]++], to);
+            judge_found(x, &addresses[next[side]++], to);
             more = true;
         }
     }
@@ -187,7 +192,10 @@ static enum step_verdict look_up(struct exchange *x)
 static bool begin_fetch(struct exchange *x)
 {
     x->forward = forward_new(x);
-    return x->forward && forward_read_target(x->forward, &x->request);
+    if (!x->forward || !forward_read_target(x->forward, &x->request))
+        return false;
+    x->fresh_only = x->forward->alone = forward_speaks_for_connection(&x->request);
+    return true;
 }
 
 enum step_verdict exchange_destine(struct exchange *x)
@@ -199,7 +207,7 @@ enum step_verdict exchange_destine(struct exchange *x)
         return short_of_memory(x);
     if (!x->forward->host.is_address)
         return look_up(x);
-    add_peer(&found, x->forward->host.address, is_mapped(x->forward->host.address), x->forward->port);
+    judge(x, x->forward->host.address, &found); /* ADMIT has, but not for the cache's own requests */
     return lease(x, &found);
 }
 

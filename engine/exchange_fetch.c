@@ -7,6 +7,7 @@
 #include "engine/back.h"
 #include "engine/caching.h"
 #include "engine/exchange.h"
+#include "engine/forward.h"
 
 /* Sinks -------------------------------------------------------------------------------------------------------- */
 
@@ -220,7 +221,7 @@ static void hand_over(struct exchange *x, struct exchange *f)
     f->status = x->status;
     f->attempts = x->attempts;
     f->response_begun = true;
-    f->origin_keep = x->origin_keep;
+    f->origin_keep = x->origin_keep && (likely(!x->forward) || !x->forward->alone);
     f->chunked_out = x->chunked_out;
     f->begun_ns = x->begun_ns;
     f->forwarded_ns = x->forwarded_ns;

@@ -225,8 +225,7 @@ static void hide_client(struct exchange *x)
     x->forwarding.client_verify = SLICE_NONE;
 }
 
-/* NTLM and Negotiate speak for a whole connection: whoever had it next would be that user to the site. Of unknown schemes the same is feared. */
-static bool speaks_for_connection(const struct request *request)
+bool forward_speaks_for_connection(const struct request *request)
 {
     static const char *const others[] = { "Basic ", "Bearer ", "Digest " };
     const struct field *field = fields_find(&request->fields, FIELD_AUTHORIZATION);
@@ -255,7 +254,8 @@ static bool begin(struct exchange *x)
         return false;
     }
     x->forwarding.hsts = SLICE_NONE;
-    x->fresh_only = x->forward->alone = speaks_for_connection(&x->request);
+    x->forwarding.scheme = SLICE("http"); /* of the target, however the client has come */
+    x->fresh_only = x->forward->alone = forward_speaks_for_connection(&x->request);
     hide_client(x);
     if (refuses_form(x))
         return false;

@@ -122,7 +122,7 @@ static bool may_store(const struct route *route, const struct request *request)
 }
 
 /*
- * The URL of a request whose method is GET, as the keys of all routes have it that may have stored something for it: they differ in what they make of the query.
+ * The URL of a request whose method is GET, as the keys of all routes, and of the forward proxy, have it that may have stored something for it: they differ in what they make of the query.
  * origin: only if it is that one's; none: any.
  */
 static void forget_url(struct exchange *x, const struct request *request, struct slice origin,
@@ -134,8 +134,8 @@ static void forget_url(struct exchange *x, const struct request *request, struct
     struct cache_key key;
     uint64_t hashes[URLS_KNOWN];
     uint32_t count = 0;
-    for (uint32_t i = 0; i < config->route_count; i++) {
-        const struct route *route = &config->routes[i];
+    for (uint32_t i = 0; i <= config->route_count; i++) {
+        const struct route *route = i < config->route_count ? &config->routes[i] : &config->forward.route;
         if (!may_store(route, request) ||
             cache_key_make(&route->cache, request, &context, room, CACHE_KEY_BYTES_MAX, &key) != ERR_OK ||
             (origin.length && !slice_equal(key.authority, origin)) || is_known(hashes, count, key.url_hash))

@@ -48,6 +48,9 @@ struct forward {
 struct forward *must_use forward_new(struct exchange *x);
 void forward_free(struct forward *forward);
 
+/* NTLM and Negotiate speak for a whole connection: whoever had it next would be that user to the site. Of unknown schemes the same is feared. */
+bool forward_speaks_for_connection(const struct request *request);
+
 /* Host and port of the request's target. False: it is no host. */
 bool must_use forward_read_target(struct forward *forward, const struct request *request);
 

@@ -1,6 +1,8 @@
 """The forward proxy as its users know it: curl through it by http and https, passwords, lists, log lines, cached content; and squid beside it."""
 import base64
 import os
+import socket
+import struct
 import threading
 import unittest
 
@@ -395,6 +397,61 @@ class Cache(ForwardScene):
             file.write(text.replace("forward-proxy:\n", f"forward-proxy:\n  deny: [ {OUTSIDE} ]\n"))
         self.assertEqual(engine.command("reload")[0], 0)
         self.assertEqual(get(engine.port, f"http://{site.address}/x").status, 403)
+
+    def test_an_unsafe_request_takes_out_what_is_kept(self):
+        site = self.site(raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 5\r\n\r\nfresh"))
+        engine = self.proxy("cache: {}")
+        for method, seen in (("GET", 1), ("GET", 1), ("POST", 2), ("GET", 3), ("GET", 3)):
+            self.assertEqual(get(engine.port, f"http://{site.address}/x", method=method).status, 200)
+            self.assertEqual(len(site.requests), seen, method)
+
+    def test_plain_sites_are_what_they_are_by_tls_too(self):
+        """What is kept is http://, however a client came: a purge by its URL finds it."""
+        site = self.site(raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 5\r\n\r\nfresh"))
+        engine = self.proxy("cache: {}", listener=f", tls: {{ certificates: [ {certificates().site.yaml} ] }}")
+        url = f"http://{site.address}/x"
+        for _ in range(2):
+            self.assertEqual(curl(engine.port, url, "--proxy-cacert", certificates().ca.path, scheme="https").body, b"fresh")
+        code, out, err = engine.command("purge", "--prefix", f"http://{site.address}/")
+        self.assertEqual(code, 0, err)
+        self.assertIn("1 object", out)
+        self.assertEqual(curl(engine.port, url, "--proxy-cacert", certificates().ca.path, scheme="https").body, b"fresh")
+        self.assertEqual(len(site.requests), 2)
+
+    def test_a_fetch_of_the_caches_own_signs_on_alone(self):
+        """A part is asked for, so the cache fetches the whole, with the client's sign-on: that connection is nobody's afterwards."""
+        site = self.site(raw(b"HTTP/1.1 200 OK\r\nCache-Control: public, max-age=600\r\nContent-Length: 5\r\n\r\nfresh"))
+        engine = self.proxy("cache: {}", top="workers: 1")
+        get(engine.port, f"http://{site.address}/part", ["Range: bytes=0-1", "Authorization: Negotiate YTpi"])
+        self.assertEqual(len(site.requests), 1)
+        get(engine.port, f"http://{site.address}/other")
+        self.assertEqual((len(site.requests), len(site.connections)), (2, 2))
+
+    def test_nor_does_it_share_the_connection_of_one_who_left(self):
+        head, go = threading.Event(), threading.Event()
+
+        def script(exchange):
+            if b"/slow" not in exchange.head.split(b"\r\n")[0]:
+                exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                return
+            exchange.send(b"HTTP/1.1 200 OK\r\nCache-Control: public, max-age=600\r\nContent-Length: 5\r\n\r\nfr")
+            head.set()
+            go.wait(SLOW)
+            exchange.send(b"esh")
+
+        site = self.site(script)
+        engine = self.proxy("cache: {}", top="workers: 1")
+        with engine.connect() as client:
+            client.send_request(f"http://{site.address}/slow", headers=[f"Host: {site.address}", "Authorization: Negotiate YTpi"])
+            self.assertTrue(head.wait(SLOW))
+            client.head()
+            client.exactly(2)
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_for("the client to be gone", lambda: engine.counter("client_aborts") or engine.counter("response_cuts"))
+        go.set()
+        wait_for("the whole to be stored", lambda: get(engine.port, f"http://{site.address}/slow", ["Authorization: Negotiate YTpi"]).body == b"fresh")
+        get(engine.port, f"http://{site.address}/other")
+        self.assertEqual(len(site.connections), 2)
 
 
 # ---- Beside squid -----------------------------------------------------------------------------------------------------------
