@@ -442,7 +442,7 @@ struct conn *back_connect(struct origin *origin, struct conn *client, const stru
         errno = EUSERS;
         return NULL;
     }
-    bool several = origin->more_count > 0; /* race.c opens the sockets */
+    bool several = origin->more_count > 0 || unlikely(origin->set_anew); /* race.c opens the sockets */
     int fd = several ? -1 : socket_for_origin(&origin->address, config->congestion_control);
     struct conn *conn = fd < 0 && !several ? NULL : conn_new(worker, fd, false, &back_events);
     if (!conn && (fd >= 0 || several)) {

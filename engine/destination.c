@@ -63,6 +63,7 @@ static struct origin *origin_new(struct destination *destination, struct worker 
     origin->key = slice_of(key, destination->length);
     origin->worker = worker;
     origin->record = record;
+    origin->set_anew = true;
     origin->server = (struct server){ .name = origin->key,
                                       .health = &destination->health,
                                       .references = 1,

@@ -144,6 +144,7 @@ struct origin {
     uint64_t seen;                  /* number of the newest generation that has it */
     uint32_t borrowing;             /* asked of other workers and not answered yet */
     uint32_t opening;               /* connections under way to the shelf (back_warm) */
+    bool set_anew; /* a destination's: another request may set its addresses before the kernel has read them, so race.c copies them */
     bool warming_failed;            /* the last of these could not be opened: one at a time until one can */
 };
 
