@@ -42,7 +42,7 @@ enum flight_news {
     NEWS_AGAIN,  /* nobody leads any more: look again */
     NEWS_ALONE,  /* it is not to be shared: each goes to the origin */
     NEWS_REFUSED,    /* it was for the leader's request alone: look again, but not often */
-    NEWS_AUTHORIZED, /* the leader's was a request with Authorization: as ALONE for those with, as REFUSED for those without */
+    NEWS_PERSONAL, /* the leader's request said who asks: as ALONE for those that do, as REFUSED for those that do not */
     NEWS_PAST,   /* the slice lies behind the end of the content */
     NEWS_WHOLE,  /* there are no slices to be had: look for the whole */
     NEWS_STALE   /* of a slice: the origin failed, what is stored may stand in: look again */
@@ -138,9 +138,10 @@ bool caching_out_of_time(struct exchange *x);
 void caching_end_flight(struct exchange *x, enum flight_news news);
 /* To those who waited, a list that nobody else has any more; under the home's lock. object: a reference for each is taken; may be NULL. */
 void caching_tell(struct worker *worker, struct flight_waiter *first, enum flight_news news, struct object *object);
-/* It is not to be stored: for a while nobody waits for what has this key, of those who have Authorization, or have not, as x. */
+/* It is not to be stored: for a while nobody waits for what has this key, of those who say who they are, or do not, as x (caching_says_who). */
 void caching_remember_pass(struct exchange *x);
-bool caching_is_authorized(const struct exchange *x); /* the request says who asks */
+bool caching_is_authorized(const struct exchange *x);
+bool caching_says_who(const struct exchange *x); /* the request says who asks: Authorization, or cookies */
 /* The store is asked by c->key. */
 enum step_verdict caching_look(struct exchange *x);
 /* By its own words, whatever the request asks for. */

@@ -259,10 +259,15 @@ bool caching_is_authorized(const struct exchange *x)
     return fields_have(&x->request.fields, FIELD_AUTHORIZATION);
 }
 
+bool caching_says_who(const struct exchange *x)
+{
+    return caching_is_authorized(x) || fields_have(&x->request.fields, FIELD_COOKIE);
+}
+
 /* What is told to one who says who asks is nothing that others could not share. */
 static uint64_t pass_hash(const struct exchange *x)
 {
-    return x->caching->key.url_hash ^ (caching_is_authorized(x) ? 0x417574686f72ull : 0);
+    return x->caching->key.url_hash ^ (caching_says_who(x) ? 0x417574686f72ull : 0);
 }
 
 static struct hot_pass *pass_at(const struct exchange *x, uint64_t hash)
@@ -610,8 +615,8 @@ static enum step_verdict take_news(struct exchange *x)
             c->slices->failed = true;
         return caching_look(x);
     case NEWS_AGAIN: return caching_look(x);
-    case NEWS_AUTHORIZED:
-        if (caching_is_authorized(x))
+    case NEWS_PERSONAL:
+        if (caching_says_who(x))
             break;
         /* fallthrough */
     case NEWS_REFUSED: c->refusals++; return caching_look(x);

@@ -184,7 +184,7 @@ static enum cache_reason judge(struct exchange *x, const struct response *respon
 }
 
 /*
- * A response that says something of the URL holds for all who wait, and for a while: but what one with Authorization gets says nothing of what others would. One that
+ * A response that says something of the URL holds for all who wait, and for a while: but what one with Authorization or cookies gets says nothing of what others would. One that
  * speaks of the request alone (400, 429, 431 and their like; 403 may) is no reason for others not to ask together; an error of the origin's is no reason for long.
  * Otherwise a client could see to it that everybody goes alone.
  */
@@ -195,7 +195,7 @@ static enum flight_news news_of_refusal(struct exchange *x, enum cache_reason re
         return NEWS_REFUSED;
     if (status < 500)
         caching_remember_pass(x);
-    return caching_is_authorized(x) ? NEWS_AUTHORIZED : NEWS_ALONE;
+    return caching_says_who(x) ? NEWS_PERSONAL : NEWS_ALONE;
 }
 
 void caching_not_stored(struct exchange *x, enum cache_reason reason)
@@ -260,7 +260,7 @@ void caching_begin(struct exchange *x, const struct response *response, const st
         return;
     }
     if (c->flight && !may_be_shared(&what.policy))
-        caching_end_flight(x, caching_is_authorized(x) ? NEWS_AUTHORIZED : NEWS_ALONE);
+        caching_end_flight(x, caching_says_who(x) ? NEWS_PERSONAL : NEWS_ALONE);
     c->role = CACHE_FILLING;
     c->stored = true;
     caching_restore(x); /* its conditions stand in what c->hot holds */

@@ -189,6 +189,11 @@ class Flights(CacheScene):
             with self.subTest(fields):
                 self.assertLessEqual(self.refused(f"/who/{number}", Answer(200, fields, body=b"mine"), ["Authorization: Basic eA=="]), 3)
 
+    def test_nor_does_one_for_somebodys_cookies(self):
+        for number, fields in enumerate((["Cache-Control: private"], ["Cache-Control: max-age=600", "Set-Cookie: a=b"])):
+            with self.subTest(fields):
+                self.assertLessEqual(self.refused(f"/cookies/{number}", Answer(200, fields, body=b"mine"), ["Cookie: session=joe"]), 3)
+
     def test_a_refusal_of_one_request_does_not_send_the_others_alone(self):
         for status in (400, 401, 403, 406, 412, 421, 425, 428, 429, 431):
             with self.subTest(status):
