@@ -199,7 +199,7 @@ static void write_log(struct exchange *x)
         .referer = field_text(&x->request, FIELD_REFERER),
         .user_agent = field_text(&x->request, FIELD_USER_AGENT),
         .route = x->route ? x->route->name : SLICE_NONE,
-        .user = x->forward ? slice_of(x->forward->user, x->forward->user_length) : SLICE_NONE,
+        .user = x->forward && x->forward->verified == VERIFIED_YES ? slice_of(x->forward->user, x->forward->user_length) : SLICE_NONE,
         .pool = x->pool ? x->pool->upstream.name : SLICE_NONE,
         .server = x->forwarding.server, /* the last one asked; its name lives with the view */
         .attempts = x->attempts,
