@@ -320,23 +320,46 @@ static void purge_now(struct purge_job *job, const struct purge *purge)
     job->count.bytes += count.bytes;
 }
 
+/* A URL that no route with a cache takes may be one that the forward proxy stored. False: it has no cache, or this is no URL. */
+static bool spell_for_forward(struct server_process *process, struct slice url, char *room, struct cache_key *key)
+{
+    const struct cache_rule *rule = &process->generation->config->forward.route.cache;
+    struct explain_question question = { .method = SLICE("GET"), .url = url };
+    char problem[128];
+    enum err e;
+    struct explanation *found =
+        rule->on ? explanation_new(process->generation, &question, process->loop.now_ms, 0, &e, problem) : NULL;
+    if (!found)
+        return false;
+    struct cache_key_context context = { .scheme = found->forwarding.scheme };
+    bool well = found->request.path.length && found->request.authority.length &&
+                cache_key_make(rule, &found->request, &context, room, CACHE_KEY_BYTES_MAX, key) == ERR_OK;
+    explanation_free(found);
+    return well;
+}
+
 static void purge_url(struct server_process *process, const struct purge_question *asked, struct server_answer *answer)
 {
+    struct cache_key key;
+    char room[CACHE_KEY_BYTES_MAX];
     struct explain_question question = { .method = SLICE("GET"), .url = asked->texts[0], .field_count = asked->text_count - 1 };
     char why[256];
     enum err e;
     for (unsigned i = 0; i < question.field_count; i++)
         question.fields[i] = asked->texts[i + 1];
     struct explanation *found = ask(process, &question, &e, why);
-    if (!found) {
+    if (!found && !spell_for_forward(process, asked->texts[0], room, &key)) {
         refuse(answer, asked_wrongly(e), why);
         return;
     }
-    struct purge purge = { .kind = PURGE_URL, .soft = asked->soft, .text = slice_of(found->cache.key.text.at, found->cache.key.url_length) };
+    if (found)
+        key = found->cache.key;
+    struct purge purge = { .kind = PURGE_URL, .soft = asked->soft, .text = slice_of(key.text.at, key.url_length) };
     struct purge_job *job = job_new(process, answer, asked->soft);
     if (job)
         purge_now(job, &purge);
-    explanation_free(found);
+    if (found)
+        explanation_free(found);
     if (job)
         job_begun(job);
 }

@@ -357,6 +357,17 @@ class Log(ForwardScene):
         self.assertNotIn("sesame", text + engine.log())
         self.assertNotIn(base64.b64encode(b"joe:open sesame").decode(), text + engine.log())
 
+    def test_nobody_is_named_before_he_has_shown_it(self):
+        """A client that leaves while its password is in line."""
+        engine = self.proxy(users=True)
+        for number in range(20):
+            client = engine.connect()
+            host = f"{OUTSIDE}:9"
+            client.send(f"CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n{authorization('joe', f'guess {number}')}\r\n\r\n".encode())
+            client.close()
+        wait_for("the lines", lambda: len(self.access(engine)) >= 20)
+        self.assertEqual({line.get("user") for line in self.access(engine)}, {None})
+
     def test_names_cannot_break_a_line(self):
         engine = self.proxy(users={"joe": "x"}, top="")
         get(engine.port, f"http://{OUTSIDE}:1/", [authorization('a" 200 "b\\', "x")])
@@ -404,6 +415,18 @@ class Cache(ForwardScene):
         for method, seen in (("GET", 1), ("GET", 1), ("POST", 2), ("GET", 3), ("GET", 3)):
             self.assertEqual(get(engine.port, f"http://{site.address}/x", method=method).status, 200)
             self.assertEqual(len(site.requests), seen, method)
+
+    def test_a_url_or_a_host_is_purged(self):
+        site = self.site(raw(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 5\r\n\r\nfresh"))
+        engine = self.proxy("cache: {}")
+        url = f"http://{site.address}/x?q=1"
+        for number, words in enumerate(((url,), ("--host", site.address), (url.replace("/x", "/none/../x"),)), 1):
+            for _ in range(2):
+                self.assertEqual(get(engine.port, url).body, b"fresh")
+            self.assertEqual(len(site.requests), number)
+            code, out, err = engine.command("purge", *words)
+            self.assertEqual((code, out.split(",")[0]), (0, "purged: 1 objects"), err)
+        self.assertEqual(engine.command("purge", "no url")[0], 2)
 
     def test_plain_sites_are_what_they_are_by_tls_too(self):
         """What is kept is http://, however a client came: a purge by its URL finds it."""
