@@ -98,11 +98,13 @@ static bool is_loopback(const struct address *address)
            (address->socket.any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address->socket.v6.sin6_addr));
 }
 
-/* More than any organisation has. */
+/* More than any organisation has. IPv4 is v4-mapped: ::/64 has all of it. */
 static bool is_the_world(const struct network *network)
 {
-    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-    if (network->bits >= 96 && memcmp(network->address, mapped, sizeof mapped) == 0)
+    static const uint8_t mapped[16] = { [10] = 0xff, [11] = 0xff };
+    if (network->bits < 96 && network_has(network, mapped))
+        return true;
+    if (network->bits >= 96 && memcmp(network->address, mapped, 12) == 0)
         return network->bits < 96 + 8;
     return network->bits < 16 && (network->address[0] & 0xfe) != 0xfc &&
            !(network->address[0] == 0xfe && network->bits >= 10);
