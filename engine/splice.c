@@ -69,6 +69,11 @@ static uint64_t run_first(struct splices *all, uint64_t budget)
     return moved;
 }
 
+bool splices_wait(const struct splices *all)
+{
+    return all->first != NULL;
+}
+
 void splices_run(struct splices *all)
 {
     uint64_t left = SPLICE_BUDGET_TURN;

@@ -74,7 +74,8 @@ const char *splice_choice(const struct config *config);
 struct splices *splices_new(struct worker *worker, _Atomic uint64_t *pipes_made); /* NULL: out of memory */
 void splices_free(struct splices *all);
 void splices_tick(struct splices *all);
-/* At the end of a turn, before what is queued is sent. */
+/* At the end of a turn, when what was queued has been sent. */
+bool splices_wait(const struct splices *all);
 void splices_run(struct splices *all);
 
 /*

@@ -104,10 +104,14 @@ static void end_of_turn(struct loop *loop)
         wakes_run(worker);
     if (unlikely(worker->runnable != NULL))
         run_runnable(worker);
-    splices_run(worker->splices);
     if (unlikely(worker->shake_first != NULL))
         conn_tls_shake_queued(worker);
     send_queued(worker);
+    if (unlikely(splices_wait(worker->splices))) {
+        ring_enter(&loop->ring, 0); /* what is queued does not wait for them */
+        splices_run(worker->splices);
+        send_queued(worker);
+    }
     access_log_end_of_turn(worker->log);
     if (unlikely(loop->now_ms - worker->published_ms >= WORKER_PUBLISH_MS))
         publish(worker);
