@@ -322,7 +322,8 @@ class Collapse(Scene):
     # ---- What may not be shared ---------------------------------------------------------------------------------------
 
     def test_an_answer_that_may_not_be_stored_makes_nobody_wait_for_another(self):
-        """The first answer says it; from then on all the others are at the origin at the same time, or this barrier breaks."""
+        """The first answer says it to all who wait; from then on they are at the origin at the same time, or this barrier breaks. (Who comes later is told by the worker's
+        memory, and another worker has one of its own: one more answer would be waited for there.)"""
         barrier, led, whole = threading.Barrier(FEW - 1), threading.Event(), content(1000)
         def script(exchange):
             if len(origin.requests) == 1:
@@ -335,6 +336,7 @@ class Collapse(Scene):
         waiters.go(0, 0)
         wait_for("the leader's request", lambda: len(origin.requests) == 1)
         waiters.go(1)
+        wait_for("all to wait", lambda: engine.counter("in_flight") == FEW)
         led.set()
         self.assertEqual(waiters.ended()["complete"], FEW)
         self.assertEqual(len(origin.requests), FEW)
