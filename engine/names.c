@@ -11,7 +11,7 @@ struct asked_name;
 struct known_name {
     struct known_name *newer, *older; /* by use; only of those that are not asked for */
     struct asked_name *asked;         /* the question that is out; NULL: none */
-    struct name_wait *waits;
+    struct wait *waits;
     enum name_state state;
     uint64_t expires_ms;
     uint64_t busy_turn; /* of the loop, for which NAME_BUSY holds */
@@ -116,15 +116,13 @@ static void take_answer(struct known_name *name, const struct question *question
     name->count = question->address_count;
 }
 
-/* Whoever is told may leave, and take others with it: the first, again and again. Or ask for so many others that this name is forgotten. */
+/* Whoever is told may ask for so many others that this name is forgotten. */
 static void tell(struct known_name *name)
 {
-    struct name_wait *waits = name->waits;
-    name->waits = NULL;
-    if (waits)
-        waits->previous = &waits;
+    struct wait *waits;
+    waits_take(&name->waits, &waits);
     while (waits) {
-        struct name_wait *wait = waits;
+        struct name_wait *wait = CONTAINER_OF(waits, struct name_wait, wait);
         names_leave(wait);
         wait->told(wait);
     }
@@ -194,26 +192,6 @@ static bool ask(struct names *names, struct known_name *name, const struct confi
     return true;
 }
 
-static void wait_for(struct known_name *name, struct name_wait *wait)
-{
-    wait->next = name->waits;
-    wait->previous = &name->waits;
-    if (wait->next)
-        wait->next->previous = &wait->next;
-    name->waits = wait;
-}
-
-void names_leave(struct name_wait *wait)
-{
-    if (!wait->previous)
-        return;
-    *wait->previous = wait->next;
-    if (wait->next)
-        wait->next->previous = wait->previous;
-    wait->next = NULL;
-    wait->previous = NULL;
-}
-
 enum name_state names_find(struct names *names, struct slice text, const struct config_dns *dns, uint32_t patience_ms,
                            struct name_wait *wait, const struct name_address **addresses, uint32_t *count)
 {
@@ -227,7 +205,7 @@ enum name_state names_find(struct names *names, struct slice text, const struct 
     if (!name->asked && old && !ask(names, name, dns, patience_ms))
         return NAME_BUSY;
     if (name->asked) {
-        wait_for(name, wait);
+        wait_join(&name->waits, &wait->wait);
         return NAME_WAIT;
     }
     unlink_name(names, name);

@@ -10,6 +10,7 @@
 #ifndef WEIR_NAMES_H
 #define WEIR_NAMES_H
 
+#include "engine/base/waits.h"
 #include "engine/expansion.h"
 
 #define NAMES_KEPT 8192u
@@ -31,12 +32,12 @@ enum name_state {
 
 /* Whoever waits for an answer embeds one; zeroed before the first use. */
 struct name_wait {
-    struct name_wait *next, **previous;
+    struct wait wait;
     void (*told)(struct name_wait *wait); /* ask again: there is an answer now. Never from names_find */
 };
 static inline bool name_waits(const struct name_wait *wait)
 {
-    return wait->previous != NULL;
+    return wait_stands(&wait->wait);
 }
 
 struct names *must_use names_new(struct worker *worker); /* NULL: no memory */
@@ -49,6 +50,9 @@ void names_free(struct names *names);                    /* no question is out, 
 enum name_state must_use names_find(struct names *names, struct slice name, const struct config_dns *dns,
                                     uint32_t patience_ms, struct name_wait *wait, const struct name_address **addresses,
                                     uint32_t *count);
-void names_leave(struct name_wait *wait); /* one that does not wait: nothing */
+static inline void names_leave(struct name_wait *wait) /* one that does not wait: nothing */
+{
+    wait_leave(&wait->wait);
+}
 
 #endif

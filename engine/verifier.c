@@ -25,7 +25,7 @@ struct verifier_question {
     struct verifier_question *next;   /* the side's: free, or asked */
     struct verifier_question *behind; /* the thread's: in line */
     struct verifier_question *copies; /* the thread's: other workers' that ask the same */
-    struct verifier_wait *waits;
+    struct wait *waits;
     struct passwords *passwords; /* a reference while it is asked */
     uint64_t round;              /* of its client's, in line */
     uint8_t mark[TLS_MAC_BYTES]; /* what the credentials are remembered by */
@@ -412,26 +412,6 @@ static enum err mark_of(const struct verifier *verifier, const struct passwords 
     return e;
 }
 
-static void append(struct verifier_question *question, struct verifier_wait *wait)
-{
-    wait->next = question->waits;
-    wait->previous = &question->waits;
-    if (wait->next)
-        wait->next->previous = &wait->next;
-    question->waits = wait;
-}
-
-void verifier_leave(struct verifier_wait *wait)
-{
-    if (!wait->previous)
-        return;
-    *wait->previous = wait->next;
-    if (wait->next)
-        wait->next->previous = wait->previous;
-    wait->next = NULL;
-    wait->previous = NULL;
-}
-
 /* An IPv6 client has a /64 to itself and many addresses in it. */
 static void name_client(struct verifier_question *question, const uint8_t client[16])
 {
@@ -487,7 +467,7 @@ enum verified verifier_ask(struct verifier_side *side, struct passwords *passwor
         question->letter.deliver = question_comes;
         mailbox_send(side->loop, &side->verifier->loop, &question->letter);
     }
-    append(question, wait);
+    wait_join(&question->waits, &wait->wait);
     return VERIFIED_WAIT;
 }
 
@@ -500,7 +480,6 @@ static void give_back(struct verifier_side *side, struct verifier_question *ques
     explicit_bzero(question->text, sizeof question->text);
     passwords_unref(question->passwords);
     question->passwords = NULL;
-    question->waits = NULL;
     question->next = side->free;
     side->free = question;
 }
@@ -509,17 +488,16 @@ static void answer_comes(struct letter *letter, struct loop *here)
 {
     struct verifier_question *question = CONTAINER_OF(letter, struct verifier_question, letter);
     struct verifier_side *side = question->side;
-    struct verifier_wait *waits = question->waits;
+    struct wait *waits;
     enum verified verdict = question->verdict;
     if (verdict == VERIFIED_YES)
         remember(&side->proven, question->mark, here->now_ms + VERIFIER_PROVEN_MS);
     if (verdict == VERIFIED_NO)
         remember(&side->wrong, question->mark, here->now_ms + VERIFIER_WRONG_MS);
+    waits_take(&question->waits, &waits);
     give_back(side, question);
-    if (waits)
-        waits->previous = &waits;
-    while (waits) { /* one may leave while another is told */
-        struct verifier_wait *wait = waits;
+    while (waits) {
+        struct verifier_wait *wait = CONTAINER_OF(waits, struct verifier_wait, wait);
         verifier_leave(wait);
         wait->answered(wait, verdict);
     }

@@ -18,6 +18,7 @@
 #ifndef WEIR_VERIFIER_H
 #define WEIR_VERIFIER_H
 
+#include "engine/base/waits.h"
 #include "engine/loop.h"
 #include "engine/passwords.h"
 
@@ -42,10 +43,10 @@ enum verified {
 
 /* Whoever waits for an answer embeds one; zeroed before the first use. */
 struct verifier_wait {
-    struct verifier_wait *next, **previous;
+    struct wait wait;
     void (*answered)(struct verifier_wait *wait, enum verified verdict); /* on the worker's thread, from a letter; never from verifier_ask */
 };
-static inline bool verifier_waits(const struct verifier_wait *wait) { return wait->previous != NULL; }
+static inline bool verifier_waits(const struct verifier_wait *wait) { return wait_stands(&wait->wait); }
 
 /* Makes the thread. NULL: why. */
 struct verifier *must_use verifier_new(char why[256]);
@@ -64,7 +65,7 @@ void verifier_side_free(struct verifier_side *side);        /* quiet. NULL: noth
 enum verified must_use verifier_ask(struct verifier_side *side, struct passwords *passwords, struct slice user, struct slice password,
                                     const uint8_t client[16], struct verifier_wait *wait);
 /* It will not be answered; the question goes on, and what comes of it is remembered. One that does not wait: nothing. */
-void verifier_leave(struct verifier_wait *wait);
+static inline void verifier_leave(struct verifier_wait *wait) { wait_leave(&wait->wait); }
 
 /* What the thread has done; any thread. */
 struct verifier_counts {
