@@ -12,7 +12,7 @@ from stage import ROOT, WEIR
 
 SOAK = os.environ.get("WEIR_SOAK") == "1"
 BYTES, TUNNELS, SECONDS = ("10G", 100000, 1800) if SOAK else ("600M", 2000, 90)
-SLOTS = 48 if SOAK else 16  # few, so that few pipes that are never given back are too many
+SLOTS = 48 if SOAK else 16  # exchanges at once
 FEATURES = ("zero-copy", "tcp", "forward")  # of perf/bytes/run's: what the binary must be able to play
 MODES = () if SOAK else ("ring", "poll", "off")  # besides the default
 
