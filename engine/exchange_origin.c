@@ -220,6 +220,8 @@ void exchange_release_origin(struct exchange *x, bool keep)
         keep = false;
     if (keep && origin->state == CONN_OPEN && queue_empty(&origin->in) && !origin->ended && !origin->held && !conn_unsent(origin))
         back_keep(origin);
+    else if (unlikely(x->upgrading) && !x->response_done)
+        back_reset(origin); /* it may have agreed by now, and an end would be an orderly one in what it speaks then */
     else
         back_close(origin);
 }

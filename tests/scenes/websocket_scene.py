@@ -3,6 +3,7 @@ import asyncio
 import hashlib
 import json
 import os
+import signal
 import socket
 import ssl
 import threading
@@ -366,6 +367,29 @@ class Ends(Tunnels):
         wait_for("the origin", lambda: "got" in self.seen)
         self.assertEqual(self.seen["got"], (b"last words", "reset"))
         self.settled(self.engine, reset=1)
+
+    def test_a_client_that_resets_while_the_101_is_on_its_way_reaches_the_origin_as_one(self):
+        """For the origin the tunnel stands, and an end there would be an orderly one. The engine stands still meanwhile, so that it hears of both at once."""
+        asked, gone = threading.Event(), threading.Event()
+
+        def script(exchange):
+            asked.set()
+            gone.wait(SLOW)
+            exchange.send(switching(exchange))
+            engine.process.send_signal(signal.SIGCONT)
+            self.seen["got"] = rest(exchange.connection)
+            return False
+        self.seen = {}
+        engine = self.before(self.origin(script), top="workers: 1\n")
+        client = engine.connect()
+        client.send(handshake())
+        self.assertTrue(asked.wait(SLOW))
+        engine.process.send_signal(signal.SIGSTOP)
+        client.reset()
+        gone.set()
+        wait_for("the origin", lambda: "got" in self.seen)
+        self.assertEqual(self.seen["got"], (b"", "reset"))
+        wait_for("the request to end", lambda: engine.counter("in_flight") == 0)
 
     def test_an_origins_reset_reaches_the_client_as_one(self):
         def script(exchange):
