@@ -372,6 +372,10 @@ class Ends(Tunnels):
         """For the origin the tunnel stands, and an end there would be an orderly one. The engine stands still meanwhile, so that it hears of both at once."""
         asked, gone = threading.Event(), threading.Event()
 
+        def stands_still(task):
+            with open(f"/proc/{engine.process.pid}/task/{task}/stat") as file:
+                return file.read().rpartition(")")[2].split()[0] == "T"
+
         def script(exchange):
             asked.set()
             gone.wait(SLOW)
@@ -385,6 +389,8 @@ class Ends(Tunnels):
         client.send(handshake())
         self.assertTrue(asked.wait(SLOW))
         engine.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(engine.process.send_signal, signal.SIGCONT)
+        wait_for("the engine to stand still", lambda: all(stands_still(task) for task in os.listdir(f"/proc/{engine.process.pid}/task")))
         client.reset()
         gone.set()
         wait_for("the origin", lambda: "got" in self.seen)
