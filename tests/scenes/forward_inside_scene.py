@@ -40,7 +40,7 @@ class Inside(ForwardScene):
                     answer = client.response()
                     self.assertIn(answer.status, statuses, (what, host))
                     self.assertNotIn(b"secret", answer.body)
-        self.assertEqual((self.trap.came, self.trap6.came), (0, 0))
+        self.assertEqual((self.trap.accepted, self.trap6.accepted), (0, 0))
 
     def test_loopback_in_every_spelling(self):
         self.refused(self.proxy(private=None), LOOPBACK)
@@ -64,14 +64,14 @@ class Inside(ForwardScene):
         hosts = ["127.0.0.1", "127.1", "0177.0.0.1", "0x7f000001", "2130706433", "[::ffff:127.0.0.1]", "127.0.0.1."]
         for number, host in enumerate(hosts, 1):
             self.assertEqual(get(engine.port, f"http://{host}:{self.port}/").body, b"secret", host)
-        self.assertEqual((self.trap.came, self.trap6.came), (len(hosts), 0))
+        self.assertEqual((self.trap.accepted, self.trap6.accepted), (len(hosts), 0))
 
     def test_curl_is_refused_as_well(self):
         engine = self.proxy(private=None)
         for host in ("127.0.0.1", "127.1", "0x7f000001", "[::1]", "localhost", "169.254.169.254", "[::ffff:127.0.0.1]"):
             for scheme in ("http", "https"):
                 self.assertEqual(curl(engine.port, f"{scheme}://{host}:{self.port}/").said, 403, (scheme, host))
-        self.assertEqual((self.trap.came, self.trap6.came), (0, 0))
+        self.assertEqual((self.trap.accepted, self.trap6.accepted), (0, 0))
 
 
 class Names(ForwardScene):
@@ -102,7 +102,7 @@ class Names(ForwardScene):
         return answer
 
     def tearDown(self):
-        self.assertEqual((self.trap.came, self.trap6.came), (0, 0), "somebody got inside")
+        self.assertEqual((self.trap.accepted, self.trap6.accepted), (0, 0), "somebody got inside")
 
     def test_names_that_point_inside(self):
         self.names.set("in4.test", "127.0.0.1")
@@ -142,7 +142,7 @@ class Names(ForwardScene):
         for _ in range(3):
             self.assertEqual(get(self.engine.port, f"http://mixed.test:{port}/").status, 502)
             self.assertEqual(connect_status(self.engine.port, f"mixed.test:{port}").status, 502)
-        self.assertEqual(trap.came, 0)
+        self.assertEqual(trap.accepted, 0)
 
     def test_a_name_that_is_bound_anew(self):
         self.names.set("rebind.test", OUTSIDE, ttl=0)

@@ -13,11 +13,10 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 
 from dns import DnsServer
 from props import PLAIN, run
-from stage import SLOW, Client, Scene, answers, free_port, wait_for
+from stage import SLOW, Client, Listening, Scene, answers, free_port, wait_for
 from tls_certificates import certificates
 from tls_props import TlsOrigin
 
@@ -40,59 +39,23 @@ def users_file(path, users=None):
     return path
 
 
-class Trap:
-    """Listens where nobody may come; counts who does. On a port of its own, or one that is given."""
+class Trap(Listening):
+    """Listens where nobody may come; `accepted` counts who does. On a port of its own, or one that is given."""
 
-    def __init__(self, host="127.0.0.1", port=0):
-        self.came = 0
-        self.listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((host, port))
-        self.listener.listen(64)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.came += 1
-            try:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret")
-            except OSError:
-                pass
-            connection.close()
-
-    def stop(self):
+    def serve(self, connection):
         try:
-            self.listener.shutdown(socket.SHUT_RDWR)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret")
         except OSError:
             pass
-        self.listener.close()
+        connection.close()
 
 
-class Echo:
+class Echo(Listening):
     """A TCP server that sends back what comes; `first` right away, `last` when the client has half-closed."""
 
     def __init__(self, host=OUTSIDE, first=b"", last=b""):
-        self.first, self.last, self.received, self.connections = first, last, [], []
-        self.listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self.listener.bind((host, 0))
-        self.listener.listen(2048)
-        self.port = self.listener.getsockname()[1]
-        self.address = f"{host}:{self.port}"
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections.append(connection)
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        self.first, self.last, self.received = first, last, []
+        super().__init__(host, backlog=2048)
 
     def serve(self, connection):
         record = bytearray()
@@ -106,14 +69,6 @@ class Echo:
             connection.close()
         except OSError:
             connection.close()
-
-    def stop(self):
-        for one in [self.listener] + self.connections:
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            one.close()
 
 
 class Answer:

@@ -264,7 +264,39 @@ class Client:
             return False
 
 
-class Origin:
+class Listening:
+    """A socket with a thread for each connection that comes: `serve(connection)` of who inherits. `host` with a colon is IPv6."""
+
+    def __init__(self, host="127.0.0.1", port=0, path=None, backlog=512):
+        self.listener = socket.socket(socket.AF_UNIX if path else socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(path or (host, port))
+        self.listener.listen(backlog)
+        self.port = None if path else self.listener.getsockname()[1]
+        self.address = f"unix:{path}" if path else f"{host}:{self.port}"
+        self.connections, self.accepted = [], 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            self.connections.append(connection)
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def stop(self):
+        for s in [self.listener] + list(self.connections):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            s.close()
+
+
+class Origin(Listening):
     """A scripted origin. `script(connection, head, origin)` answers one request; every byte received is kept.
 
     A script gets the raw head (bytes) and may use connection.sendall; answering False closes the connection.
@@ -275,24 +307,7 @@ class Origin:
         self.received = []  # per connection: all bytes
         self.requests = []  # heads, in order of arrival
         self.stopping = False
-        family = socket.AF_UNIX if path else socket.AF_INET
-        self.listener = socket.socket(family)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(path or (host, port or 0))
-        self.listener.listen(512)
-        self.port = None if path else self.listener.getsockname()[1]
-        self.address = f"unix:{path}" if path else f"{host}:{self.port}"
-        self.connections = []
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections.append(connection)
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        super().__init__(host, port or 0, path)
 
     def serve(self, connection):
         record = bytearray()
@@ -316,14 +331,6 @@ class Origin:
                 buffer = exchange.buffer
         except OSError:
             connection.close()
-
-    def stop(self):
-        for s in [self.listener] + self.connections:
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            s.close()
 
 
 class Exchange:

@@ -3,9 +3,8 @@ import json
 import os
 import socket
 import struct
-import threading
 
-from stage import SLOW, Client, Scene, Weir, free_port, wait_for
+from stage import SLOW, Client, Listening, Scene, Weir, free_port, wait_for
 
 
 def echo(connection):
@@ -45,28 +44,12 @@ def reset(connection):
     connection.close()
 
 
-class Server:
+class Server(Listening):
     """A TCP server: script(connection) serves each; when it returns, FIN is sent and the rest read. `ends` has how each client's side ended."""
 
     def __init__(self, script=echo, port=0, wrap=None):
-        self.script, self.wrap, self.ends, self.open, self.accepted = script, wrap, [], [], 0
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", port))
-        self.listener.listen(4096)
-        self.port = self.listener.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            self.open.append(connection)
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        self.script, self.wrap, self.ends = script, wrap, []
+        super().__init__(port=port, backlog=4096)
 
     def serve(self, plain):
         connection = plain
@@ -82,18 +65,10 @@ class Server:
         except OSError as problem:
             self.ends.append("rst" if isinstance(problem, ConnectionError) else "closed")
         finally:
-            if plain in self.open:
-                self.open.remove(plain)
+            if plain in self.connections:
+                self.connections.remove(plain)
             if connection:
                 connection.close()
-
-    def stop(self):
-        for s in [self.listener] + list(self.open):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            s.close()
 
 
 class TcpWeir(Weir):

@@ -169,7 +169,7 @@ class Ends(TcpScene):
         engine = self.before(self.server(pour), tcp="{ pool: app, total: 2s }")
         with engine.client() as client:
             while engine.counter("splice_bytes") == 0:
-                client.recv(1 << 18)
+                client.socket.recv(1 << 18)
             self.assertEqual(engine.logged(1)[0]["why"], "tcp_total")
         self.nothing_left(engine)
 
