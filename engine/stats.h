@@ -55,6 +55,7 @@
     X(tunnels_reset,       counter, "tunnels that one side cut")                                       \
     X(tunnels_idle,        counter, "tunnels closed for silence (timeouts.tunnel, tcp.idle)")                    \
     X(tunnels_stopped,     counter, "tunnels closed by a stop at its deadline")                        \
+    X(tunnels_abandoned,   counter, "tunnels closed by what they belonged to: TCP connections as old as tcp.total says")  \
     X(tunnel_received_bytes, counter, "bytes from clients in tunnels")                                 \
     X(tunnel_sent_bytes,   counter, "bytes to clients in tunnels")                                     \
     X(tcp_connections,     counter, "connections of TCP listeners that were taken up")                 \

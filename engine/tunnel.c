@@ -129,6 +129,8 @@ static void let_go(struct tunnel_side *from, struct tunnel_side *to)
 
 void tunnel_abandon(struct tunnel *tunnel)
 {
+    if (tunnel->end == TUNNEL_OPEN)
+        tunnel->end = TUNNEL_ABANDONED;
     let_go(&tunnel->near, &tunnel->far);
     let_go(&tunnel->far, &tunnel->near);
 }

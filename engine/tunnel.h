@@ -28,7 +28,8 @@
     X(TUNNEL_CLOSED, tunnels_closed)     \
     X(TUNNEL_RESET, tunnels_reset)       \
     X(TUNNEL_IDLE, tunnels_idle)         \
-    X(TUNNEL_STOPPED, tunnels_stopped)
+    X(TUNNEL_STOPPED, tunnels_stopped)   \
+    X(TUNNEL_ABANDONED, tunnels_abandoned)
 #define TUNNEL_END_AS_ENUM(id, row) id,
 enum tunnel_end { TUNNEL_OPEN, TUNNEL_END_ROWS(TUNNEL_END_AS_ENUM) TUNNEL_ENDS };
 

@@ -172,6 +172,7 @@ class Ends(TcpScene):
                 client.socket.recv(1 << 18)
             self.assertEqual(engine.logged(1)[0]["why"], "tcp_total")
         self.nothing_left(engine)
+        self.assertEqual((engine.counter("tunnels_opened"), engine.counter("tunnels_abandoned")), (1, 1))
 
     def test_clients_that_leave_at_any_moment(self):
         seed = int(os.environ.get("WEIR_SEED", random.randrange(1 << 30)))
