@@ -182,6 +182,7 @@ enum step_verdict exchange_go(struct exchange *x, enum exchange_step step); /* N
 
 /* An answer of our own instead of whatever was under way; an attached origin is closed. why: counter row's name. */
 enum step_verdict exchange_answer(struct exchange *x, unsigned status, const char *why, struct slice body);
+enum step_verdict exchange_short_of_memory(struct exchange *x); /* 503, counted */
 
 /* The origin failed in this way; os_error: errno or 0. */
 enum step_verdict exchange_origin_failed(struct exchange *x, enum server_outcome outcome, int os_error);

@@ -83,12 +83,6 @@ static void judge_all(struct exchange *x, const struct name_address *addresses, 
 
 /* The destination ---------------------------------------------------------------------------------------------- */
 
-static enum step_verdict short_of_memory(struct exchange *x)
-{
-    COUNT(x->worker, no_memory);
-    return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
-}
-
 static struct slice key_of(const struct forward *forward, char room[DESTINATION_KEY_BYTES])
 {
     char text[ADDRESS_TEXT_BYTES];
@@ -113,7 +107,7 @@ static enum step_verdict lease(struct exchange *x, const struct candidates *foun
     struct destination *destination =
         destination_for(x->worker->forward->destinations, key_of(forward, key), found->list, found->count, x->view);
     if (!destination)
-        return short_of_memory(x);
+        return exchange_short_of_memory(x);
     if (forward->destination)
         destination_unref(forward->destination); /* of an attempt before */
     forward->destination = destination;
@@ -204,7 +198,7 @@ enum step_verdict exchange_destine(struct exchange *x)
     if (x->failure != SERVER_OK)
         return exchange_give_up(x, x->failure);
     if (!x->forward && !begin_fetch(x))
-        return short_of_memory(x);
+        return exchange_short_of_memory(x);
     if (!x->forward->host.is_address)
         return look_up(x);
     judge(x, x->forward->host.address, &found); /* ADMIT has, but not for the cache's own requests */
@@ -222,7 +216,7 @@ enum step_verdict exchange_connect(struct exchange *x)
         if (x->tunnel)
             tunnel_free(x->tunnel);
         x->tunnel = NULL;
-        return short_of_memory(x);
+        return exchange_short_of_memory(x);
     }
     conn_flush(x->client);
     exchange_open_tunnel(x, 200);

@@ -95,7 +95,7 @@ static enum step_verdict answer(struct exchange *x, uint64_t objects, bool kept)
             x, 500, "purge",
             SLICE("It is purged, but a restart may undo that: the disk failed, or too much waits for it\n"));
     if (!room)
-        return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
+        return exchange_short_of_memory(x);
     int length = snprintf(room, cap, "purged %llu objects\n", (unsigned long long)objects);
     return exchange_answer(x, 200, NULL, slice_of(room, (size_t)length));
 }
@@ -135,7 +135,7 @@ enum step_verdict caching_forget_and_answer(struct exchange *x, struct slice url
         return answer(x, caching_forget(x, url), true);
     struct disk_purge *purge = FAULT("purge") ? NULL : calloc(1, sizeof *purge);
     if (!purge)
-        return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
+        return exchange_short_of_memory(x);
     purge->exchange = x;
     c->purging = purge;
     c->role = CACHE_PURGING;

@@ -46,12 +46,6 @@ enum step_verdict forward_forbid(struct exchange *x, enum forward_verdict verdic
                           (int)size_min(host.length, 255), host.at, x->forward ? x->forward->port : 0u, sentence);
 }
 
-static enum step_verdict short_of_memory(struct exchange *x)
-{
-    COUNT(x->worker, no_memory);
-    return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
-}
-
 /* Whoever has ended, and has sent nothing for a tunnel, has no use for one; a plain request still gets its answer. */
 enum step_verdict forward_wait(struct exchange *x)
 {
@@ -250,7 +244,7 @@ static bool begin(struct exchange *x)
         COUNT(x->worker, forward_connects);
     x->forward = forward_new(x);
     if (!x->forward) {
-        short_of_memory(x);
+        exchange_short_of_memory(x);
         return false;
     }
     x->forwarding.hsts = SLICE_NONE;

@@ -162,12 +162,6 @@ enum step_verdict exchange_attach(struct exchange *x)
 
 /* FORWARD ------------------------------------------------------------------------------------------------------ */
 
-static enum step_verdict short_of_memory(struct exchange *x)
-{
-    COUNT(x->worker, no_memory);
-    return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
-}
-
 /* With what is to be added it does not fit into a block. */
 static enum step_verdict head_is_too_large(struct exchange *x)
 {
@@ -203,7 +197,7 @@ enum step_verdict exchange_forward(struct exchange *x)
         return exchange_connect(x);
     x->forwarding.server = x->member->server->name;
     if (unlikely(!exchange_write_request(x, x->origin, x->member, &overflow)))
-        return overflow ? head_is_too_large(x) : short_of_memory(x);
+        return overflow ? head_is_too_large(x) : exchange_short_of_memory(x);
     x->forwarded_ns = x->worker->loop.now_ns;
     x->forwarded_turn = x->worker->loop.turns;
     exchange_await_answer(x);

@@ -37,6 +37,12 @@ enum step_verdict exchange_answer(struct exchange *x, unsigned status, const cha
     return exchange_go(x, STEP_REPLY);
 }
 
+enum step_verdict exchange_short_of_memory(struct exchange *x)
+{
+    COUNT(x->worker, no_memory);
+    return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
+}
+
 /* Content that came with the request is read to its end if that end is here. */
 static void discard_content(struct exchange *x)
 {

@@ -151,10 +151,8 @@ static enum step_verdict to_pool(struct exchange *x)
     x->forwarding.host = x->pool->config->host;
     if (x->route->request_edits.count)
         x->forwarding.edits = &x->route->request_edits;
-    if (unlikely(!rewrite_path(x))) {
-        COUNT(x->worker, no_memory);
-        return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
-    }
+    if (unlikely(!rewrite_path(x)))
+        return exchange_short_of_memory(x);
     if (unlikely(!codec_count_forwards(&x->request)))
         return exchange_answer(x, 204, NULL, SLICE_NONE);
     if (unlikely(x->request.upgrade) && !exchange_plan_upgrade(x))
@@ -173,10 +171,8 @@ static enum step_verdict to_https(struct exchange *x)
     char *room = cap <= BLOCK_BYTES ? arena_take(&x->arena, cap) : NULL;
     if (host.length == 0)
         return exchange_answer(x, 400, codec_fault_word(FAULT_HOST_MISSING), SLICE("No host was named\n"));
-    if (!room) {
-        COUNT(x->worker, no_memory);
-        return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
-    }
+    if (!room)
+        return exchange_short_of_memory(x);
     struct h1_writer w = h1_writer_of(room, cap);
     h1_put_literal(&w, "https://");
     h1_put(&w, host);

@@ -216,14 +216,6 @@ void exchange_count_response(struct exchange *x, unsigned status)
     upstream_answered(&x->pool->upstream, x->member, us, x->worker->loop.now_ms);
 }
 
-static enum step_verdict short_of_memory(struct exchange *x)
-{
-    COUNT(x->worker, no_memory);
-    exchange_release_origin(x, false);
-    exchange_release_member(x, SERVER_UNTOLD);
-    return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
-}
-
 /* 1xx: passed on to clients that know them (RFC 9110 15.2); the real one follows. */
 static enum step_verdict relay_interim(struct exchange *x, struct response *response)
 {
@@ -232,7 +224,7 @@ static enum step_verdict relay_interim(struct exchange *x, struct response *resp
         return exchange_upgrade(x, response);
     if (x->request.version_minor > 0 && likely(!x->response_begun)) { /* nor between what is stored and the rest */
         if (!exchange_write_response(x, response, &plan))
-            return short_of_memory(x);
+            return exchange_short_of_memory(x);
         COUNT(x->worker, responses_1xx);
         conn_flush(x->client);
     }
@@ -273,7 +265,7 @@ static enum step_verdict begin_response(struct exchange *x, const struct respons
             return exchange_abort(x, NULL, false); /* it was only for the store */
     }
     if (unlikely(!exchange_write_response(x, response, &plan)))
-        return short_of_memory(x);
+        return exchange_short_of_memory(x);
     x->status = response->status;
     x->response_begun = true;
     x->origin_keep = response->keep_alive && response->framing != FRAMING_UNTIL_CLOSE && content_was_read(x) && !x->upgrading;

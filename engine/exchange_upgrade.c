@@ -163,8 +163,7 @@ static enum step_verdict short_of_memory(struct exchange *x)
     if (x->tunnel)
         tunnel_free(x->tunnel);
     x->tunnel = NULL;
-    COUNT(x->worker, no_memory);
-    return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
+    return exchange_short_of_memory(x);
 }
 
 enum step_verdict exchange_upgrade(struct exchange *x, struct response *response)

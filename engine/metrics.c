@@ -63,10 +63,8 @@ enum step_verdict metrics_serve(struct exchange *x)
     if (x->request.method != METHOD_GET && x->request.method != METHOD_HEAD)
         return exchange_answer(x, 405, "no_route", SLICE("Only GET and HEAD are served here\n"));
     x->job = FAULT("metrics") ? NULL : calloc(1, sizeof *x->job);
-    if (!x->job) {
-        COUNT(x->worker, no_memory);
-        return exchange_answer(x, 503, "no_memory", SLICE("The proxy is short of memory\n"));
-    }
+    if (!x->job)
+        return exchange_short_of_memory(x);
     *x->job = (struct metrics_job){ .letter.deliver = gather, .worker = x->worker, .exchange = x };
     mailbox_send(&x->worker->loop, x->worker->control, &x->job->letter);
     return STEP_WAIT;
