@@ -4,10 +4,12 @@ What it is for its users, beside a client like curl, is forward_scene.py's.
 """
 import os
 import socket
+import tempfile
 import threading
 import unittest
 
 from dns import DnsServer
+from forward_props import Echo, users_file
 from stage import Client, Scene, wait_for
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -37,27 +39,9 @@ class Outbound(Scene):
 
     def echo(self):
         """Sends back what comes, and ends when it ends."""
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(listener.close)
-
-        def serve(connection):
-            with connection:
-                try:
-                    while data := connection.recv(65536):
-                        connection.sendall(data)
-                except OSError:
-                    pass
-
-        def accept():
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-        return listener.getsockname()[1]
+        echo = Echo("127.0.0.1")
+        self.addCleanup(echo.stop)
+        return echo.port
 
     def connect(self, weir, target, more=b""):
         client = Client(weir.port)
@@ -186,6 +170,49 @@ class Tunnels(Outbound):
         for i, client in enumerate(clients):
             client.reset() if i % 2 else client.close()
         wait_for("all to be gone", lambda: weir.counter("in_flight") == 0)
+
+
+class Keys(Outbound):
+    """What stands in the file is what happens."""
+
+    def test_the_realm(self):
+        folder = tempfile.TemporaryDirectory(prefix="weir-users-")
+        self.addCleanup(folder.cleanup)
+        weir = self.proxy(f'users: {users_file(os.path.join(folder.name, "users"))}\n  realm: Head office')
+        response = self.ask(weir, "http://127.0.0.1:1/")
+        self.assertEqual((response.status, response.field("proxy-authenticate")), (407, 'Basic realm="Head office", charset="UTF-8"'))
+
+    def test_how_long_a_site_may_take(self):
+        """Long for all but the one that is looked at: each must end by its own."""
+        over = threading.Event()
+        self.addCleanup(over.set)
+
+        def silent(exchange):
+            over.wait(60)
+
+        def halting(exchange):
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+            over.wait(60)
+        weir = self.proxy("timeouts: { first-byte: 300ms, between: 1h }")
+        self.assertEqual(self.ask(weir, f"http://{self.origin(silent).address}/").status, 504)
+        weir = self.proxy("timeouts: { first-byte: 1h, between: 300ms }")
+        with self.assertRaises(ConnectionResetError):
+            self.ask(weir, f"http://{self.origin(halting).address}/")
+
+    def test_how_long_a_connection_may_take(self):
+        """The backlog is full, and the kernel says nothing to who comes then."""
+        listener = socket.socket()
+        self.addCleanup(listener.close)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        for _ in range(8):
+            filler = socket.socket()
+            self.addCleanup(filler.close)
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        weir = self.proxy("timeouts: { connect: 300ms, first-byte: 1h }")
+        self.assertEqual(self.connect(weir, f"127.0.0.1:{port}").head()[0], 502)
 
 
 class Names(Outbound):
