@@ -20,6 +20,7 @@
 #include "engine/conn_tls.h"
 #include "engine/generation.h"
 #include "engine/race.h"
+#include "engine/socket.h"
 #include "engine/worker.h"
 
 #define FINISH_MS 2000u                  /* how long a peer may go on sending after our FIN */
@@ -156,6 +157,12 @@ static void receive_error(struct conn *conn, int error)
         conn->events->broken(conn, error);
 }
 
+void conn_ended(struct conn *conn)
+{
+    conn->ended = true;
+    conn->cut |= !conn->tls && !conn->shut && socket_was_reset(conn->fd);
+}
+
 static void receive_done(struct op *op, int32_t result, uint32_t flags)
 {
     struct conn *conn = CONTAINER_OF(op, struct conn, receive);
@@ -173,7 +180,7 @@ static void receive_done(struct op *op, int32_t result, uint32_t flags)
         return;
     }
     if (result == 0)
-        conn->ended = true;
+        conn_ended(conn);
     else if (conn->single) {
         conn->single = false;
         conn->receive_due = true;

@@ -199,6 +199,9 @@ static inline bool conn_may_bring(const struct conn *conn)
 static inline void conn_pin(struct conn *conn) { conn->pins++; }
 void conn_unpin(struct conn *conn); /* the conn may be gone then */
 
+/* Nothing more comes, says the kernel to who has looked: `ended`, and `cut` if that was a reset. */
+void conn_ended(struct conn *conn);
+
 /* Bytes came from it, or went to it, past `in` and `out`. */
 void conn_count(struct conn *conn, uint64_t bytes, bool received);
 

@@ -163,6 +163,14 @@ bool socket_own_address(int fd, uint8_t address16[16], uint16_t *port)
     return to_address16(&own, address16, port);
 }
 
+bool socket_was_reset(int fd)
+{
+    enum { STATE_CLOSE = 7 }; /* TCP_CLOSE of the kernel's tcp_states.h; after a FIN it is CLOSE_WAIT */
+    struct tcp_info info = { 0 };
+    socklen_t bytes = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0 && info.tcpi_state == STATE_CLOSE;
+}
+
 /* Of a unix socket it is what lies in the buffer: it shrinks as the peer reads, and grows only when more was sent. */
 uint64_t socket_taken(int fd)
 {

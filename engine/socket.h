@@ -35,6 +35,12 @@ size_t socket_peer(int fd, char out[46], uint16_t *port, uint8_t address16[16]);
 bool socket_own_address(int fd, uint8_t address16[16], uint16_t *port);
 
 /*
+ * Of a connection whose end has just been received, and towards which no FIN was sent: it was a reset all the same. The kernel tells of one only once, and
+ * a send that was half done takes that and answers with what it has sent. One system call. False of a unix socket, which has no such state.
+ */
+bool socket_was_reset(int fd);
+
+/*
  * For deadlines. The kernel says nothing while a peer takes what lies in the socket's buffer (a send waits until a third of it is
  * free: megabytes on a fast path), so a peer that is slow looks like one that is dead. socket_taken is a number that changes with
  * every byte that the peer takes, and 0 when it has all that was sent. Two system calls: for when a deadline has passed only.

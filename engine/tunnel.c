@@ -80,7 +80,7 @@ static void look_at_splice(struct tunnel *tunnel, struct tunnel_side *from, stru
     splice->took = splice->gave = 0;
     switch ((enum splice_state)splice->state) {
     case SPLICE_CUT: from->conn->cut = true; /* fall through */
-    case SPLICE_ENDED: from->conn->ended = true; break;
+    case SPLICE_ENDED: conn_ended(from->conn); break;
     case SPLICE_REFUSED: to->conn->deaf = true; break;
     case SPLICE_STARVED: break;
     default:

@@ -42,7 +42,7 @@ class Warm(Scene):
         wait_for("them to be opened", lambda: self.total(engine, "idle") == [2], PATIENCE)
         self.assertEqual(engine.get().body, b"ok")
         self.assertEqual(self.total(engine, "reused"), [1])
-        wait_for("the third", lambda: self.total(engine, "warmed") == [3], PATIENCE)
+        wait_for("the third", lambda: self.total(engine, "warmed") == [3] and origin.accepted == 3, PATIENCE)
         for connection in list(origin.connections):
             try:
                 connection.shutdown(2)
